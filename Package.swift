@@ -1,0 +1,142 @@
+// swift-tools-version: 6.2
+import Foundation
+import PackageDescription
+
+let environment = ProcessInfo.processInfo.environment
+
+/// Settings of every Swift target of ours. Cross-module optimisation matters: the packet path runs through
+/// five modules (Wire, RTP, SRTP, LinuxNet, MediaEngine), and without it every small accessor is a call.
+let common: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableExperimentalFeature("Lifetimes"),
+    .enableUpcomingFeature("ExistentialAny"),
+    .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
+]
+/// For modules that parse bytes from the network: every use of an unsafe construct must say `unsafe`.
+let strict: [SwiftSetting] = common + [.strictMemorySafety()]
+
+let swiftLog: Target.Dependency = .product(name: "Logging", package: "swift-log")
+
+var targets: [Target] = [
+    // C libraries
+    .target(name: "CLinuxNet"),
+    .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CSRTP", pkgConfig: "libsrtp2", providers: [.apt(["libsrtp2-dev"])]),
+    .systemLibrary(name: "CIPsecMB", providers: [.apt(["libipsec-mb-dev"])]),
+
+    // Protocol cores: no I/O, no clock, no Foundation
+    .target(name: "Wire", swiftSettings: strict),
+    .target(name: "ICE", dependencies: ["Wire", "COpenSSL"], swiftSettings: strict),
+    .target(name: "DTLS", dependencies: ["Wire", "COpenSSL"], swiftSettings: strict),
+    .target(name: "SRTP", dependencies: ["Wire", "CIPsecMB", "COpenSSL", "CSRTP"], swiftSettings: common),
+    .target(name: "MediaFormats", dependencies: ["Wire"], swiftSettings: strict),
+    .target(name: "RTP", dependencies: ["Wire", "MediaFormats"], swiftSettings: strict),
+    .target(name: "SDP", dependencies: ["Wire"], swiftSettings: strict),
+
+    // Media side
+    .target(name: "LinuxNet", dependencies: ["Wire", "CLinuxNet"], swiftSettings: common),
+    .target(
+        name: "MediaEngine",
+        dependencies: ["LinuxNet", "CLinuxNet", "ICE", "DTLS", "SRTP", "RTP", "SDP", "MediaFormats", "Wire"],
+        swiftSettings: common),
+
+    // Control side
+    .target(name: "WeirMetrics", swiftSettings: common),
+    .target(name: "ControlPlane", dependencies: ["SDP", "WeirMetrics", swiftLog], swiftSettings: common),
+    .target(
+        name: "WCS",
+        dependencies: [
+            "ControlPlane", "WeirMetrics", swiftLog,
+            .product(name: "NIOCore", package: "swift-nio"),
+            .product(name: "NIOPosix", package: "swift-nio"),
+            .product(name: "NIOHTTP1", package: "swift-nio"),
+            .product(name: "NIOWebSocket", package: "swift-nio"),
+            .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        ], swiftSettings: common),
+    .target(
+        name: "HTTPServer",
+        dependencies: [
+            "ControlPlane", "WeirMetrics", swiftLog,
+            .product(name: "Hummingbird", package: "hummingbird"),
+            .product(name: "HummingbirdTLS", package: "hummingbird"),
+            .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        ], resources: [.copy("Web")], swiftSettings: common),
+    .target(
+        name: "Weir",
+        dependencies: [
+            "MediaEngine", "ControlPlane", "WCS", "HTTPServer", "WeirMetrics", "SDP", "DTLS", "SRTP", "LinuxNet", swiftLog,
+            .product(name: "Yams", package: "Yams"),
+            .product(name: "X509", package: "swift-certificates"),
+            .product(name: "Crypto", package: "swift-crypto"),
+            .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        ], swiftSettings: common),
+    .executableTarget(
+        name: "weir",
+        dependencies: ["Weir", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+        path: "Sources/weir-cli", swiftSettings: common),
+]
+
+for name in [
+    "Wire", "ICE", "DTLS", "SRTP", "MediaFormats", "RTP", "SDP", "LinuxNet", "MediaEngine", "ControlPlane", "WeirMetrics",
+    "WCS", "HTTPServer", "Weir",
+] {
+    var dependencies: [Target.Dependency] = [.target(name: name)]
+    switch name {
+    case "MediaEngine": dependencies += ["LinuxNet", "ICE", "DTLS", "SRTP", "RTP", "SDP", "MediaFormats", "Wire"]
+    case "ICE", "SRTP", "RTP", "SDP", "DTLS", "MediaFormats", "LinuxNet": dependencies += ["Wire"]
+    case "WCS", "HTTPServer": dependencies += ["ControlPlane", "WeirMetrics", swiftLog]
+    case "ControlPlane": dependencies += ["SDP", "WeirMetrics", swiftLog]
+    case "Weir": dependencies += ["MediaEngine", "ControlPlane"]
+    default: break
+    }
+    if name == "RTP" { dependencies += ["MediaFormats"] }
+    if name == "WCS" {
+        dependencies += [
+            .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+            .product(name: "NIOWebSocket", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+        ]
+    }
+    if name == "HTTPServer" { dependencies += [.product(name: "HummingbirdTesting", package: "hummingbird")] }
+    targets.append(
+        .testTarget(
+            name: "\(name)Tests", dependencies: dependencies, path: "Tests/\(name)Tests", swiftSettings: common))
+}
+
+// libFuzzer targets have no `main`, so they exist only when asked for (`tools/fuzz`).
+if environment["WEIR_FUZZ"] != nil {
+    for name in ["STUN", "RTP", "RTCP", "SDP", "Codecs", "WCS"] {
+        var dependencies: [Target.Dependency] = ["Wire"]
+        switch name {
+        case "STUN": dependencies += ["ICE"]
+        case "RTP", "RTCP": dependencies += ["RTP"]
+        case "SDP": dependencies += ["SDP"]
+        case "Codecs": dependencies += ["MediaFormats"]
+        default: dependencies += ["WCS"]
+        }
+        targets.append(
+            .executableTarget(
+                name: "fuzz-\(name)", dependencies: dependencies, path: "Tests/Fuzz/\(name)",
+                exclude: ["Corpus"],
+                swiftSettings: common + [.unsafeFlags(["-parse-as-library"])]))
+    }
+}
+
+let package = Package(
+    name: "weir",
+    products: [.executable(name: "weir", targets: ["weir"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+    ],
+    targets: targets
+)

@@ -1,0 +1,2 @@
+import Weir
+@main struct Main { static func main() {} }
