@@ -1,0 +1,178 @@
+import CLinuxNet
+import Glibc
+import SRTP
+
+/// What a worker is about to send: packets in one contiguous arena, neighbours of equal size to one destination
+/// joined into UDP GSO messages, many messages to one `sendmmsg`. One thread only.
+package final class Egress {
+    /// Most bytes of one GSO message (the UDP length field) and most segments the kernel takes.
+    private static let maxMessage = 65_000
+    private static let maxSegments = 64
+    private static let maxMessages = 512
+    private static let arenaSize = 1 << 20
+    /// Room for one packet: header, payload, tag.
+    package static let packetRoom = PacketSlab.slotSize + LaneHeader.maxLength + 32
+    /// Messages that wait for a full socket buffer; the oldest are dropped beyond it.
+    private static let maxBacklog = 512
+
+    private let arena: UnsafeMutableRawPointer
+    private var used = 0
+    private let messages: UnsafeMutablePointer<weir_message>
+    private let sockets: UnsafeMutablePointer<Int32>
+    private var count = 0
+    private let io: OpaquePointer
+    private let machine: SRTPMachine
+    private let descriptors: [CInt]
+    private var gso: Bool
+    private var backlog: [(socket: Int32, bytes: [UInt8], segment: UInt32, remote: weir_address, local: weir_address)] = []
+
+    package private(set) var packetsSent: UInt64 = 0
+    package private(set) var messagesSent: UInt64 = 0
+    package private(set) var sendCalls: UInt64 = 0
+    package private(set) var packetsDropped: UInt64 = 0
+    package var hasBacklog: Bool { !backlog.isEmpty }
+
+    package init(io: OpaquePointer, machine: SRTPMachine, descriptors: [CInt], gso: Bool) {
+        self.io = io
+        self.machine = machine
+        self.descriptors = descriptors
+        self.gso = gso
+        arena = .allocate(byteCount: Self.arenaSize, alignment: 64)
+        messages = .allocate(capacity: Self.maxMessages)
+        sockets = .allocate(capacity: Self.maxMessages)
+    }
+
+    deinit {
+        arena.deallocate()
+        messages.deallocate()
+        sockets.deallocate()
+    }
+
+    /// Memory for the next packet, `packetRoom` bytes; flushes first when the arena is full.
+    @inline(__always) package func reserve() -> UnsafeMutableRawPointer {
+        if used + Self.packetRoom > Self.arenaSize || count == Self.maxMessages { flush() }
+        return arena + used
+    }
+
+    /// Takes the packet written at the place `reserve` gave. Joins it to the message before when the kernel can cut
+    /// them apart again: same destination, neighbours in memory, and all but the last of one size.
+    @inline(__always)
+    package func commit(length: Int, socket: Int32, remote: weir_address, local: weir_address) {
+        let data = arena + used
+        used += length
+        if count > 0, gso {
+            let last = messages + (count - 1)
+            let segment = Int(last.pointee.segment)
+            let previous = Int(last.pointee.length)
+            if length <= segment, previous % segment == 0, previous + length <= Self.maxMessage,
+                previous / segment < Self.maxSegments, sockets[count - 1] == socket,
+                UnsafeRawPointer(last.pointee.data) + previous == UnsafeRawPointer(data),
+                last.pointee.remote.low == remote.low, last.pointee.remote.port == remote.port,
+                last.pointee.remote.high == remote.high, last.pointee.remote.family == remote.family
+            {
+                last.pointee.length += UInt32(length)
+                return
+            }
+        }
+        messages[count] = weir_message(
+            data: UnsafePointer(data.assumingMemoryBound(to: UInt8.self)), length: UInt32(length),
+            segment: UInt32(length), remote: remote, local: local)
+        sockets[count] = socket
+        count += 1
+    }
+
+    /// Sends a copy of bytes that are not in the arena (STUN, DTLS, RTCP).
+    package func send(_ bytes: [UInt8], socket: Int32, remote: weir_address, local: weir_address) {
+        guard bytes.count <= Self.packetRoom else { return }
+        let room = reserve()
+        bytes.withUnsafeBytes { room.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+        commit(length: bytes.count, socket: socket, remote: remote, local: local)
+    }
+
+    /// Completes outstanding encryption and hands everything to the kernel.
+    package func flush() {
+        machine.flush()
+        drainBacklog()
+        var start = 0
+        while start < count {
+            let socket = sockets[start]
+            var end = start + 1
+            while end < count, sockets[end] == socket, end - start < Int(WEIR_SEND_BATCH) { end += 1 }
+            var at = start
+            while at < end {
+                sendCalls += 1
+                let sent = weir_send(io, descriptors[Int(socket)], messages + at, CInt(end - at))
+                if sent > 0 {
+                    for i in at..<(at + Int(sent)) { account(messages + i) }
+                    at += Int(sent)
+                } else if sent == -EAGAIN || sent == -ENOBUFS {
+                    for i in at..<end { keep(messages + i, socket: socket) }
+                    at = end
+                } else {
+                    fail(messages + at, socket: socket, code: -sent)
+                    at += 1
+                }
+            }
+            start = end
+        }
+        count = 0
+        used = 0
+    }
+
+    private func account(_ message: UnsafeMutablePointer<weir_message>) {
+        messagesSent &+= 1
+        let segment = max(message.pointee.segment, 1)
+        packetsSent &+= UInt64((message.pointee.length + segment - 1) / segment)
+    }
+
+    /// A message the kernel refused for its own sake: without segmentation it may pass (RFC 768 sizes, device without
+    /// checksum offload); a vanished destination is the business of ICE.
+    private func fail(_ message: UnsafeMutablePointer<weir_message>, socket: Int32, code: CInt) {
+        let whole = message.pointee
+        guard whole.segment < whole.length, code == EMSGSIZE || code == EINVAL || code == EIO else {
+            packetsDropped &+= 1
+            return
+        }
+        if code == EIO { gso = false }
+        var offset: UInt32 = 0
+        while offset < whole.length {
+            var part = whole
+            part.data = whole.data + Int(offset)
+            part.length = min(whole.segment, whole.length - offset)
+            part.segment = part.length
+            if weir_send(io, descriptors[Int(socket)], &part, 1) == 1 {
+                packetsSent &+= 1
+            } else {
+                packetsDropped &+= 1
+            }
+            offset += part.length
+        }
+    }
+
+    private func keep(_ message: UnsafeMutablePointer<weir_message>, socket: Int32) {
+        if backlog.count == Self.maxBacklog {
+            backlog.removeFirst(Self.maxBacklog / 4)
+            packetsDropped &+= UInt64(Self.maxBacklog / 4)
+        }
+        let m = message.pointee
+        backlog.append(
+            (socket, Array(UnsafeBufferPointer(start: m.data, count: Int(m.length))), m.segment, m.remote, m.local))
+    }
+
+    private func drainBacklog() {
+        guard !backlog.isEmpty else { return }
+        var done = 0
+        for entry in backlog {
+            let sent = entry.bytes.withUnsafeBufferPointer { bytes in
+                var m = weir_message(
+                    data: bytes.baseAddress, length: UInt32(bytes.count), segment: entry.segment, remote: entry.remote,
+                    local: entry.local)
+                return weir_send(io, descriptors[Int(entry.socket)], &m, 1)
+            }
+            if sent == -EAGAIN || sent == -ENOBUFS { break }
+            if sent == 1 { messagesSent &+= 1 } else { packetsDropped &+= 1 }
+            done += 1
+        }
+        backlog.removeFirst(done)
+    }
+}

@@ -1,0 +1,169 @@
+package import DTLS
+package import MediaFormats
+package import SDP
+package import SRTP
+package import Synchronization
+package import Wire
+
+/// What the engine needs to know before it starts; fixed for its life.
+package struct EngineConfiguration: Sendable {
+    /// UDP and ICE-TCP port; 0 lets the kernel choose (tests).
+    package var port: UInt16 = 31001
+    /// Addresses to bind, port ignored.
+    package var listen: [SocketAddress] = [SocketAddress(ipv4: 0, port: 0)]
+    package var workers = 1
+    package var pinWorkers = false
+    package var gso = true
+    package var tcp = true
+    package var backend = SRTPBackendKind.preferred
+    package var profiles: [SRTPProfile] = [.aeadAES128GCM, .aeadAES256GCM, .aes128CMHMACSHA1_80]
+    package var certificate: DTLSCertificate
+    /// Without an authenticated check for so long the peer is gone.
+    package var iceTimeout = Interval.seconds(30)
+    /// A publisher that sends no RTP for so long is gone.
+    package var rtpTimeout = Interval.seconds(60)
+    /// A joining player starts from a stored key frame that is at most this old; zero: always ask for a new one.
+    package var groupCache = Interval.milliseconds(500)
+    /// Earlier packets of a picture wait for its last one at most this long…
+    package var gatherLimit = Interval.milliseconds(10)
+    /// …when the stream has at least so many players on a worker.
+    package var gatherMinPlayers = 16
+    package var receiveBuffer = 4 << 20
+    package var sendBuffer = 4 << 20
+    /// Bitrate announced to publishers by REMB, bit/s.
+    package var maxBitrate = 5_000_000
+    /// Packet memory of one worker, in 2 KiB slots.
+    package var maxSlots = 262_144
+    /// Bytes that wait for a slow ICE-TCP peer before it loses whole pictures.
+    package var maxTCPQueue = 1 << 20
+    package var maxTCPConnections = 4096
+
+    package init(certificate: DTLSCertificate) { self.certificate = certificate }
+}
+
+/// Why a peer ended without being told to.
+package enum EngineFailure: Sendable, Equatable {
+    case iceTimeout, iceError, iceKeepAlive, dtlsError(String), dtlsFingerprint, rtpActivity, transportClosed
+    case error(String)
+}
+
+/// News from the workers; `UInt64` is the peer's id.
+package enum EngineEvent: Sendable {
+    /// ICE and DTLS are up on every transport.
+    case connected(UInt64)
+    case failed(UInt64, EngineFailure)
+    case firstMedia(UInt64)
+    case videoSize(UInt64, VideoSize)
+}
+
+/// Counters of one peer: written by its worker, read by anyone at any time.
+package final class PeerCounters: Sendable {
+    package let packetsReceived = Atomic<UInt64>(0)
+    package let bytesReceived = Atomic<UInt64>(0)
+    package let packetsSent = Atomic<UInt64>(0)
+    package let bytesSent = Atomic<UInt64>(0)
+    package let packetsLost = Atomic<UInt64>(0)
+    package let packetsRetransmitted = Atomic<UInt64>(0)
+    package let nacks = Atomic<UInt64>(0)
+    package let plis = Atomic<UInt64>(0)
+    package let jitterMicroseconds = Atomic<UInt64>(0)
+    package let roundTripMicroseconds = Atomic<UInt64>(0)
+    package init() {}
+}
+
+/// Counters of the whole engine, summed over workers.
+package final class EngineCounters: Sendable {
+    package let datagramsReceived = Atomic<UInt64>(0)
+    package let packetsSent = Atomic<UInt64>(0)
+    package let sendMessages = Atomic<UInt64>(0)
+    package let packetsDropped = Atomic<UInt64>(0)
+    /// Datagrams from addresses that ICE has not validated, by kind.
+    package let unknownSource = Atomic<UInt64>(0)
+    package let unknownUser = Atomic<UInt64>(0)
+    package let stunRejected = Atomic<UInt64>(0)
+    package let malformed = Atomic<UInt64>(0)
+    package let authenticationFailed = Atomic<UInt64>(0)
+    package let replayed = Atomic<UInt64>(0)
+    package let unknownSSRC = Atomic<UInt64>(0)
+    package let noMemory = Atomic<UInt64>(0)
+    package let retransmissionsRefused = Atomic<UInt64>(0)
+    package let tcpPicturesDropped = Atomic<UInt64>(0)
+    package let peers = Atomic<Int>(0)
+    package init() {}
+}
+
+extension Atomic where Value == UInt64 {
+    @inline(__always) package func bump(_ n: UInt64 = 1) { wrappingAdd(n, ordering: .relaxed) }
+    package var value: UInt64 { load(ordering: .relaxed) }
+    package func set(_ n: UInt64) { store(n, ordering: .relaxed) }
+}
+
+/// A peer as the control side announces it: credentials before any packet, the owner once a worker has adopted it.
+package final class PeerRegistration: Sendable {
+    package let id: UInt64
+    /// The publisher whose stream this is: `nil` for a publisher itself.
+    package let publisher: PeerRegistration?
+    package let negotiation: Negotiation
+    package let counters = PeerCounters()
+    /// Worker that owns the peer; -1 nobody yet, -2 closed before adoption.
+    let owner = Atomic<Int>(-1)
+
+    package init(id: UInt64, publisher: PeerRegistration?, negotiation: Negotiation) {
+        self.id = id
+        self.publisher = publisher
+        self.negotiation = negotiation
+    }
+
+    package var streamID: UInt64 { publisher?.id ?? id }
+
+    /// One atomic claim decides which worker keeps the peer for life.
+    func claim(worker: Int) -> Bool {
+        owner.compareExchange(expected: -1, desired: worker, ordering: .acquiringAndReleasing).exchanged
+    }
+}
+
+/// ICE user fragments and peers, shared by all workers and the control side. Asked only for datagrams from addresses
+/// that no worker knows.
+final class Directory: Sendable {
+    private struct State {
+        var byFragment: [[UInt8]: (registration: PeerRegistration, transport: Int)] = [:]
+        var byID: [UInt64: PeerRegistration] = [:]
+        var fragments: [UInt64: [[UInt8]]] = [:]
+    }
+    private let state = Mutex(State())
+
+    func insert(_ registration: PeerRegistration) {
+        state.withLock { s in
+            s.byID[registration.id] = registration
+            for (i, transport) in registration.negotiation.transports.enumerated() {
+                let fragment = Array(transport.localUfrag.utf8)
+                s.byFragment[fragment] = (registration, i)
+                s.fragments[registration.id, default: []].append(fragment)
+            }
+        }
+    }
+
+    func addFragment(_ fragment: String, peer: UInt64, transport: Int) {
+        state.withLock { s in
+            guard let registration = s.byID[peer] else { return }
+            s.byFragment[Array(fragment.utf8)] = (registration, transport)
+            s.fragments[peer, default: []].append(Array(fragment.utf8))
+        }
+    }
+
+    func find(fragment: [UInt8]) -> (registration: PeerRegistration, transport: Int)? {
+        state.withLock { $0.byFragment[fragment] }
+    }
+
+    func find(peer: UInt64) -> PeerRegistration? { state.withLock { $0.byID[peer] } }
+
+    @discardableResult func remove(peer: UInt64) -> PeerRegistration? {
+        state.withLock { s in
+            guard let registration = s.byID.removeValue(forKey: peer) else { return nil }
+            for fragment in s.fragments.removeValue(forKey: peer) ?? [] { s.byFragment[fragment] = nil }
+            return registration
+        }
+    }
+
+    var count: Int { state.withLock { $0.byID.count } }
+}

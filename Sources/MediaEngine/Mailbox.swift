@@ -1,0 +1,59 @@
+import CLinuxNet
+import ICE
+import Synchronization
+import Wire
+
+/// What others ask of a worker. Control commands are few; forwarded datagrams are bounded.
+enum WorkerCommand: Sendable {
+    case close(peer: UInt64)
+    case setPaused(peer: UInt64, Bool)
+    case restartICE(peer: UInt64, local: ICECredentials, remote: ICECredentials)
+    /// A datagram for a peer of this worker that another worker heard.
+    case datagram(bytes: [UInt8], remote: SocketAddress, local: SocketAddress, socket: Int32, arrival: Instant, from: Int)
+    /// An ICE-TCP connection whose first frame belongs to a peer of this worker.
+    case connection(descriptor: CInt, received: [UInt8], remote: SocketAddress, local: SocketAddress)
+    /// Datagrams from this address belong to a peer of `worker`.
+    case route(SocketAddress, worker: Int)
+    case subscribe(stream: UInt64, worker: Int)
+    case unsubscribe(stream: UInt64, worker: Int)
+    case requestKeyFrame(stream: UInt64)
+    case senderReport(stream: UInt64, track: Int, ntp: UInt64, timestamp: UInt32, arrival: Instant)
+    case stop
+}
+
+/// Commands to one worker from any thread, and the wake-up that goes with them.
+final class Mailbox: Sendable {
+    /// Forwarded datagrams that may wait; more are dropped, as a full socket buffer would.
+    private static let maxDatagrams = 1024
+    private struct State {
+        var commands: [WorkerCommand] = []
+        var datagrams = 0
+    }
+    private let state = Mutex(State())
+    let eventDescriptor: CInt
+
+    init() { eventDescriptor = weir_eventfd() }
+
+    func post(_ command: WorkerCommand) {
+        let accepted = state.withLock { s in
+            if case .datagram = command {
+                guard s.datagrams < Self.maxDatagrams else { return false }
+                s.datagrams += 1
+            }
+            s.commands.append(command)
+            return true
+        }
+        if accepted { wake() }
+    }
+
+    func wake() { weir_eventfd_signal(eventDescriptor) }
+
+    func drain() -> [WorkerCommand] {
+        state.withLock { s in
+            let all = s.commands
+            s.commands = []
+            s.datagrams = 0
+            return all
+        }
+    }
+}

@@ -1,0 +1,77 @@
+import DTLS
+import ICE
+import RTP
+import SDP
+import SRTP
+import Synchronization
+import Wire
+
+/// One ICE/DTLS/SRTP association of a peer. A bundled peer has one, an unbundled one has one per m-line.
+final class Transport {
+    unowned let peer: Peer
+    let index: Int
+    let negotiated: NegotiatedTransport
+    var agent: ICELiteAgent
+    var dtls: DTLSSession?
+    var outbound: SRTPOutbound?
+    var inbound: SRTPInbound?
+    /// Where to send: the agent's selected path and the socket that heard it.
+    var path: ICEPath?
+    var socket: Int32 = 0
+    /// Socket by local path, so that a nominated path is sent from the socket that received its checks.
+    var socketOfPath: [ICEPath: Int32] = [:]
+    let transportSequence = UnsafeMutablePointer<UInt16>.allocate(capacity: 1)
+    var feedback = TransportFeedbackRecorder()
+    var transportCCID: UInt8 = 0
+    var midID: UInt8 = 0
+
+    init(peer: Peer, index: Int, negotiated: NegotiatedTransport, agent: ICELiteAgent) {
+        self.peer = peer
+        self.index = index
+        self.negotiated = negotiated
+        self.agent = agent
+        transportSequence.initialize(to: 0)
+    }
+
+    deinit { transportSequence.deallocate() }
+
+    var isSecure: Bool { outbound != nil }
+}
+
+/// One publisher or player, owned by one worker from adoption to its end.
+final class Peer {
+    let id: UInt64
+    let registration: PeerRegistration
+    let negotiation: Negotiation
+    let counters: PeerCounters
+    var transports: [Transport] = []
+    var stream: StreamState?
+    /// Place among the players of its stream.
+    var position: Int?
+    let isPublisher: Bool
+    var isConnected = false
+    var isPaused = false
+    let localSSRC: UInt32
+    var lastRTP: Instant
+    var gotMedia = false
+    var nextReport: Instant
+    var nextFeedback: Instant
+    var roundTrip = Interval.milliseconds(100)
+    var retransmission: RetransmissionBudget
+    var lastPLI = Instant(nanoseconds: .min / 2)
+    /// Stream track of each negotiated track (players), by SSRC for feedback.
+    var trackOfSSRC: [(ssrc: UInt32, track: Int)] = []
+
+    init(registration: PeerRegistration, now: Instant, localSSRC: UInt32) {
+        id = registration.id
+        self.registration = registration
+        negotiation = registration.negotiation
+        counters = registration.counters
+        isPublisher = registration.publisher == nil
+        self.localSSRC = localSSRC
+        lastRTP = now
+        nextReport = now + .milliseconds(200)
+        nextFeedback = now
+        retransmission = RetransmissionBudget(bytesPerSecond: 1_250_000, burst: 500_000, now: now)
+    }
+}

@@ -1,0 +1,164 @@
+import MediaFormats
+import RTP
+import SDP
+import Wire
+
+/// One track of a stream on one worker: the ring that players are served from and, on the worker that receives the
+/// publisher, the state of its reception. Nothing here assumes that a track has one layer only: a layer is a source
+/// of numbers for the ring.
+final class Track {
+    let kind: MediaKind
+    let codec: Codec?
+    let clockRate: Int
+    let payloadType: UInt8
+    let rtxPayloadType: UInt8?
+    var ring: TrackRing
+    var numbering = PacketNumbering()
+    var nack = NackGenerator()
+    var statistics = ReceiverStatistics()
+    var ssrc: UInt32?
+    var rtxSSRC: UInt32?
+    var lastKeyFrame: Int64 = -1
+    var lastKeyFrameTimestamp: UInt32 = 0
+    var lastTimestamp: UInt32 = 0
+    var size = VideoSize(width: 0, height: 0)
+    /// Added to the source's timestamps after a change of source.
+    var timestampOffset: UInt32 = 0
+    var orientationID: UInt8 = 0
+    /// Latest sender report: the publisher's clock (64-bit NTP) at an RTP time, and when it came.
+    var report: (ntp: UInt64, timestamp: UInt32, arrival: Instant)?
+    var firSequence: UInt8 = 0
+    var canPLI = true
+    var canFIR = false
+    var canNACK = false
+    var canREMB = false
+    var canTransportCC = false
+
+    init(_ negotiated: NegotiatedTrack, slab: PacketSlab) {
+        kind = negotiated.kind
+        codec = Codec(sdpName: negotiated.codec.name)
+        clockRate = max(negotiated.codec.clockRate, 1)
+        payloadType = negotiated.codec.payloadType
+        rtxPayloadType = negotiated.codec.rtxPayloadType
+        ring = TrackRing(
+            capacity: negotiated.kind == .video ? 2048 : 256, maxAge: .milliseconds(2000), slab: slab)
+        ssrc = negotiated.ssrc
+        rtxSSRC = negotiated.rtxSSRC
+        orientationID = negotiated.extensions[RTPExtensionURI.videoOrientation] ?? 0
+        let feedback = negotiated.codec.feedback
+        canPLI = feedback.contains("nack pli")
+        canFIR = feedback.contains("ccm fir")
+        canNACK = feedback.contains("nack")
+        canREMB = feedback.contains("goog-remb")
+        canTransportCC = feedback.contains("transport-cc")
+    }
+}
+
+/// A packet that has arrived and not yet been fanned out.
+struct PendingPacket: BitwiseCopyable {
+    var track: Int32
+    var number: Int64
+}
+
+/// One stream on one worker. On the worker of its publisher it is the origin; elsewhere a replica fed by a
+/// `CrossingQueue`. Players' lanes lie in one array: `lanes[player * tracks.count + track]`.
+final class StreamState {
+    let id: UInt64
+    let tracks: [Track]
+    let isOrigin: Bool
+    let originWorker: Int
+    unowned(unsafe) var publisher: Peer?
+    private(set) var lanes: UnsafeMutablePointer<Lane>
+    private var laneCapacity: Int
+    private(set) var players: [Peer] = []
+    /// Workers that hold a replica (origin only).
+    var subscribers: Set<Int> = []
+    var pending: UnsafeMutablePointer<PendingPacket>
+    var pendingCount = 0
+    static let maxPending = 1024
+    /// When gathered packets must leave although their picture is not complete.
+    var gatherDeadline = Instant.distantFuture
+    var pictureIsOpen = false
+    var lastKeyFrameRequest = Instant(nanoseconds: .min / 2)
+    var keyFrameWanted = false
+
+    init(id: UInt64, tracks: [NegotiatedTrack], originWorker: Int, isOrigin: Bool, slab: PacketSlab) {
+        self.id = id
+        self.tracks = tracks.map { Track($0, slab: slab) }
+        self.originWorker = originWorker
+        self.isOrigin = isOrigin
+        laneCapacity = 4 * max(tracks.count, 1)
+        lanes = .allocate(capacity: laneCapacity)
+        pending = .allocate(capacity: Self.maxPending)
+    }
+
+    deinit {
+        lanes.deallocate()
+        pending.deallocate()
+    }
+
+    var videoIndex: Int? { tracks.firstIndex { $0.kind == .video } }
+
+    /// Appends a player; `make` gives the lane of each track, inactive for tracks the player does not take.
+    func add(_ player: Peer, lanes make: [Lane]) {
+        precondition(make.count == tracks.count, "one lane per track")
+        let used = players.count * tracks.count
+        if used + tracks.count > laneCapacity {
+            let bigger = UnsafeMutablePointer<Lane>.allocate(capacity: laneCapacity * 2)
+            bigger.update(from: lanes, count: used)
+            lanes.deallocate()
+            lanes = bigger
+            laneCapacity *= 2
+        }
+        for (i, lane) in make.enumerated() { (lanes + used + i).initialize(to: lane) }
+        player.position = players.count
+        players.append(player)
+    }
+
+    /// Removes a player; the last one takes its place, so that lanes stay dense.
+    func remove(_ player: Peer) {
+        guard let position = player.position, position < players.count, players[position] === player else { return }
+        let last = players.count - 1
+        if position != last {
+            players[position] = players[last]
+            players[position].position = position
+            (lanes + position * tracks.count).update(from: lanes + last * tracks.count, count: tracks.count)
+        }
+        players.removeLast()
+        player.position = nil
+    }
+
+    func lane(of player: Peer, track: Int) -> UnsafeMutablePointer<Lane>? {
+        guard let position = player.position, track < tracks.count else { return nil }
+        return lanes + position * tracks.count + track
+    }
+
+    /// Queues a stored packet for fan-out, in the order of its track's numbers: packets that were reordered within
+    /// one turn are handed on in order at no cost of delay.
+    func enqueue(track: Int, number: Int64) {
+        guard pendingCount < Self.maxPending else { return }
+        var at = pendingCount
+        pending[at] = PendingPacket(track: Int32(track), number: number)
+        pendingCount += 1
+        var back = at - 1
+        while back >= 0 {
+            if pending[back].track == Int32(track) {
+                guard pending[back].number > number else { break }
+                swap(&pending[back].number, &pending[at].number)
+                at = back
+            }
+            back -= 1
+        }
+    }
+}
+
+extension Codec {
+    /// The codec whose `a=rtpmap` name this is, whatever the case (RFC 4855 §3).
+    init?(sdpName: String) {
+        let lower = sdpName.lowercased()
+        guard let match = Codec.allCases.first(where: { $0.rawValue == lower || $0.name.lowercased() == lower }) else {
+            return nil
+        }
+        self = match
+    }
+}

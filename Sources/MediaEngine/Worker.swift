@@ -1,0 +1,331 @@
+import CLinuxNet
+import DTLS
+import Glibc
+import ICE
+import LinuxNet
+import RTP
+import SDP
+import SRTP
+import Synchronization
+import Wire
+
+/// One media thread: the only owner of its sockets, peers, stream state, timers and buffers. Commands come in through
+/// the mailbox, packets of other workers' streams through crossing queues, events leave through a closure.
+///
+/// One turn: wait → mailbox → datagrams until dry (bounded) → crossing queues → fan out → send → due timers.
+final class Worker {
+    /// Datagrams of one socket in one turn: bounds the delay of the first.
+    private static let maxBatchesPerTurn = 4
+    static let maxRoutes = 65_536
+
+    let index: Int
+    let configuration: EngineConfiguration
+    let directory: Directory
+    let counters: EngineCounters
+    let mailbox: Mailbox
+    let post: @Sendable (EngineEvent) -> Void
+    let dtlsContext: DTLSContext
+    let machine: SRTPMachine
+    let slab: PacketSlab
+    let egress: Egress
+    let io: OpaquePointer
+    let sockets: [CInt]
+    let listeners: [CInt]
+    private let epoll: CInt
+    /// All workers' mailboxes, this one's included.
+    let mailboxes: [Mailbox]
+    /// Queues to and from other workers, by worker; nil for itself.
+    let outgoing: [CrossingQueue?]
+    let incoming: [CrossingQueue?]
+    var signalled: Set<Int> = []
+
+    var peers: [UInt64: Peer] = [:]
+    var byAddress: [SocketAddress: Transport] = [:]
+    var byConnection: [UInt32: Transport] = [:]
+    var routes: [SocketAddress: Int] = [:]
+    var streams: [UInt64: StreamState] = [:]
+    var connections: [UInt32: TCPConnection] = [:]
+    var nextConnection: UInt32 = 1
+    /// Streams with packets to fan out.
+    var dirty: [StreamState] = []
+    var random: SeededRandom
+    var now = Instant.now
+    var running = true
+    var nextFastTick = Instant.zero
+    var nextSlowTick = Instant.zero
+    private var slots: UnsafeMutablePointer<UnsafeMutablePointer<UInt8>?>
+    private let datagrams: UnsafeMutablePointer<weir_datagram>
+    /// Error replies to unauthenticated checks, refilled over time: no reflection, no flood.
+    var replyTokens = 50.0
+    var replyRefill = Instant.now
+
+    init(
+        index: Int, configuration: EngineConfiguration, directory: Directory, counters: EngineCounters,
+        mailboxes: [Mailbox], outgoing: [CrossingQueue?], incoming: [CrossingQueue?], sockets: [CInt],
+        listeners: [CInt], dtlsContext: DTLSContext, post: @escaping @Sendable (EngineEvent) -> Void
+    ) throws {
+        self.index = index
+        self.configuration = configuration
+        self.directory = directory
+        self.counters = counters
+        self.mailboxes = mailboxes
+        mailbox = mailboxes[index]
+        self.outgoing = outgoing
+        self.incoming = incoming
+        self.sockets = sockets
+        self.listeners = listeners
+        self.dtlsContext = dtlsContext
+        self.post = post
+        machine = try SRTPMachine(backend: configuration.backend)
+        slab = PacketSlab(maxSlots: configuration.maxSlots)
+        guard let io = weir_io_new() else { throw NetworkError("allocate I/O batch", code: ENOMEM) }
+        self.io = io
+        egress = Egress(io: io, machine: machine, descriptors: sockets, gso: configuration.gso)
+        epoll = weir_epoll_create()
+        guard epoll >= 0 else { throw NetworkError("epoll_create", code: -epoll) }
+        random = SeededRandom(seed: UInt64.random(in: 0 ... .max))
+        let batch = Int(WEIR_RECEIVE_BATCH)
+        slots = .allocate(capacity: batch)
+        slots.initialize(repeating: nil, count: batch)
+        datagrams = .allocate(capacity: batch)
+        _ = weir_epoll_set(epoll, mailbox.eventDescriptor, WEIR_READABLE, Token.mailbox, 1)
+        for (i, socket) in sockets.enumerated() {
+            _ = weir_epoll_set(epoll, socket, WEIR_READABLE, Token.socket | UInt64(i), 1)
+        }
+        for (i, listener) in listeners.enumerated() {
+            _ = weir_epoll_set(epoll, listener, WEIR_READABLE, Token.listener | UInt64(i), 1)
+        }
+    }
+
+    deinit {
+        slots.deallocate()
+        datagrams.deallocate()
+        weir_io_free(io)
+        close(epoll)
+    }
+
+    private enum Token {
+        static let mailbox: UInt64 = 1 << 32
+        static let socket: UInt64 = 2 << 32
+        static let listener: UInt64 = 3 << 32
+        static let connection: UInt64 = 4 << 32
+        static let kind: UInt64 = 0xffff_ffff_0000_0000
+    }
+
+    // MARK: - The loop
+
+    func run() {
+        weir_name_thread("weir-media-\(index)")
+        if configuration.pinWorkers { weir_pin_thread(CInt(index)) }
+        var ready = [weir_ready](repeating: weir_ready(), count: 64)
+        while running {
+            let count = ready.withUnsafeMutableBufferPointer {
+                weir_epoll_wait(epoll, $0.baseAddress, 64, waitTime())
+            }
+            now = .now
+            for i in 0..<max(0, Int(count)) { dispatch(ready[i]) }
+            drainCrossings()
+            fanOutDue()
+            if now >= nextFastTick { fastTick() }
+            if now >= nextSlowTick { slowTick() }
+            egress.flush()
+            flushConnections()
+            for worker in signalled { mailboxes[worker].wake() }
+            signalled.removeAll(keepingCapacity: true)
+        }
+        for peer in Array(peers.values) { end(peer) }
+        for connection in connections.values { close(connection.descriptor) }
+        connections.removeAll()
+    }
+
+    private func waitTime() -> Int64 {
+        if egress.hasBacklog { return 1_000_000 }
+        var next = nextSlowTick
+        if peers.isEmpty && connections.isEmpty { return 1_000_000_000 }
+        if nextFastTick < next { next = nextFastTick }
+        for stream in dirty where stream.gatherDeadline < next { next = stream.gatherDeadline }
+        return max(0, (next - .now).nanoseconds)
+    }
+
+    private func dispatch(_ ready: weir_ready) {
+        let low = UInt32(truncatingIfNeeded: ready.token)
+        switch ready.token & Token.kind {
+        case Token.mailbox:
+            weir_eventfd_drain(mailbox.eventDescriptor)
+            for command in mailbox.drain() { perform(command) }
+        case Token.socket: receive(socket: Int32(low))
+        case Token.listener: accept(listener: Int(low))
+        default:
+            guard let connection = connections[low] else { return }
+            if ready.events & WEIR_WRITABLE != 0 { flush(connection) }
+            if ready.events & (WEIR_READABLE | WEIR_HANGUP) != 0 { read(connection) }
+        }
+    }
+
+    private func receive(socket: Int32) {
+        let batch = Int(WEIR_RECEIVE_BATCH)
+        for _ in 0..<Self.maxBatchesPerTurn {
+            var have = 0
+            while have < batch {
+                if slots[have] == nil {
+                    guard let slot = slab.take() else { break }
+                    slots[have] = slot.assumingMemoryBound(to: UInt8.self)
+                }
+                have += 1
+            }
+            guard have > 0 else {
+                counters.noMemory.bump()
+                return
+            }
+            let count = slots.withMemoryRebound(to: UnsafeMutablePointer<UInt8>?.self, capacity: batch) {
+                weir_receive(io, sockets[Int(socket)], $0, CInt(have), PacketSlab.slotSize, datagrams)
+            }
+            guard count > 0 else { return }
+            counters.datagramsReceived.bump(UInt64(count))
+            // Kernel time is wall-clock time: bring it to our monotonic clock.
+            let offset = Instant.now.nanoseconds &- weir_realtime_ns()
+            for i in 0..<Int(count) {
+                let d = datagrams[i]
+                guard d.truncated == 0, d.length > 0, let slot = slots[i] else { continue }
+                let arrival = d.kernel_time_ns != 0 ? Instant(nanoseconds: d.kernel_time_ns &+ offset) : now
+                let path = ICEPath(remote: SocketAddress(d.remote), local: SocketAddress(d.local), connection: 0)
+                let consumed = handle(
+                    UnsafeMutableRawPointer(slot), length: Int(d.length), path: path, socket: socket, arrival: arrival)
+                if consumed { slots[i] = nil }
+            }
+            if Int(count) < have { return }
+        }
+    }
+
+    // MARK: - ICE-TCP
+
+    private func accept(listener: Int) {
+        for _ in 0..<64 {
+            var remote = weir_address()
+            var local = weir_address()
+            let descriptor = weir_tcp_accept(listeners[listener], &remote, &local)
+            guard descriptor >= 0 else { return }
+            guard connections.count < configuration.maxTCPConnections else {
+                close(descriptor)
+                continue
+            }
+            _ = adopt(descriptor: descriptor, remote: SocketAddress(remote), local: SocketAddress(local))
+        }
+    }
+
+    func adopt(descriptor: CInt, remote: SocketAddress, local: SocketAddress) -> TCPConnection {
+        let id = nextConnection
+        nextConnection = nextConnection == .max ? 1 : nextConnection + 1
+        var from = local
+        from.port = 0
+        let connection = TCPConnection(
+            id: id, descriptor: descriptor, remote: remote, local: from, maxQueue: configuration.maxTCPQueue, now: now)
+        connections[id] = connection
+        _ = weir_epoll_set(epoll, descriptor, WEIR_READABLE, Token.connection | UInt64(id), 1)
+        return connection
+    }
+
+    private func read(_ connection: TCPConnection) {
+        guard let slot = slab.take() else { return }
+        defer { slab.give(slot) }
+        for _ in 0..<16 {
+            let n = recv(connection.descriptor, slot, PacketSlab.slotSize, 0)
+            if n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) {
+                close(connection)
+                return
+            }
+            guard n > 0 else { return }
+            feed(connection, bytes: UnsafeRawBufferPointer(start: slot, count: n))
+            guard connections[connection.id] != nil else { return }
+        }
+    }
+
+    func feed(_ connection: TCPConnection, bytes: UnsafeRawBufferPointer) {
+        if !connection.isIdentified { connection.early.append(contentsOf: bytes) }
+        do {
+            try connection.framing.append(bytes.bytes)
+            while let frame = connection.framing.next() {
+                guard frame.count <= PacketSlab.slotSize, !frame.isEmpty else { continue }
+                guard let slot = slab.take() else { return }
+                frame.withUnsafeBytes { slot.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+                let path = ICEPath(remote: connection.remote, local: connection.local, connection: connection.id)
+                if !handle(slot, length: frame.count, path: path, socket: -1, arrival: now) { slab.give(slot) }
+                guard connections[connection.id] != nil else { return }
+            }
+        } catch {
+            counters.malformed.bump()
+            close(connection)
+        }
+    }
+
+    /// Gives the connection to the worker that owns its peer, with all that has been read from it.
+    func hand(_ connection: TCPConnection, to worker: Int) {
+        connections[connection.id] = nil
+        byConnection[connection.id] = nil
+        _ = weir_epoll_remove(epoll, connection.descriptor)
+        mailboxes[worker].post(
+            .connection(
+                descriptor: connection.descriptor, received: connection.early, remote: connection.remote,
+                local: connection.local))
+    }
+
+    func close(_ connection: TCPConnection) {
+        guard connections.removeValue(forKey: connection.id) != nil else { return }
+        _ = weir_epoll_remove(epoll, connection.descriptor)
+        Glibc.close(connection.descriptor)
+        guard let transport = byConnection.removeValue(forKey: connection.id) else { return }
+        transport.agent.removePath(
+            ICEPath(remote: connection.remote, local: connection.local, connection: connection.id))
+        updatePath(of: transport)
+    }
+
+    func send(_ bytes: UnsafeRawBufferPointer, connection id: UInt32) -> Bool {
+        guard let connection = connections[id] else { return false }
+        return connection.send(bytes)
+    }
+
+    private func flushConnections() {
+        for connection in connections.values where connection.queued > 0 && !connection.wantsWrite { flush(connection) }
+    }
+
+    private func flush(_ connection: TCPConnection) {
+        let result = connection.flush()
+        if result == .failed {
+            close(connection)
+            return
+        }
+        let wants = result == .blocked
+        if wants != connection.wantsWrite {
+            connection.wantsWrite = wants
+            _ = weir_epoll_set(
+                epoll, connection.descriptor, wants ? WEIR_READABLE | WEIR_WRITABLE : WEIR_READABLE,
+                Token.connection | UInt64(connection.id), 0)
+        }
+    }
+
+    // MARK: - Sending on a transport
+
+    func send(_ bytes: [UInt8], path: ICEPath, socket: Int32) {
+        if path.connection != 0 {
+            _ = bytes.withUnsafeBytes { send($0, connection: path.connection) }
+        } else {
+            egress.send(bytes, socket: socket, remote: path.remote.c, local: path.local.c)
+        }
+    }
+
+    /// Protects one RTCP compound and queues it.
+    func sendRTCP(_ bytes: [UInt8], on transport: Transport) {
+        guard let outbound = transport.outbound, let path = transport.path,
+            bytes.count + 64 < Egress.packetRoom, !bytes.isEmpty
+        else { return }
+        let room = egress.reserve()
+        bytes.withUnsafeBytes { room.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+        let length = machine.protectRTCP(outbound, packet: room, length: bytes.count, capacity: Egress.packetRoom)
+        guard length > 0 else { return }
+        if path.connection != 0 {
+            _ = send(UnsafeRawBufferPointer(start: room, count: length), connection: path.connection)
+        } else {
+            egress.commit(length: length, socket: transport.socket, remote: path.remote.c, local: path.local.c)
+        }
+    }
+}
