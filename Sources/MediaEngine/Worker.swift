@@ -58,6 +58,10 @@ final class Worker {
     /// Error replies to unauthenticated checks, refilled over time: no reflection, no flood.
     var replyTokens = 50.0
     var replyRefill = Instant.now
+    // What has been added to the shared counters so far.
+    var reportedPackets: UInt64 = 0
+    var reportedDrops: UInt64 = 0
+    var reportedMessages: UInt64 = 0
 
     init(
         index: Int, configuration: EngineConfiguration, directory: Directory, counters: EngineCounters,

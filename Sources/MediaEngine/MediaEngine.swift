@@ -1,0 +1,154 @@
+package import DTLS
+import CLinuxNet
+import Glibc
+package import LinuxNet
+package import SDP
+import Synchronization
+package import ICE
+package import Wire
+
+/// The media side as the control side sees it: peers are announced, closed and paused; workers do the rest.
+/// Every method is safe from any thread and none of them waits for a worker.
+package final class MediaEngine: Sendable {
+    package let port: UInt16
+    package let counters = EngineCounters()
+    private let mailboxes: [Mailbox]
+    private let directory = Directory()
+    private let threads: Mutex<[pthread_t]>
+    private let lock: PortLockBox
+
+    private final class PortLockBox: Sendable {
+        let lock: PortLock
+        init(_ lock: consuming PortLock) { self.lock = lock }
+    }
+
+    /// Binds all sockets of all workers, then starts the workers.
+    /// - Parameter events: called on worker threads; must not block.
+    package init(configuration: EngineConfiguration, events: @escaping @Sendable (EngineEvent) -> Void) throws {
+        var configuration = configuration
+        let count = max(1, configuration.workers)
+        configuration.workers = count
+        var udp: [[CInt]] = Array(repeating: [], count: count)
+        var tcp: [[CInt]] = Array(repeating: [], count: count)
+        var opened: [CInt] = []
+        do {
+            if configuration.port == 0 { configuration.port = try Self.freePort(configuration) }
+            lock = PortLockBox(try PortLock(port: configuration.port))
+            for worker in 0..<count {
+                for var address in configuration.listen {
+                    address.port = configuration.port
+                    var c = address.c
+                    let fd = weir_udp_open(&c, CInt(configuration.receiveBuffer), CInt(configuration.sendBuffer))
+                    if fd == -EAFNOSUPPORT || (fd == -EADDRNOTAVAIL && address.family == .ipv6) { continue }
+                    guard fd >= 0 else { throw NetworkError("bind UDP \(address)", code: -fd) }
+                    opened.append(fd)
+                    udp[worker].append(fd)
+                    guard configuration.tcp else { continue }
+                    let listener = weir_tcp_listen(&c, 512)
+                    guard listener >= 0 else { throw NetworkError("listen on TCP \(address)", code: -listener) }
+                    opened.append(listener)
+                    tcp[worker].append(listener)
+                }
+            }
+            guard udp.allSatisfy({ !$0.isEmpty }) else {
+                throw NetworkError("no listen address could be bound", code: EADDRNOTAVAIL)
+            }
+            port = configuration.port
+            let boxes = (0..<count).map { _ in Mailbox() }
+            mailboxes = boxes
+            let queues = (0..<count).map { from in (0..<count).map { to in from == to ? nil : CrossingQueue() } }
+            let context = try DTLSContext(certificate: configuration.certificate, profiles: configuration.profiles)
+            var started: [pthread_t] = []
+            var workers: [Worker] = []
+            for i in 0..<count {
+                workers.append(
+                    try Worker(
+                        index: i, configuration: configuration, directory: directory, counters: counters,
+                        mailboxes: boxes, outgoing: queues[i], incoming: queues.map { $0[i] }, sockets: udp[i],
+                        listeners: tcp[i], dtlsContext: context, post: events))
+            }
+            for worker in workers { started.append(Self.start(worker)) }
+            threads = Mutex(started)
+        } catch {
+            for descriptor in opened { Glibc.close(descriptor) }
+            throw error
+        }
+    }
+
+    private static func freePort(_ configuration: EngineConfiguration) throws -> UInt16 {
+        var any = (configuration.listen.first ?? SocketAddress(ipv4: 0, port: 0)).c
+        any.port = 0
+        let fd = weir_udp_open(&any, 0, 0)
+        guard fd >= 0 else { throw NetworkError("bind UDP port 0", code: -fd) }
+        defer { Glibc.close(fd) }
+        var bound = weir_address()
+        _ = weir_local_address(fd, &bound)
+        return bound.port
+    }
+
+    private static func start(_ worker: Worker) -> pthread_t {
+        var thread = pthread_t()
+        var attributes = pthread_attr_t()
+        pthread_attr_init(&attributes)
+        pthread_attr_setstacksize(&attributes, 4 << 20)
+        let context = Unmanaged.passRetained(worker).toOpaque()
+        pthread_create(&thread, &attributes, { context in
+            Unmanaged<Worker>.fromOpaque(context!).takeRetainedValue().run()
+            return nil
+        }, context)
+        pthread_attr_destroy(&attributes)
+        return thread
+    }
+
+    /// Makes a peer known to the workers: its first authenticated check will be answered from now on.
+    @discardableResult
+    package func register(id: UInt64, publisher: UInt64?, negotiation: Negotiation) -> PeerRegistration? {
+        var source: PeerRegistration?
+        if let publisher {
+            guard let found = directory.find(peer: publisher) else { return nil }
+            source = found
+        }
+        let registration = PeerRegistration(id: id, publisher: source, negotiation: negotiation)
+        directory.insert(registration)
+        return registration
+    }
+
+    package func registration(of peer: UInt64) -> PeerRegistration? { directory.find(peer: peer) }
+
+    /// Ends a peer without an event. Idempotent.
+    package func close(peer: UInt64) {
+        guard let registration = directory.remove(peer: peer) else { return }
+        let (claimed, owner) = registration.owner.compareExchange(
+            expected: -1, desired: -2, ordering: .acquiringAndReleasing)
+        if !claimed, owner >= 0 { mailboxes[owner].post(.close(peer: peer)) }
+    }
+
+    package func setPaused(_ paused: Bool, peer: UInt64) {
+        guard let owner = directory.find(peer: peer)?.owner.load(ordering: .acquiring), owner >= 0 else { return }
+        mailboxes[owner].post(.setPaused(peer: peer, paused))
+    }
+
+    /// New credentials for all transports of a peer (RFC 8839 §4.4); the old path serves until the first new check.
+    package func restartICE(peer: UInt64, local: ICECredentials, remote: ICECredentials) -> Bool {
+        guard let registration = directory.find(peer: peer) else { return false }
+        let owner = registration.owner.load(ordering: .acquiring)
+        guard owner >= 0 else { return false }
+        mailboxes[owner].post(.restartICE(peer: peer, local: local, remote: remote))
+        directory.addFragment(local.ufrag, peer: peer, transport: 0)
+        return true
+    }
+
+    package var peerCount: Int { directory.count }
+
+    /// Stops the workers and waits for them. Idempotent.
+    package func stop() {
+        let running = threads.withLock { t in
+            let all = t
+            t = []
+            return all
+        }
+        guard !running.isEmpty else { return }
+        for mailbox in mailboxes { mailbox.post(.stop) }
+        for thread in running { pthread_join(thread, nil) }
+    }
+}

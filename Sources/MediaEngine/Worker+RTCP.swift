@@ -1,0 +1,250 @@
+import ICE
+import LinuxNet
+import RTP
+import SDP
+import Synchronization
+import Wire
+
+/// Feedback in both directions, and everything that is due at times rather than by packets.
+extension Worker {
+    private static let fastInterval = Interval.milliseconds(10)
+    private static let slowInterval = Interval.milliseconds(100)
+    private static let feedbackInterval = Interval.milliseconds(60)
+    private static let reportInterval = Interval.milliseconds(1000)
+    /// Sequence numbers of one NACK that are answered.
+    private static let maxNackNumbers = 256
+
+    func handleRTCP(_ packet: RawSpan, transport: Transport, arrival: Instant) {
+        let peer = transport.peer
+        do {
+            try RTCP.parse(packet) { item in
+                switch item {
+                case .senderReport(let report) where peer.isPublisher:
+                    self.took(report, peer: peer, arrival: arrival)
+                    for block in report.blocks { self.took(block, peer: peer) }
+                case .receiverReport(_, let blocks): for block in blocks { self.took(block, peer: peer) }
+                case .nack(_, let media, let lost): self.took(nack: lost, media: media, peer: peer)
+                case .pli: self.wantsKeyFrame(peer)
+                case .fir: self.wantsKeyFrame(peer)
+                default: break
+                }
+            }
+        } catch {
+            counters.malformed.bump()
+        }
+    }
+
+    private func took(_ report: SenderReport, peer: Peer, arrival: Instant) {
+        guard let stream = peer.stream else { return }
+        for (i, track) in stream.tracks.enumerated() where track.ssrc == report.ssrc {
+            track.statistics.receiveSenderReport(ntp: report.ntp, arrival: arrival)
+            let timestamp = report.rtpTimestamp &+ track.timestampOffset
+            track.report = (report.ntp.rawValue, timestamp, arrival)
+            for worker in stream.subscribers {
+                mailboxes[worker].post(
+                    .senderReport(
+                        stream: stream.id, track: i, ntp: report.ntp.rawValue, timestamp: timestamp, arrival: arrival))
+            }
+        }
+    }
+
+    private func took(_ block: ReportBlock, peer: Peer) {
+        peer.counters.jitterMicroseconds.set(UInt64(block.jitter))
+        if !peer.isPublisher { peer.counters.packetsLost.set(UInt64(max(0, block.cumulativeLost))) }
+        guard block.lastSR != 0 else { return }
+        // RFC 3550 §6.4.1: A - LSR - DLSR in units of 1/65536 s. Reports carry the publisher's clock moved on by our
+        // own, so the sum is ours to undo: `reportClock` is what we would send now.
+        guard let sent = peer.stream.flatMap({ reportClock($0, ssrc: block.ssrc, peer: peer) }) else { return }
+        let units = Int64(Int32(bitPattern: sent &- block.lastSR &- block.delaySinceLastSR))
+        guard units >= 0, units < 10 * 65_536 else { return }
+        peer.roundTrip = .microseconds(units * 1_000_000 / 65_536)
+        peer.counters.roundTripMicroseconds.set(UInt64(peer.roundTrip.microseconds))
+    }
+
+    private func reportClock(_ stream: StreamState, ssrc: UInt32, peer: Peer) -> UInt32? {
+        guard let entry = peer.trackOfSSRC.first(where: { $0.ssrc == ssrc }),
+            let report = stream.tracks[entry.track].report
+        else { return nil }
+        let ntp = report.ntp &+ Self.ntpUnits(now - report.arrival)
+        return UInt32(truncatingIfNeeded: ntp >> 16)
+    }
+
+    /// 32.32 fixed point seconds.
+    private static func ntpUnits(_ interval: Interval) -> UInt64 {
+        let ns = UInt64(max(0, interval.nanoseconds))
+        return ns / 1_000_000_000 << 32 | (ns % 1_000_000_000) << 32 / 1_000_000_000
+    }
+
+    private func took(nack lost: [UInt16], media: UInt32, peer: Peer) {
+        guard !peer.isPublisher, let stream = peer.stream,
+            let entry = peer.trackOfSSRC.first(where: { $0.ssrc == media }),
+            let lane = stream.lane(of: peer, track: entry.track)
+        else { return }
+        peer.counters.nacks.bump()
+        for sequence in lost.prefix(Self.maxNackNumbers) {
+            retransmit(sequence, lane: lane, track: stream.tracks[entry.track], peer: peer)
+        }
+    }
+
+    private func wantsKeyFrame(_ peer: Peer) {
+        guard !peer.isPublisher, let stream = peer.stream else { return }
+        peer.counters.plis.bump()
+        requestKeyFrame(stream)
+    }
+
+    // MARK: - Ticks
+
+    /// Every 10 ms: what publishers need quickly, and DTLS timers.
+    func fastTick() {
+        nextFastTick = now + Self.fastInterval
+        var anyUrgent = false
+        for peer in Array(peers.values) {
+            if !peer.isConnected {
+                anyUrgent = true
+                for transport in peer.transports {
+                    guard let dtls = transport.dtls, let deadline = dtls.deadline, deadline <= now else { continue }
+                    dtls.poll(now: now)
+                    drainDTLS(transport)
+                }
+            }
+            guard peer.isPublisher, peer.isConnected, peers[peer.id] != nil else { continue }
+            anyUrgent = true
+            feedback(to: peer)
+        }
+        if !anyUrgent { nextFastTick = now + Self.slowInterval }
+    }
+
+    private func feedback(to peer: Peer) {
+        guard let stream = peer.stream else { return }
+        for (i, track) in stream.tracks.enumerated() {
+            guard track.canNACK, let ssrc = track.ssrc else { continue }
+            let due = track.nack.due(now: now, roundTrip: peer.roundTrip)
+            if !due.isEmpty {
+                var bytes: [UInt8] = []
+                RTCPWriter.receiverReport(ssrc: peer.localSSRC, blocks: [], into: &bytes)
+                RTCPWriter.nack(sender: peer.localSSRC, media: ssrc, lost: due, into: &bytes)
+                peer.counters.nacks.bump()
+                sendRTCP(bytes, on: transport(of: peer, track: i))
+            }
+            if track.nack.takeNeedsKeyFrame() { requestKeyFrame(stream) }
+        }
+        if now >= peer.nextFeedback {
+            peer.nextFeedback = now + Self.feedbackInterval
+            for transport in peer.transports where transport.transportCCID != 0 {
+                let media = stream.tracks.lazy.compactMap(\.ssrc).first ?? 0
+                var bytes: [UInt8] = []
+                if transport.feedback.makeFeedback(senderSSRC: peer.localSSRC, mediaSSRC: media, into: &bytes) {
+                    sendRTCP(bytes, on: transport)
+                }
+            }
+        }
+    }
+
+    /// Every 100 ms: reports that are due, timeouts, old packets, key-frame requests not yet answered.
+    func slowTick() {
+        nextSlowTick = now + Self.slowInterval
+        for stream in streams.values {
+            for track in stream.tracks { track.ring.expire(now: now) }
+            if stream.keyFrameWanted, now - stream.lastKeyFrameRequest >= .milliseconds(1000) { requestKeyFrame(stream) }
+        }
+        for peer in Array(peers.values) {
+            if let reason = expiry(of: peer) {
+                fail(peer, reason)
+                continue
+            }
+            guard peer.isConnected, now >= peer.nextReport else { continue }
+            peer.nextReport = now + Self.reportInterval
+            if peer.isPublisher { reportToPublisher(peer) } else { reportToPlayer(peer) }
+            publishCounters(of: peer)
+        }
+        counters.packetsSent.bump(egress.packetsSent &- reportedPackets)
+        reportedPackets = egress.packetsSent
+        counters.packetsDropped.bump(egress.packetsDropped &- reportedDrops)
+        reportedDrops = egress.packetsDropped
+        counters.sendMessages.bump(egress.messagesSent &- reportedMessages)
+        reportedMessages = egress.messagesSent
+        for connection in Array(connections.values)
+        where !connection.isIdentified && now - connection.opened > .seconds(10) {
+            close(connection)
+        }
+    }
+
+    private func expiry(of peer: Peer) -> EngineFailure? {
+        if peer.transports.contains(where: { $0.agent.isExpired(now: now) }) {
+            return peer.isConnected ? .iceKeepAlive : .iceTimeout
+        }
+        if peer.isPublisher, peer.isConnected, now - peer.lastRTP > configuration.rtpTimeout { return .rtpActivity }
+        if !peer.isPublisher, peer.stream == nil, peer.isConnected { return .error("the stream ended") }
+        return nil
+    }
+
+    private func reportToPublisher(_ peer: Peer) {
+        guard let stream = peer.stream else { return }
+        for transport in peer.transports {
+            var blocks: [ReportBlock] = []
+            var video: [UInt32] = []
+            for (i, track) in stream.tracks.enumerated() where self.transport(of: peer, track: i) === transport {
+                guard let ssrc = track.ssrc else { continue }
+                let block = track.statistics.reportBlock(ssrc: ssrc, now: now)
+                blocks.append(block)
+                peer.counters.packetsLost.set(UInt64(max(0, block.cumulativeLost)))
+                peer.counters.jitterMicroseconds.set(UInt64(block.jitter) * 1_000_000 / UInt64(track.clockRate))
+                if track.canREMB, !track.canTransportCC || transport.transportCCID == 0 { video.append(ssrc) }
+            }
+            var bytes: [UInt8] = []
+            RTCPWriter.receiverReport(ssrc: peer.localSSRC, blocks: blocks, into: &bytes)
+            RTCPWriter.sdesCNAME(ssrc: peer.localSSRC, cname: "weir", into: &bytes)
+            if !video.isEmpty {
+                let negotiated = peer.negotiation.tracks.compactMap(\.maxBitrate).max() ?? 0
+                let bitrate = negotiated > 0 ? negotiated * 1000 : configuration.maxBitrate
+                RTCPWriter.remb(
+                    sender: peer.localSSRC, bitrate: UInt64(bitrate), ssrcs: video, into: &bytes)
+            }
+            sendRTCP(bytes, on: transport)
+        }
+    }
+
+    /// Sender reports on the publisher's clock, moved on to now: audio and video of a player stay in sync because
+    /// both keep the publisher's own relation of wall clock and RTP time.
+    private func reportToPlayer(_ peer: Peer) {
+        guard let stream = peer.stream else { return }
+        for transport in peer.transports {
+            var bytes: [UInt8] = []
+            for (i, track) in stream.tracks.enumerated() {
+                guard let lane = stream.lane(of: peer, track: i), lane.pointee.isActive, lane.pointee.isStarted,
+                    let report = track.report,
+                    let negotiated = peer.negotiation.tracks.first(where: { $0.sendSSRC == lane.pointee.ssrc }),
+                    peer.transports[min(negotiated.transportIndex, peer.transports.count - 1)] === transport
+                else { continue }
+                let elapsed = now - report.arrival
+                let ticks = elapsed.nanoseconds / 1000 * Int64(track.clockRate) / 1_000_000
+                RTCPWriter.senderReport(
+                    SenderReport(
+                        ssrc: lane.pointee.ssrc, ntp: NTPTime(rawValue: report.ntp &+ Self.ntpUnits(elapsed)),
+                        rtpTimestamp: report.timestamp &+ UInt32(truncatingIfNeeded: ticks),
+                        packetCount: UInt32(truncatingIfNeeded: lane.pointee.packetsSent),
+                        octetCount: UInt32(truncatingIfNeeded: lane.pointee.bytesSent), blocks: []),
+                    into: &bytes)
+                RTCPWriter.sdesCNAME(ssrc: lane.pointee.ssrc, cname: "weir", into: &bytes)
+            }
+            if !bytes.isEmpty { sendRTCP(bytes, on: transport) }
+        }
+    }
+
+    /// Copies the lanes' counters to where anyone may read them.
+    func publishCounters(of peer: Peer) {
+        guard let stream = peer.stream, !peer.isPublisher, peer.position != nil else { return }
+        var packets: UInt64 = 0
+        var bytes: UInt64 = 0
+        var again: UInt64 = 0
+        for i in stream.tracks.indices {
+            guard let lane = stream.lane(of: peer, track: i) else { continue }
+            packets += lane.pointee.packetsSent
+            bytes += lane.pointee.bytesSent
+            again += lane.pointee.retransmitted
+        }
+        peer.counters.packetsSent.set(packets)
+        peer.counters.bytesSent.set(bytes)
+        peer.counters.packetsRetransmitted.set(again)
+    }
+}

@@ -1,0 +1,406 @@
+import DTLS
+import ICE
+import LinuxNet
+import MediaFormats
+import RTP
+import SRTP
+import Synchronization
+import Wire
+
+/// From a datagram to a packet in a ring: demultiplexing (RFC 7983), ICE, DTLS, SRTP, RTP.
+extension Worker {
+    /// - Returns: `true` when the slot has been kept (a packet went into a ring).
+    func handle(_ slot: UnsafeMutableRawPointer, length: Int, path: ICEPath, socket: Int32, arrival: Instant) -> Bool {
+        let first = slot.load(as: UInt8.self)
+        let transport = path.connection == 0 ? byAddress[path.remote] : byConnection[path.connection]
+        if first < 4 {
+            handleSTUN(slot, length: length, path: path, socket: socket, known: transport, arrival: arrival)
+            return false
+        }
+        guard let transport, transport.agent.isValid(path) else {
+            if transport == nil, let worker = routes[path.remote], path.connection == 0 {
+                forward(slot, length: length, path: path, socket: socket, arrival: arrival, to: worker)
+            } else {
+                // Nothing but a hash look-up is spent on an address that ICE has not validated.
+                counters.unknownSource.bump()
+            }
+            return false
+        }
+        if first >= 128 && first < 192 {
+            return handleMedia(slot, length: length, transport: transport, arrival: arrival)
+        }
+        if first >= 20 && first < 64 {
+            handleDTLS(UnsafeRawBufferPointer(start: slot, count: length), transport: transport)
+            return false
+        }
+        counters.malformed.bump()
+        return false
+    }
+
+    private func forward(
+        _ slot: UnsafeMutableRawPointer, length: Int, path: ICEPath, socket: Int32, arrival: Instant, to worker: Int
+    ) {
+        mailboxes[worker].post(
+            .datagram(
+                bytes: [UInt8](UnsafeRawBufferPointer(start: slot, count: length)), remote: path.remote,
+                local: path.local, socket: socket, arrival: arrival, from: index))
+    }
+
+    // MARK: - ICE
+
+    private func handleSTUN(
+        _ slot: UnsafeMutableRawPointer, length: Int, path: ICEPath, socket: Int32, known: Transport?, arrival: Instant
+    ) {
+        let bytes = UnsafeRawBufferPointer(start: slot, count: length).bytes
+        guard STUN.isSTUN(bytes), let fragment = STUN.localUsernameFragment(of: bytes) else {
+            counters.malformed.bump()
+            return
+        }
+        guard let (registration, transportIndex) = directory.find(fragment: fragment) else {
+            counters.unknownUser.bump()
+            return
+        }
+        let owner = registration.owner.load(ordering: .acquiring)
+        if owner == index, let peer = peers[registration.id], transportIndex < peer.transports.count {
+            check(bytes, transport: peer.transports[transportIndex], path: path, socket: socket)
+        } else if owner >= 0, owner != index {
+            pass(slot, length: length, path: path, socket: socket, arrival: arrival, to: owner)
+        } else if owner == -1 {
+            adopt(
+                registration, transport: transportIndex, check: bytes, slot: slot, path: path, socket: socket,
+                arrival: arrival)
+        }
+    }
+
+    private func pass(
+        _ slot: UnsafeMutableRawPointer, length: Int, path: ICEPath, socket: Int32, arrival: Instant, to worker: Int
+    ) {
+        if path.connection != 0, let connection = connections[path.connection] {
+            hand(connection, to: worker)
+        } else {
+            forward(slot, length: length, path: path, socket: socket, arrival: arrival, to: worker)
+        }
+    }
+
+    /// First check of a peer that nobody owns. Only an authenticated one claims it.
+    private func adopt(
+        _ registration: PeerRegistration, transport index: Int, check: RawSpan, slot: UnsafeMutableRawPointer,
+        path: ICEPath, socket: Int32, arrival: Instant
+    ) {
+        var agent = makeAgent(registration, transport: index)
+        var reply: [UInt8] = []
+        let outcome = agent.handle(check, path: path, now: now, reply: &reply)
+        guard case .validated = outcome else {
+            counters.stunRejected.bump()
+            if !reply.isEmpty, takeReplyToken() { send(reply, path: path, socket: socket) }
+            return
+        }
+        guard registration.claim(worker: self.index) else {
+            let owner = registration.owner.load(ordering: .acquiring)
+            if owner >= 0, owner != self.index {
+                pass(slot, length: check.byteCount, path: path, socket: socket, arrival: arrival, to: owner)
+            }
+            return
+        }
+        let peer = Peer(registration: registration, now: now, localSSRC: UInt32.random(in: 1 ... .max, using: &random))
+        peers[peer.id] = peer
+        counters.peers.wrappingAdd(1, ordering: .relaxed)
+        for (i, negotiated) in registration.negotiation.transports.enumerated() {
+            let each = i == index ? agent : makeAgent(registration, transport: i)
+            peer.transports.append(Transport(peer: peer, index: i, negotiated: negotiated, agent: each))
+        }
+        attach(peer)
+        if !reply.isEmpty { send(reply, path: path, socket: socket) }
+        validated(peer.transports[index], path: path, socket: socket)
+    }
+
+    private func makeAgent(_ registration: PeerRegistration, transport index: Int) -> ICELiteAgent {
+        let negotiated = registration.negotiation.transports[index]
+        return ICELiteAgent(
+            local: ICECredentials(ufrag: negotiated.localUfrag, password: negotiated.localPassword),
+            remote: ICECredentials(ufrag: negotiated.remoteUfrag, password: negotiated.remotePassword),
+            timeout: configuration.iceTimeout, now: now)
+    }
+
+    private func check(_ bytes: RawSpan, transport: Transport, path: ICEPath, socket: Int32) {
+        var reply: [UInt8] = []
+        let outcome = transport.agent.handle(bytes, path: path, now: now, reply: &reply)
+        if !reply.isEmpty { send(reply, path: path, socket: socket) }
+        switch outcome {
+        case .validated: validated(transport, path: path, socket: socket)
+        case .rejected: counters.stunRejected.bump()
+        case .ignored: break
+        }
+    }
+
+    private func takeReplyToken() -> Bool {
+        replyTokens = min(50, replyTokens + (now - replyRefill).seconds * 50)
+        replyRefill = now
+        guard replyTokens >= 1 else { return false }
+        replyTokens -= 1
+        return true
+    }
+
+    private func validated(_ transport: Transport, path: ICEPath, socket: Int32) {
+        if path.connection != 0 {
+            byConnection[path.connection] = transport
+            connections[path.connection]?.isIdentified = true
+            connections[path.connection]?.early = []
+        } else if byAddress[path.remote] !== transport {
+            byAddress[path.remote] = transport
+        }
+        transport.socketOfPath[path] = socket
+        if transport.socketOfPath.count > 32 {
+            transport.socketOfPath = transport.socketOfPath.filter { transport.agent.isValid($0.key) }
+        }
+        updatePath(of: transport)
+        guard transport.dtls == nil, !transport.isSecure else { return }
+        startDTLS(transport)
+    }
+
+    /// Follows the agent's choice of path, and tells the lanes.
+    func updatePath(of transport: Transport) {
+        guard transport.agent.selectedPath != transport.path else { return }
+        transport.path = transport.agent.selectedPath
+        if let path = transport.path { transport.socket = transport.socketOfPath[path] ?? 0 }
+        refreshLanes(of: transport.peer)
+    }
+
+    // MARK: - DTLS
+
+    private func startDTLS(_ transport: Transport) {
+        let negotiated = transport.negotiated
+        let fingerprints = negotiated.fingerprints.compactMap { DTLSFingerprint(algorithm: $0.algorithm, hex: $0.hex) }
+        do {
+            let session = try DTLSSession(
+                context: dtlsContext, role: negotiated.dtlsRole == .client ? .client : .server,
+                fingerprints: fingerprints, now: now)
+            transport.dtls = session
+            session.start(now: now)
+            drainDTLS(transport)
+        } catch {
+            fail(transport.peer, .dtlsError("\(error)"))
+        }
+    }
+
+    private func handleDTLS(_ bytes: UnsafeRawBufferPointer, transport: Transport) {
+        guard let session = transport.dtls else { return }
+        session.handle(bytes.bytes, now: now)
+        drainDTLS(transport)
+    }
+
+    func drainDTLS(_ transport: Transport) {
+        guard let session = transport.dtls else { return }
+        while let datagram = session.nextDatagram() {
+            if let path = transport.path { send(datagram, path: path, socket: transport.socket) }
+        }
+        switch session.state {
+        case .handshaking: break
+        case .connected(let keys):
+            guard !transport.isSecure else { return }
+            do {
+                transport.outbound = try machine.makeOutbound(keys)
+                transport.inbound = try SRTPInbound(machine: machine, keys: keys)
+            } catch {
+                fail(transport.peer, .error("SRTP: \(error)"))
+                return
+            }
+            connectedIfAll(transport.peer)
+        case .closed: fail(transport.peer, .transportClosed)
+        case .failed(let error):
+            if error == .fingerprintMismatch {
+                fail(transport.peer, .dtlsFingerprint)
+            } else {
+                fail(transport.peer, .dtlsError("\(error)"))
+            }
+        }
+    }
+
+    // MARK: - SRTP
+
+    private func handleMedia(
+        _ slot: UnsafeMutableRawPointer, length: Int, transport: Transport, arrival: Instant
+    ) -> Bool {
+        guard let inbound = transport.inbound, length >= 8 else { return false }
+        let isRTCP = RTCP.isRTCP(UnsafeRawBufferPointer(start: slot, count: length).bytes)
+        let result = isRTCP ? inbound.unprotectRTCP(slot, length: length) : inbound.unprotectRTP(slot, length: length)
+        guard case .ok(let plain) = result else {
+            switch result {
+            case .replayed: counters.replayed.bump()
+            case .authenticationFailed: counters.authenticationFailed.bump()
+            default: counters.malformed.bump()
+            }
+            return false
+        }
+        let packet = UnsafeRawBufferPointer(start: slot, count: plain).bytes
+        if isRTCP {
+            handleRTCP(packet, transport: transport, arrival: arrival)
+            return false
+        }
+        guard transport.peer.isPublisher, let stream = transport.peer.stream else { return false }
+        return handleRTP(packet, slot: slot, transport: transport, stream: stream, arrival: arrival)
+    }
+
+    private func handleRTP(
+        _ packet: RawSpan, slot: UnsafeMutableRawPointer, transport: Transport, stream: StreamState, arrival: Instant
+    ) -> Bool {
+        guard let header = try? RTPHeader(parsing: packet) else {
+            counters.malformed.bump()
+            return false
+        }
+        let peer = transport.peer
+        peer.lastRTP = now
+        peer.counters.packetsReceived.bump()
+        peer.counters.bytesReceived.bump(UInt64(packet.byteCount))
+        if transport.transportCCID != 0,
+            let (offset, size) = RTPExtensions.find(id: transport.transportCCID, in: packet, header: header), size >= 2
+        {
+            transport.feedback.receive(sequence: packet.loadBigEndian(at: offset), arrival: arrival)
+        }
+        guard let (trackIndex, isRTX) = route(header, packet: packet, transport: transport, stream: stream) else {
+            counters.unknownSSRC.bump()
+            return false
+        }
+        let track = stream.tracks[trackIndex]
+        var sequence = header.sequence
+        var payloadOffset = header.headerLength
+        var payloadLength = header.payloadLength
+        if isRTX {
+            // RFC 4588 §4: the original sequence number comes first. Empty ones are bandwidth probes.
+            guard payloadLength >= 2 else { return false }
+            sequence = packet.loadBigEndian(at: payloadOffset)
+            payloadOffset += 2
+            payloadLength -= 2
+        } else {
+            track.statistics.receive(
+                sequence: header.sequence, timestamp: header.timestamp, arrival: arrival, clockRate: track.clockRate)
+        }
+        if !peer.gotMedia {
+            peer.gotMedia = true
+            post(.firstMedia(peer.id))
+        }
+        let source = track.numbering.unwrap(sequence)
+        track.numbering.rebaseIfNeeded(first: source)
+        if track.canNACK { track.nack.receive(source, now: now) }
+        if payloadLength == 0, track.numbering.skip(source) { return false }
+        let number = track.numbering.number(source)
+        var stored = StoredPacket()
+        stored.number = number
+        stored.slot = slot
+        stored.timestamp = header.timestamp &+ track.timestampOffset
+        stored.payloadOffset = UInt16(payloadOffset)
+        stored.payloadLength = UInt16(payloadLength)
+        stored.marker = header.marker
+        stored.arrival = arrival
+        if track.orientationID != 0,
+            let (offset, size) = RTPExtensions.find(id: track.orientationID, in: packet, header: header), size >= 1
+        {
+            stored.orientation = (packet[offset] & 0x7f) + 1
+        }
+        if let codec = track.codec, codec.isVideo, payloadLength > 0 {
+            let facts = PayloadInspector.inspect(
+                codec, packet.extracting(payloadOffset..<(payloadOffset + payloadLength)))
+            stored.isKeyFrameStart = facts.isKeyFrameStart
+            stored.isFrameStart = facts.isFrameStart
+            if let size = facts.size, size != track.size, size.width > 0, size.height > 0 {
+                track.size = size
+                post(.videoSize(peer.id, size))
+            }
+        }
+        return append(stored, track: trackIndex, stream: stream)
+    }
+
+    /// Track of a packet: by its SSRC if that is known, else by mid, else by payload type (RFC 8843 §9.2).
+    private func route(
+        _ header: RTPHeader, packet: RawSpan, transport: Transport, stream: StreamState
+    ) -> (track: Int, isRTX: Bool)? {
+        for (i, track) in stream.tracks.enumerated() {
+            if header.ssrc == track.ssrc { return (i, false) }
+            if header.ssrc == track.rtxSSRC { return (i, true) }
+        }
+        var candidates = Array(stream.tracks.indices)
+        if transport.midID != 0, let (offset, size) = RTPExtensions.find(id: transport.midID, in: packet, header: header) {
+            let mid = packet.extracting(offset..<(offset + size)).copied()
+            candidates = candidates.filter { transport.peer.negotiation.tracks[$0].mid.map { Array($0.utf8) } == mid }
+        }
+        for i in candidates {
+            let track = stream.tracks[i]
+            if header.payloadType == track.payloadType {
+                // A new SSRC for a known payload type: the sender was restarted. Numbers and time go on.
+                if track.ssrc != nil, track.ring.highest >= 0 { restart(track, firstTimestamp: header.timestamp) }
+                track.ssrc = header.ssrc
+                return (i, false)
+            }
+            if header.payloadType == track.rtxPayloadType {
+                track.rtxSSRC = header.ssrc
+                return (i, true)
+            }
+        }
+        return nil
+    }
+
+    private func restart(_ track: Track, firstTimestamp: UInt32) {
+        track.numbering.restart()
+        track.nack = NackGenerator()
+        track.statistics = ReceiverStatistics()
+        track.report = nil
+        let gap = UInt32(track.clockRate / 30)
+        track.timestampOffset = track.lastTimestamp &+ gap &- firstTimestamp
+    }
+
+    /// Stores a packet of a stream and queues it for fan-out and for replicas. `true`: the slot was kept.
+    func append(_ packet: StoredPacket, track index: Int, stream: StreamState) -> Bool {
+        let track = stream.tracks[index]
+        guard track.ring.store(packet) else { return false }
+        track.lastTimestamp = packet.timestamp
+        if packet.isKeyFrameStart, packet.timestamp != track.lastKeyFrameTimestamp || track.lastKeyFrame < 0 {
+            track.lastKeyFrame = packet.number
+            track.lastKeyFrameTimestamp = packet.timestamp
+        }
+        for worker in stream.subscribers {
+            if outgoing[worker]?.push(stream: stream.id, track: index, packet: packet) == true {
+                signalled.insert(worker)
+            }
+        }
+        guard !stream.players.isEmpty else { return true }
+        if stream.pendingCount == StreamState.maxPending { fanOut(stream) }
+        if stream.pendingCount == 0 { dirty.append(stream) }
+        stream.enqueue(track: index, number: packet.number)
+        if track.kind == .video { gather(stream, packet: packet) }
+        return true
+    }
+
+    /// Frame-end gathering: the packets of an unfinished picture wait for its last one, bounded in time.
+    private func gather(_ stream: StreamState, packet: StoredPacket) {
+        guard stream.players.count >= configuration.gatherMinPlayers else {
+            stream.pictureIsOpen = false
+            return
+        }
+        if packet.marker {
+            stream.pictureIsOpen = false
+            stream.gatherDeadline = .distantFuture
+        } else {
+            stream.pictureIsOpen = true
+            if stream.gatherDeadline == .distantFuture { stream.gatherDeadline = now + configuration.gatherLimit }
+        }
+    }
+
+    /// Packets that other workers received.
+    func drainCrossings() {
+        for queue in incoming {
+            guard let queue, !queue.isEmpty else { continue }
+            let limit = 512
+            let taken = queue.drain(limit: limit) { header, bytes in
+                guard let stream = self.streams[header.stream], !stream.isOrigin,
+                    Int(header.track) < stream.tracks.count, let slot = self.slab.take()
+                else { return }
+                slot.copyMemory(from: bytes, byteCount: Int(header.length))
+                var packet = header.packet
+                packet.slot = slot
+                packet.payloadOffset = 0
+                if !self.append(packet, track: Int(header.track), stream: stream) { self.slab.give(slot) }
+            }
+            if taken == limit { mailbox.wake() }
+        }
+    }
+}
