@@ -1,5 +1,4 @@
 import Glibc
-import Wire
 
 /// Why a socket or poll call failed, with the words of the operating system.
 package struct NetworkError: Error, Equatable, CustomStringConvertible {
