@@ -1,5 +1,5 @@
 import Glibc
-package import Wire
+import Wire
 
 package enum InterfaceAddresses {
     /// Addresses of interfaces that are up, in the kernel's order: loopback last, link-local left out (a browser

@@ -1,5 +1,5 @@
-package import CLinuxNet
-package import Wire
+import CLinuxNet
+import Wire
 
 extension SocketAddress {
     package init(_ c: weir_address) {

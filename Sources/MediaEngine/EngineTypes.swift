@@ -1,9 +1,9 @@
-package import DTLS
-package import MediaFormats
-package import SDP
-package import SRTP
-package import Synchronization
-package import Wire
+import DTLS
+import MediaFormats
+import SDP
+import SRTP
+import Synchronization
+import Wire
 
 /// What the engine needs to know before it starts; fixed for its life.
 package struct EngineConfiguration: Sendable {

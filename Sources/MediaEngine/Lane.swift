@@ -1,6 +1,6 @@
-package import CLinuxNet
-package import SRTP
-package import Wire
+import CLinuxNet
+import SRTP
+import Wire
 
 /// One track on its way to one player: all that the packet path needs, as plain memory without references, so that
 /// fanning out touches no reference count. Lanes of a stream lie in one array, player by player.

@@ -1,11 +1,11 @@
-package import DTLS
+import DTLS
 import CLinuxNet
 import Glibc
-package import LinuxNet
-package import SDP
+import LinuxNet
+import SDP
 import Synchronization
-package import ICE
-package import Wire
+import ICE
+import Wire
 
 /// The media side as the control side sees it: peers are announced, closed and paused; workers do the rest.
 /// Every method is safe from any thread and none of them waits for a worker.

@@ -1,0 +1,134 @@
+"""Fixtures of the end-to-end tests: the server process, a Chromium, and one event loop that runs `async def` tests."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from browser import Chromium  # noqa: E402
+from weir_server import BINARY, WeirServer  # noqa: E402
+
+TEST_LIMIT_SECONDS = 60
+FULL_TEST_LIMIT_SECONDS = 4 * 3600
+
+
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="full lengths and counts instead of the short form")
+    parser.addoption("--cycles", type=int, default=None, help="connect-publish-play-stop cycles of test_cycles.py")
+
+
+def pytest_configure(config):
+    config.event_loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(config.event_loop)
+
+
+def pytest_pyfunc_call(pyfuncitem):
+    """Runs `async def` tests in the loop that the browser and its page server live in."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    limit = FULL_TEST_LIMIT_SECONDS if pyfuncitem.config.getoption("--full") else TEST_LIMIT_SECONDS
+    pyfuncitem.config.event_loop.run_until_complete(asyncio.wait_for(pyfuncitem.obj(**arguments), limit))
+    return True
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows the end of the log of every server it used and the consoles of its pages."""
+    report = (yield).get_result()
+    if report.failed:
+        for server in getattr(item, "servers", []):
+            report.sections.append((f"log of {server.directory.name}", server.log_tail()))
+        for index, page in enumerate(getattr(item, "pages", [])):
+            if page.messages:
+                report.sections.append((f"console of page {index}", "\n".join(page.messages[-20:])))
+
+
+@pytest.fixture(scope="session")
+def chromium(request):
+    loop = request.config.event_loop
+    browser = loop.run_until_complete(Chromium().start())
+    yield browser
+    loop.run_until_complete(browser.stop())
+
+
+@pytest.fixture
+def new_page(request, chromium):
+    """An async function that opens a page; all are closed after the test."""
+    pages = request.node.pages = []
+
+    async def open_page():
+        pages.append(await chromium.page())
+        return pages[-1]
+
+    yield open_page
+    for page in pages:
+        request.config.event_loop.run_until_complete(page.close())
+
+
+class _Shared:
+    server: WeirServer | None = None
+    starts = 0
+
+
+@pytest.fixture(scope="session")
+def _shared_server(tmp_path_factory):
+    if not BINARY.exists():
+        pytest.fail(f"{BINARY} is missing: swift build -c release", pytrace=False)
+    shared = _Shared()
+    yield shared
+    if shared.server is not None:
+        status = shared.server.stop()
+        assert status == 0, f"weir ended with {status} on SIGTERM\n{shared.server.log_tail()}"
+
+
+@pytest.fixture
+def server(request, _shared_server, tmp_path_factory):
+    """The server shared by most tests. A test that ends with the process gone fails, the next gets a new one."""
+    if _shared_server.server is None or not _shared_server.server.is_running:
+        _shared_server.starts += 1
+        directory = tmp_path_factory.mktemp(f"weir{_shared_server.starts}")
+        _shared_server.server = WeirServer(directory).start()
+    request.node.servers = [_shared_server.server]
+    yield _shared_server.server
+    if not _shared_server.server.is_running:
+        code = _shared_server.server.process.returncode
+        pytest.fail(f"weir crashed ({code})\n{_shared_server.server.log_tail()}", pytrace=False)
+
+
+@pytest.fixture
+def start_server(request, tmp_path):
+    """A function that starts a server of the test's own, with settings; it must end cleanly on SIGTERM."""
+    if not BINARY.exists():
+        pytest.fail(f"{BINARY} is missing: swift build -c release", pytrace=False)
+    servers = request.node.servers = getattr(request.node, "servers", [])
+
+    def start(settings: dict | None = None, environment: dict | None = None) -> WeirServer:
+        one = WeirServer(tmp_path / f"weir{len(servers)}", settings, environment)
+        servers.append(one)
+        return one.start()
+
+    own = len(servers)
+    yield start
+    for one in servers[own:]:
+        status = one.stop()
+        if status != 0:
+            pytest.fail(f"weir ended with {status}\n{one.log_tail()}", pytrace=False)
+
+
+@pytest.fixture
+def name():
+    """A stream name that no other test uses."""
+    return f"t-{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def full(request) -> bool:
+    return request.config.getoption("--full")

@@ -1,0 +1,121 @@
+// Capturing and measuring, independent of any signalling protocol.
+
+/** Opens the fake camera and microphone of the test browser. */
+export async function capture({ audio = true, video = true, width = 320, height = 240, frameRate = 15 } = {}) {
+    return navigator.mediaDevices.getUserMedia({
+        audio,
+        video: video ? { width, height, frameRate } : false,
+    });
+}
+
+/** A muted, playing <video> that shows what a peer connection receives. */
+export function showTracks(pc) {
+    const video = document.createElement("video");
+    video.muted = false;
+    video.autoplay = true;
+    video.playsInline = true;
+    video.width = 160;
+    const stream = new MediaStream();
+    video.srcObject = stream;
+    pc.addEventListener("track", event => {
+        stream.addTrack(event.track);
+        video.play().catch(() => {});
+    });
+    document.getElementById("videos").append(video);
+    return video;
+}
+
+/** Puts one codec (with its RTX) first and alone, by the standard API. `codec` is for example "video/VP9". */
+export function preferCodec(pc, kind, codec) {
+    for (const transceiver of pc.getTransceivers()) {
+        const transceiverKind = transceiver.receiver.track.kind;
+        if (transceiverKind !== kind) continue;
+        const sending = transceiver.direction === "sendonly";
+        const all = (sending ? RTCRtpSender : RTCRtpReceiver).getCapabilities(kind).codecs;
+        const wanted = all.filter(c => c.mimeType.toLowerCase() === codec.toLowerCase());
+        const resilience = all.filter(c => /\/rtx$/i.test(c.mimeType));
+        if (wanted.length === 0) throw new Error(`this browser has no ${codec}`);
+        transceiver.setCodecPreferences([...wanted, ...resilience]);
+    }
+}
+
+export async function gatheringComplete(pc, limitMs = 2000) {
+    if (pc.iceGatheringState === "complete") return;
+    await new Promise(resolve => {
+        const timer = setTimeout(resolve, limitMs);
+        pc.addEventListener("icegatheringstatechange", () => {
+            if (pc.iceGatheringState !== "complete") return;
+            clearTimeout(timer);
+            resolve();
+        });
+    });
+}
+
+/** The figures of getStats() that the tests use, flattened. Counters are cumulative. */
+export async function readStats(pc) {
+    const report = await pc.getStats();
+    const out = { at: performance.now(), connection: pc.connectionState, audio: null, video: null, protocol: null };
+    let pair = null;
+    for (const s of report.values()) {
+        if (s.type === "inbound-rtp" || s.type === "outbound-rtp") {
+            const codec = s.codecId ? report.get(s.codecId)?.mimeType : null;
+            out[s.kind] = {
+                codec,
+                packets: s.packetsReceived ?? s.packetsSent ?? 0,
+                bytes: s.bytesReceived ?? s.bytesSent ?? 0,
+                lost: s.packetsLost ?? 0,
+                frames: s.framesDecoded ?? s.framesEncoded ?? 0,
+                keyFrames: s.keyFramesDecoded ?? s.keyFramesEncoded ?? 0,
+                width: s.frameWidth ?? 0,
+                height: s.frameHeight ?? 0,
+                energy: s.totalAudioEnergy ?? 0,
+                concealed: s.concealedSamples ?? 0,
+                nacks: s.nackCount ?? 0,
+                plis: s.pliCount ?? 0,
+                freezes: s.freezeCount ?? 0,
+                target: s.targetBitrate ?? 0,
+                qpSum: s.qpSum ?? 0,
+            };
+        } else if (s.type === "transport" && s.selectedCandidatePairId) {
+            pair = report.get(s.selectedCandidatePairId);
+        }
+    }
+    if (pair) {
+        out.protocol = report.get(pair.localCandidateId)?.protocol ?? null;
+        out.roundTripMs = (pair.currentRoundTripTime ?? 0) * 1000;
+    }
+    return out;
+}
+
+/** Luma of the picture shown now: mean, variance, and a small thumbnail to compare two moments with. */
+export function readPicture(video) {
+    const canvas = document.createElement("canvas");
+    canvas.width = 64;
+    canvas.height = 48;
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.drawImage(video, 0, 0, canvas.width, canvas.height);
+    const rgba = context.getImageData(0, 0, canvas.width, canvas.height).data;
+    const luma = [];
+    for (let i = 0; i < rgba.length; i += 4) {
+        luma.push(0.299 * rgba[i] + 0.587 * rgba[i + 1] + 0.114 * rgba[i + 2]);
+    }
+    const mean = luma.reduce((a, b) => a + b, 0) / luma.length;
+    const variance = luma.reduce((a, b) => a + (b - mean) ** 2, 0) / luma.length;
+    return { mean, variance, luma: luma.map(Math.round), width: video.videoWidth, height: video.videoHeight };
+}
+
+/** Resolves with performance.now() of the first decoded frame, seen in the statistics or on screen. */
+export async function firstFrame(pc, video, limitMs = 10000) {
+    const end = performance.now() + limitMs;
+    let shown = null;
+    video.requestVideoFrameCallback(now => { shown = performance.now(); });
+    while (performance.now() < end) {
+        if (shown !== null) return shown;
+        if (pc.signalingState === "closed") throw new Error("peer connection closed before the first frame");
+        const decoded = [...(await pc.getStats()).values()]
+            .some(s => s.type === "inbound-rtp" && s.kind === "video" && s.framesDecoded > 0);
+        if (decoded) return performance.now();
+        await new Promise(resolve => setTimeout(resolve, 5));
+    }
+    throw new Error("no frame was decoded in time");
+}

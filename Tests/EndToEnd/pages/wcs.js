@@ -1,0 +1,197 @@
+// A client of the WCS WebSocket protocol, written from its specification: it sends what the Web SDK sends
+// (offer at once, without candidates, bundlePolicy max-compat) and reacts to messages as the SDK does.
+
+import { showTracks } from "./media.js";
+
+const TERMINAL = new Set(["FAILED", "STOPPED", "UNPUBLISHED"]);
+
+/** What the SDK's option stripCodecs does to an offer: rtx payloads of removed codecs stay, with a dangling apt. */
+export function stripCodecs(sdp, names) {
+    let lines = sdp.split("\r\n");
+    const removed = [];
+    for (const line of lines) {
+        const match = /^a=rtpmap:(\d+) (.*)$/.exec(line);
+        if (match && names.some(name => line.toLowerCase().includes(name.toLowerCase()))) removed.push(match[1]);
+    }
+    for (const payload of removed) {
+        lines = lines.filter(line =>
+            !line.startsWith(`a=rtpmap:${payload} `)
+            && !line.startsWith(`a=fmtp:${payload}`)
+            && !line.startsWith(`a=rtcp-fb:${payload}`));
+    }
+    lines = lines.map(line => line.startsWith("m=")
+        ? line.split(" ").filter((word, index) => index < 3 || !removed.includes(word)).join(" ")
+        : line);
+    return lines.join("\r\n");
+}
+
+export class WcsStream {
+    constructor(session, name, published) {
+        this.session = session;
+        this.name = name;
+        this.published = published;
+        this.mediaSessionId = crypto.randomUUID();
+        this.status = "NEW";
+        this.info = null;
+        this.history = [];
+        this.events = [];
+        this.remoteSDP = null;
+        this.offer = null;
+        this.errors = [];
+        this.pc = new RTCPeerConnection({ iceServers: [], bundlePolicy: "max-compat" });
+        this.waiting = [];
+    }
+
+    async applyRemote(sdp) {
+        this.remoteSDP = sdp;
+        try {
+            await this.pc.setRemoteDescription({ type: "answer", sdp });
+        } catch (error) {
+            this.errors.push(`setRemoteDescription: ${error.message}`);
+        }
+    }
+
+    applyStatus(object) {
+        this.status = object.status;
+        if (object.info !== undefined) this.info = object.info;
+        this.lastStatus = object;
+        this.history.push(object.status);
+        if (TERMINAL.has(object.status)) {
+            this.pc.close();
+            this.session.streams.delete(this.mediaSessionId);
+        }
+        this.waiting = this.waiting.filter(waiter => !waiter());
+    }
+
+    /** Waits for one of the given statuses; any terminal one that is not wanted is an error. */
+    async waitStatus(wanted, limitMs = 10000) {
+        return new Promise((resolve, reject) => {
+            const timer = setTimeout(
+                () => reject(new Error(`${this.name}: still ${this.status}, wanted ${wanted}; ${this.errors}`)), limitMs);
+            const check = () => {
+                if (wanted.includes(this.status)) {
+                    clearTimeout(timer);
+                    resolve(this.status);
+                    return true;
+                }
+                if (TERMINAL.has(this.status)) {
+                    clearTimeout(timer);
+                    reject(new Error(`${this.name}: ${this.status} "${this.info}", wanted ${wanted}`));
+                    return true;
+                }
+                return false;
+            };
+            if (!check()) this.waiting.push(check);
+        });
+    }
+
+    stop() {
+        this.session.send(this.published ? "unPublishStream" : "stopStream", {
+            mediaSessionId: this.mediaSessionId, name: this.name, published: this.published,
+            hasVideo: true, hasAudio: true, status: this.status, record: false,
+        });
+        this.pc.close();
+    }
+}
+
+export class WcsSession {
+    constructor(url) {
+        this.url = url;
+        this.streams = new Map();
+        this.received = [];
+        this.pings = 0;
+        this.closed = false;
+    }
+
+    /** Opens the socket, sends `connection` and resolves with the object of `getUserData`. */
+    async connect(options = {}) {
+        this.socket = new WebSocket(this.url);
+        return new Promise((resolve, reject) => {
+            this.socket.onerror = () => reject(new Error("WebSocket error"));
+            this.socket.onclose = () => {
+                this.closed = true;
+                for (const stream of [...this.streams.values()]) stream.applyStatus({ status: "FAILED" });
+                reject(new Error("WebSocket closed"));
+            };
+            this.socket.onopen = () => this.send("connection", {
+                appKey: "defaultApp",
+                mediaProviders: ["WebRTC", "WSPlayer"],
+                clientVersion: "2.0",
+                clientOSVersion: navigator.appVersion,
+                clientBrowserVersion: navigator.userAgent,
+                msePacketizationVersion: 2,
+                ...options,
+            });
+            this.socket.onmessage = event => this.receive(JSON.parse(event.data), resolve);
+        });
+    }
+
+    send(message, object) {
+        this.socket.send(JSON.stringify({ message, data: [object] }));
+    }
+
+    receive({ message, data }, established) {
+        const first = data[0];
+        if (message !== "ping") this.received.push(message);
+        switch (message) {
+            case "ping":
+                this.pings += 1;
+                this.send("pong", null);
+                break;
+            case "getUserData":
+                established(first);
+                break;
+            case "setRemoteSDP":
+                this.streams.get(first)?.applyRemote(data[1]);
+                break;
+            case "notifyStreamStatusEvent":
+                this.streams.get(first.mediaSessionId)?.applyStatus(first);
+                break;
+            case "fail":
+                this.streams.get(first.id)?.applyStatus(first);
+                break;
+            case "notifyStreamEvent":
+            case "inboundVideoRate":
+            case "outboundVideoRate":
+                this.streams.get(first.mediaSessionId)?.events.push({ message, ...first });
+                break;
+        }
+    }
+
+    async publish(name, media, { strip = [], extra = {} } = {}) {
+        const stream = new WcsStream(this, name, true);
+        this.streams.set(stream.mediaSessionId, stream);
+        for (const track of media.getTracks()) {
+            stream.pc.addTransceiver(track, { direction: "sendonly", streams: [media] });
+        }
+        const offer = await stream.pc.createOffer();
+        await stream.pc.setLocalDescription(offer);
+        stream.status = "PENDING";
+        stream.offer = stripCodecs(offer.sdp, strip);
+        this.send("publishStream", {
+            mediaSessionId: stream.mediaSessionId, name, published: true,
+            hasVideo: media.getVideoTracks().length > 0, hasAudio: media.getAudioTracks().length > 0,
+            status: "PENDING", record: false, mediaProvider: "WebRTC", sdp: stream.offer,
+            bitrate: 0, minBitrate: 0, maxBitrate: 0, ...extra,
+        });
+        return stream;
+    }
+
+    async play(name, { audio = true, video = true, strip = [], extra = {} } = {}) {
+        const stream = new WcsStream(this, name, false);
+        this.streams.set(stream.mediaSessionId, stream);
+        stream.video = showTracks(stream.pc);
+        if (audio) stream.pc.addTransceiver("audio", { direction: "recvonly" });
+        if (video) stream.pc.addTransceiver("video", { direction: "recvonly" });
+        const offer = await stream.pc.createOffer();
+        await stream.pc.setLocalDescription(offer);
+        stream.status = "PENDING";
+        stream.offer = stripCodecs(offer.sdp, strip);
+        this.send("playStream", {
+            mediaSessionId: stream.mediaSessionId, name, published: false, hasVideo: true, hasAudio: true,
+            status: "PENDING", record: false, width: 0, height: 0, mediaProvider: "WebRTC", sdp: stream.offer,
+            bitrate: 0, minBitrate: 0, maxBitrate: 0, quality: 0, ...extra,
+        });
+        return stream;
+    }
+}

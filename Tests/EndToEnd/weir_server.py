@@ -1,0 +1,151 @@
+"""Starts and observes the release binary of Weir for the end-to-end tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BINARY = Path(os.environ.get("WEIR_BINARY", REPOSITORY / ".build/release/weir"))
+START_LIMIT_SECONDS = 20.0
+STOP_LIMIT_SECONDS = 15.0
+LOG_TAIL_LINES = 60
+
+
+def free_ports(count: int) -> list[int]:
+    """Port numbers that are free for TCP and UDP now. They are all held while choosing, so they differ."""
+    held: list[socket.socket] = []
+    ports: list[int] = []
+    try:
+        while len(ports) < count:
+            stream = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            held.append(stream)
+            stream.bind(("0.0.0.0", 0))
+            port = stream.getsockname()[1]
+            datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            held.append(datagram)
+            try:
+                datagram.bind(("0.0.0.0", port))
+            except OSError:
+                continue
+            ports.append(port)
+    finally:
+        for one in held:
+            one.close()
+    return ports
+
+
+def merge(base: dict, extra: dict) -> dict:
+    """Nested dictionaries merged; values of `extra` win."""
+    out = dict(base)
+    for key, value in extra.items():
+        out[key] = merge(out[key], value) if isinstance(value, dict) and isinstance(out.get(key), dict) else value
+    return out
+
+
+class WeirServer:
+    """One process `weir serve` with its own ports, state directory and log file."""
+
+    def __init__(self, directory: Path, settings: dict | None = None, environment: dict | None = None):
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        media, ws, wss, http, https = free_ports(5)
+        self.media_port, self.ws_port, self.wss_port, self.http_port, self.https_port = media, ws, wss, http, https
+        self.settings = merge(
+            {
+                "media": {"port": media},
+                "websocket": {"port": ws, "tls_port": wss},
+                "http": {"port": http, "tls_port": https},
+                "state": {"dir": str(directory / "state")},
+                "log": {"level": os.environ.get("WEIR_TEST_LOG_LEVEL", "info")},
+            },
+            settings or {},
+        )
+        self.environment = environment or {}
+        self.log_path = directory / "weir.log"
+        self.process: subprocess.Popen | None = None
+
+    @property
+    def ws_url(self) -> str:
+        return f"ws://127.0.0.1:{self.ws_port}/"
+
+    @property
+    def http_url(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+    def whip(self, name: str) -> str:
+        return f"{self.http_url}/whip/{name}"
+
+    def whep(self, name: str) -> str:
+        return f"{self.http_url}/whep/{name}"
+
+    def start(self) -> "WeirServer":
+        config = self.directory / "weir.yaml"
+        config.write_text(yaml.safe_dump(self.settings))
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(BINARY), "serve", "--config", str(config)],
+                stdout=log, stderr=log, env={**os.environ, **self.environment}, cwd=self.directory,
+            )
+        end = time.monotonic() + START_LIMIT_SECONDS
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"weir ended with {self.process.returncode} at start\n{self.log_tail()}")
+            try:
+                with urllib.request.urlopen(f"{self.http_url}/health", timeout=1) as response:
+                    if response.status == 200:
+                        return self
+            except OSError:
+                time.sleep(0.05)
+        self.stop()
+        raise RuntimeError(f"weir did not answer /health\n{self.log_tail()}")
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self) -> int | None:
+        """SIGTERM, then SIGKILL when the limit passes. Returns the exit status; -9 shows that it hung."""
+        if self.process is None:
+            return None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(STOP_LIMIT_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        return self.process.returncode
+
+    def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
+        if not self.log_path.exists():
+            return ""
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
+
+    def resident_kib(self) -> int:
+        """Resident memory of the process in KiB."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+        raise RuntimeError("no VmRSS")
+
+    def open_files(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def metrics(self) -> dict[str, float]:
+        """Samples of /metrics by their full name with labels."""
+        with urllib.request.urlopen(f"{self.http_url}/metrics", timeout=5) as response:
+            text = response.read().decode()
+        samples: dict[str, float] = {}
+        for line in text.splitlines():
+            if line and not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                samples[name] = float(value)
+        return samples
