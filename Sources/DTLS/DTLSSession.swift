@@ -87,7 +87,11 @@ import Wire
 
     /// Says goodbye (close_notify) if there is anybody to say it to.
     package func close() {
-        if case .connected = state { _ = unsafe SSL_shutdown(ssl) }
+        if case .connected = state {
+            // OpenSSL 3.0 writes through freed buffers unless they are asked for again.
+            _ = unsafe SSL_alloc_buffers(ssl)
+            _ = unsafe SSL_shutdown(ssl)
+        }
         ERR_clear_error()
         state = .closed
     }
@@ -162,6 +166,8 @@ import Wire
     /// After the handshake: retransmitted flights are answered by OpenSSL, close_notify ends the session.
     private func readAfterHandshake() {
         var scratch = [UInt8](repeating: 0, count: 2048)
+        _ = unsafe SSL_alloc_buffers(ssl)
+        defer { _ = unsafe SSL_free_buffers(ssl) }
         while !queue.incoming.isEmpty {
             ERR_clear_error()
             let n = unsafe SSL_read(ssl, &scratch, CInt(scratch.count))
