@@ -1,0 +1,71 @@
+/// Settings of the control plane.
+package struct ControlConfiguration: Sendable {
+    package static let defaultAppKey = "defaultApp"
+
+    /// Bounds of what clients may hold at one time.
+    package struct Limits: Hashable, Sendable {
+        package var sessions: Int
+        /// Per IPv4 address or IPv6 /64.
+        package var sessionsPerAddress: Int
+        /// Published streams in all.
+        package var streams: Int
+        /// Players in all.
+        package var players: Int
+        package var playersPerStream: Int
+        /// Publishers and players of one session together.
+        package var streamsPerSession: Int
+
+        package init(
+            sessions: Int = 10_000, sessionsPerAddress: Int = 1_000, streams: Int = 1_000, players: Int = 10_000,
+            playersPerStream: Int = 10_000, streamsPerSession: Int = 100
+        ) {
+            self.sessions = sessions
+            self.sessionsPerAddress = sessionsPerAddress
+            self.streams = streams
+            self.players = players
+            self.playersPerStream = playersPerStream
+            self.streamsPerSession = streamsPerSession
+        }
+    }
+
+    package var limits: Limits
+    /// From the answer to the first valid ICE pair.
+    package var iceTimeout: Duration
+    /// From the first valid ICE pair to the end of the DTLS handshake.
+    package var dtlsTimeout: Duration
+    /// For one question to the backend.
+    package var hookTimeout: Duration
+    /// For one command to the media side.
+    package var mediaTimeout: Duration
+    /// How long a closed transport waits for the stop message that usually follows on the other connection.
+    package var transportCloseGrace: Duration
+    /// `inboundVideoRate` and `outboundVideoRate` of WebSocket sessions, once per second.
+    package var rateEvents: Bool
+    /// Events that a session may leave unread before it is closed as a slow reader.
+    package var eventQueueLimit: Int
+    /// Notifications that may wait for the backend; more are dropped and counted.
+    package var hookQueueLimit: Int
+    /// Bytes of the payload of one stream event.
+    package var eventPayloadLimit: Int
+    /// Application keys that may connect; nil = all.
+    package var applications: Set<String>?
+
+    package init(
+        limits: Limits = Limits(), iceTimeout: Duration = .seconds(30), dtlsTimeout: Duration = .seconds(30),
+        hookTimeout: Duration = .seconds(5), mediaTimeout: Duration = .seconds(5),
+        transportCloseGrace: Duration = .seconds(2), rateEvents: Bool = true, eventQueueLimit: Int = 1024,
+        hookQueueLimit: Int = 4096, eventPayloadLimit: Int = 65_536, applications: Set<String>? = nil
+    ) {
+        self.limits = limits
+        self.iceTimeout = iceTimeout
+        self.dtlsTimeout = dtlsTimeout
+        self.hookTimeout = hookTimeout
+        self.mediaTimeout = mediaTimeout
+        self.transportCloseGrace = transportCloseGrace
+        self.rateEvents = rateEvents
+        self.eventQueueLimit = eventQueueLimit
+        self.hookQueueLimit = hookQueueLimit
+        self.eventPayloadLimit = eventPayloadLimit
+        self.applications = applications
+    }
+}

@@ -1,0 +1,82 @@
+/// A client asks for a session.
+package struct ConnectRequest: Hashable, Sendable {
+    package var appKey: String
+    /// `address:port`, `[address]:port` or a bare address; limits count the address without the port.
+    package var remoteAddress: String
+    package var custom: JSONText?
+    package var kind: SessionKind
+    /// Token of an `Authorization: Bearer` header, carried to the backend.
+    package var bearerToken: String?
+    /// Query of the request's URL, without the question mark.
+    package var query: String?
+
+    package init(
+        appKey: String = ControlConfiguration.defaultAppKey, remoteAddress: String, custom: JSONText? = nil,
+        kind: SessionKind = .webSocket, bearerToken: String? = nil, query: String? = nil
+    ) {
+        self.appKey = appKey
+        self.remoteAddress = remoteAddress
+        self.custom = custom
+        self.kind = kind
+        self.bearerToken = bearerToken
+        self.query = query
+    }
+}
+
+/// A client asks to publish or to play a stream (`publishStream`, `playStream`, a WHIP or WHEP POST).
+package struct StreamRequest: Hashable, Sendable {
+    package var mediaSessionId: String
+    package var name: String
+    /// The client's offer.
+    package var sdp: String
+    package var record: Bool
+    /// Wanted size in pixels, 0 = as published. The source is served whatever is asked.
+    package var width: Int
+    package var height: Int
+    /// kbit/s, 0 = as published.
+    package var bitrate: Int
+    /// 0...100, 0 = unset.
+    package var quality: Int
+    /// kbit/s, 0 = unset.
+    package var minBitrate: Int
+    package var maxBitrate: Int
+    package var transport: MediaOptions.Transport
+    package var cvoExtension: Bool
+    package var custom: JSONText?
+    package var rtmpUrl: String?
+    /// `WebRTC` or nil; anything else is refused with `No common codecs`.
+    package var mediaProvider: String?
+    /// Hints only: what exists is read from the offer.
+    package var hasAudio: Bool
+    package var hasVideo: Bool
+
+    package init(
+        mediaSessionId: String, name: String, sdp: String, record: Bool = false, width: Int = 0, height: Int = 0,
+        bitrate: Int = 0, quality: Int = 0, minBitrate: Int = 0, maxBitrate: Int = 0,
+        transport: MediaOptions.Transport = .any, cvoExtension: Bool = false, custom: JSONText? = nil,
+        rtmpUrl: String? = nil, mediaProvider: String? = nil, hasAudio: Bool = true, hasVideo: Bool = true
+    ) {
+        self.mediaSessionId = mediaSessionId
+        self.name = name
+        self.sdp = sdp
+        self.record = record
+        self.width = width
+        self.height = height
+        self.bitrate = bitrate
+        self.quality = quality
+        self.minBitrate = minBitrate
+        self.maxBitrate = maxBitrate
+        self.transport = transport
+        self.cvoExtension = cvoExtension
+        self.custom = custom
+        self.rtmpUrl = rtmpUrl
+        self.mediaProvider = mediaProvider
+        self.hasAudio = hasAudio
+        self.hasVideo = hasVideo
+    }
+
+    var mediaOptions: MediaOptions {
+        MediaOptions(
+            transport: transport, minBitrate: minBitrate, maxBitrate: maxBitrate, cvoExtension: cvoExtension)
+    }
+}
