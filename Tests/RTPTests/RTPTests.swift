@@ -1,1 +1,2 @@
-// being written
+import RTP
+import Testing
