@@ -1,0 +1,238 @@
+import Wire
+
+/// Cipher work of one thread: not to be shared. Protects packets of many peers; peers' keys are `SRTPOutbound` handles.
+package final class SRTPMachine {
+    package let backend: SRTPBackendKind
+    #if arch(x86_64)
+        let multiBuffer: MultiBuffer?
+    #endif
+    let scratch: UnsafeMutableRawPointer
+
+    /// What an `SRTPOutbound` points to; the multi-buffer library's keys follow at `keyOffset`.
+    struct State {
+        var profile: SRTPProfile
+        var rtpSalt: Salt
+        var rtcpSalt: Salt
+        var rtcpIndex: UInt32
+        var openSSL: Unmanaged<OpenSSLKeys>?
+        var reference: Unmanaged<LibSRTP>?
+    }
+    static let keyOffset = (MemoryLayout<State>.size + 63) & ~63
+
+    package init(backend: SRTPBackendKind) throws(SRTPError) {
+        self.backend = backend
+        #if arch(x86_64)
+            multiBuffer = backend == .ipsecMB ? try MultiBuffer() : nil
+        #else
+            guard backend != .ipsecMB else { throw .backendUnavailable(backend.rawValue) }
+        #endif
+        scratch = .allocate(byteCount: 128, alignment: 64)
+    }
+
+    deinit { scratch.deallocate() }
+
+    // MARK: - Keys
+
+    package func makeOutbound(_ keys: SRTPKeyingMaterial) throws(SRTPError) -> SRTPOutbound {
+        let session = try SessionKeys(profile: keys.profile, masterKey: keys.localKey, masterSalt: keys.localSalt)
+        var reference: LibSRTP?
+        if backend == .libsrtp2 {
+            reference = try LibSRTP(profile: keys.profile, key: keys.localKey, salt: keys.localSalt, outbound: true)
+        }
+        return try makeOutbound(session: session, reference: reference)
+    }
+
+    /// With session keys as they are: what the vectors of the RFCs give. Not for libsrtp2, which derives its own.
+    package func makeOutbound(session: SessionKeys) throws(SRTPError) -> SRTPOutbound {
+        guard backend != .libsrtp2 else { throw .backendUnavailable(backend.rawValue) }
+        return try makeOutbound(session: session, reference: nil)
+    }
+
+    private func makeOutbound(session: SessionKeys, reference: LibSRTP?) throws(SRTPError) -> SRTPOutbound {
+        var state = State(
+            profile: session.profile, rtpSalt: Salt(session.rtpSalt), rtcpSalt: Salt(session.rtcpSalt), rtcpIndex: 0)
+        var room = 0
+        switch backend {
+        case .ipsecMB:
+            #if arch(x86_64)
+                room = MultiBuffer.keyRoom
+            #endif
+            // RTCP of the HMAC profile is too rare to be worth a job.
+            if session.profile == .aes128CMHMACSHA1_80 {
+                state.openSSL = .passRetained(try OpenSSLKeys(session, encrypt: true))
+            }
+        case .openSSL: state.openSSL = .passRetained(try OpenSSLKeys(session, encrypt: true))
+        case .libsrtp2: state.reference = reference.map { .passRetained($0) }
+        }
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: Self.keyOffset + room, alignment: 64)
+        memory.initializeMemory(as: State.self, to: state)
+        #if arch(x86_64)
+            if let multiBuffer {
+                do { try multiBuffer.expand(session, into: memory + Self.keyOffset) } catch {
+                    state.openSSL?.release()
+                    memory.deallocate()
+                    throw error
+                }
+            }
+        #endif
+        return SRTPOutbound(state: memory)
+    }
+
+    /// The handle and all its copies are invalid afterwards.
+    package func destroy(_ outbound: SRTPOutbound) {
+        flush()
+        let state = outbound.state.assumingMemoryBound(to: State.self)
+        state.pointee.openSSL?.release()
+        state.pointee.reference?.release()
+        // Keys must not stay behind in freed memory.
+        var length = Self.keyOffset
+        #if arch(x86_64)
+            if multiBuffer != nil { length += MultiBuffer.keyRoom }
+        #endif
+        eraseMemory(outbound.state, length)
+        outbound.state.deallocate()
+    }
+
+    // MARK: - RTP
+
+    /// Protects one RTP packet. No allocation, no reference counting.
+    ///
+    /// - Parameters:
+    ///   - packet: room for header, payload and tag; holds `headerLength` bytes of header (CSRCs and extensions
+    ///     included) already.
+    ///   - payload: what to encrypt; may be `packet + headerLength` itself, else must not overlap it.
+    ///   - packetIndex: 48 bits, roll-over counter and sequence number.
+    /// - Returns: the length with tag, known at once, while the bytes are final only after `flush()`; 0 on failure.
+    @inline(__always)
+    package func protectRTP(
+        _ outbound: SRTPOutbound, packet: UnsafeMutableRawPointer, headerLength: Int, payload: UnsafeRawPointer,
+        payloadLength: Int, ssrc: UInt32, packetIndex: UInt64
+    ) -> Int {
+        let state = outbound.state.assumingMemoryBound(to: State.self)
+        let destination = packet + headerLength
+        #if arch(x86_64)
+            if let multiBuffer {
+                let keys = outbound.state + Self.keyOffset
+                if state.pointee.profile == .aes128CMHMACSHA1_80 {
+                    if payload != UnsafeRawPointer(destination) {
+                        destination.copyMemory(from: payload, byteCount: payloadLength)
+                    }
+                    PacketLayout.store32(
+                        UInt32(truncatingIfNeeded: packetIndex >> 16), at: destination + payloadLength)
+                    multiBuffer.submitCounterMode(
+                        room: keys, packet: packet, headerLength: headerLength, payloadLength: payloadLength,
+                        salt: state.pointee.rtpSalt, ssrc: ssrc, index: packetIndex)
+                    return headerLength + payloadLength + 10
+                }
+                state.pointee.rtpSalt.writeAEADNonce(scratch, ssrc: ssrc, index: packetIndex)
+                multiBuffer.gcm(
+                    room: keys, isRTCP: false, is256: state.pointee.profile == .aeadAES256GCM, decrypt: false,
+                    nonce: scratch, aad: packet, aadLength: headerLength, source: payload, destination: destination,
+                    length: payloadLength, tag: destination + payloadLength)
+                return headerLength + payloadLength + 16
+            }
+        #endif
+        return protectRTPSlowly(
+            state, packet: packet, headerLength: headerLength, payload: payload, payloadLength: payloadLength,
+            ssrc: ssrc, packetIndex: packetIndex)
+    }
+
+    @inline(never)
+    private func protectRTPSlowly(
+        _ state: UnsafeMutablePointer<State>, packet: UnsafeMutableRawPointer, headerLength: Int,
+        payload: UnsafeRawPointer, payloadLength: Int, ssrc: UInt32, packetIndex: UInt64
+    ) -> Int {
+        let destination = packet + headerLength
+        if let reference = state.pointee.reference {
+            if payload != UnsafeRawPointer(destination) {
+                destination.copyMemory(from: payload, byteCount: payloadLength)
+            }
+            return reference._withUnsafeGuaranteedRef {
+                $0.protectRTP(packet, length: headerLength + payloadLength)
+            }
+        }
+        guard let openSSL = state.pointee.openSSL else { return 0 }
+        return openSSL._withUnsafeGuaranteedRef { keys in
+            let tag = destination + payloadLength
+            guard state.pointee.profile == .aes128CMHMACSHA1_80 else {
+                state.pointee.rtpSalt.writeAEADNonce(scratch, ssrc: ssrc, index: packetIndex)
+                let done = keys.rtp.gcm(
+                    nonce: scratch, aad: packet, aadLength: headerLength, source: payload, destination: destination,
+                    length: payloadLength, tag: tag)
+                return done ? headerLength + payloadLength + 16 : 0
+            }
+            state.pointee.rtpSalt.writeCounter(scratch, ssrc: ssrc, index: packetIndex)
+            keys.rtp.counter(scratch, source: payload, destination: destination, length: payloadLength)
+            keys.rtp.authenticate(
+                packet, length: headerLength + payloadLength, then: UInt32(truncatingIfNeeded: packetIndex >> 16),
+                into: scratch)
+            tag.copyMemory(from: scratch, byteCount: 10)
+            return headerLength + payloadLength + 10
+        }
+    }
+
+    /// Finishes the packets that multi-buffer jobs still hold.
+    @inline(__always)
+    package func flush() {
+        #if arch(x86_64)
+            multiBuffer?.flush()
+        #endif
+    }
+
+    // MARK: - RTCP
+
+    /// Protects a compound RTCP packet in place, at once, under the next index.
+    /// - Returns: the new length; 0 when `capacity` is too small or the packet is shorter than a header.
+    package func protectRTCP(_ outbound: SRTPOutbound, packet: UnsafeMutableRawPointer, length: Int, capacity: Int)
+        -> Int
+    {
+        let state = outbound.state.assumingMemoryBound(to: State.self)
+        let profile = state.pointee.profile
+        let header = PacketLayout.rtcpHeaderLength
+        guard length >= header, length + profile.rtcpOverhead <= capacity else { return 0 }
+        if let reference = state.pointee.reference {
+            return reference._withUnsafeGuaranteedRef { $0.protectRTCP(packet, length: length) }
+        }
+        state.pointee.rtcpIndex = (state.pointee.rtcpIndex + 1) & SRTPLimits.maxRTCPIndex
+        let index = state.pointee.rtcpIndex
+        let word = index | 0x8000_0000
+        let ssrc = PacketLayout.bigEndian32(packet + 4)
+        if profile == .aes128CMHMACSHA1_80 {
+            guard let openSSL = state.pointee.openSSL else { return 0 }
+            return openSSL._withUnsafeGuaranteedRef { keys in
+                state.pointee.rtcpSalt.writeCounter(scratch, ssrc: ssrc, index: UInt64(index))
+                keys.rtcp.counter(
+                    scratch, source: packet + header, destination: packet + header, length: length - header)
+                PacketLayout.store32(word, at: packet + length)
+                keys.rtcp.authenticate(packet, length: length + 4, then: nil, into: scratch)
+                (packet + length + 4).copyMemory(from: scratch, byteCount: 10)
+                return length + 14
+            }
+        }
+        // RFC 7714 §9.2: header and index word are authenticated, the word travels behind the tag.
+        state.pointee.rtcpSalt.writeAEADNonce(scratch, ssrc: ssrc, index: UInt64(index))
+        let aad = scratch + 32
+        aad.copyMemory(from: packet, byteCount: header)
+        PacketLayout.store32(word, at: aad + header)
+        let body = packet + header
+        let tag = packet + length
+        #if arch(x86_64)
+            if let multiBuffer {
+                multiBuffer.gcm(
+                    room: outbound.state + Self.keyOffset, isRTCP: true, is256: profile == .aeadAES256GCM,
+                    decrypt: false, nonce: scratch, aad: aad, aadLength: header + 4, source: body, destination: body,
+                    length: length - header, tag: tag)
+                PacketLayout.store32(word, at: tag + 16)
+                return length + 20
+            }
+        #endif
+        guard let openSSL = state.pointee.openSSL else { return 0 }
+        let done = openSSL._withUnsafeGuaranteedRef {
+            $0.rtcp.gcm(
+                nonce: scratch, aad: aad, aadLength: header + 4, source: body, destination: body,
+                length: length - header, tag: tag)
+        }
+        PacketLayout.store32(word, at: tag + 16)
+        return done ? length + 20 : 0
+    }
+}
