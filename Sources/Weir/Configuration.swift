@@ -1,0 +1,170 @@
+import Wire
+
+/// Everything an operator can set, with the defaults. Read by `ConfigurationLoader`; `Config/weir.yaml` explains
+/// every key. A property `media.srtpBackend` is the key `srtp_backend` of section `media` and the environment
+/// variable `WEIR_MEDIA_SRTP_BACKEND`.
+package struct Configuration: Sendable, Equatable {
+    package var media = Media()
+    package var ice = ICE()
+    package var websocket = WebSocket()
+    package var http = HTTP()
+    package var tls = TLS()
+    package var limits = Limits()
+    package var log = Log()
+    package var shutdown = Shutdown()
+    package var state = State()
+    package var features = Features()
+
+    package init() {}
+
+    /// The media side: sockets, workers, SRTP, buffers.
+    package struct Media: Sendable, Equatable {
+        /// UDP and ICE-TCP port of all peers.
+        package var port: UInt16 = 31001
+        /// Addresses to bind; the port of each is 0.
+        package var listen = [SocketAddress(ipv4: 0, port: 0)]
+        /// Addresses written into SDP as candidates; empty: those of the interfaces that `listen` covers.
+        package var announce: [SocketAddress] = []
+        /// Threads; 0: one per core that this process may use.
+        package var workers = 0
+        package var pinWorkers = false
+        package var gso = true
+        package var tcp = true
+        package var srtpBackend = SRTPBackendChoice.automatic
+        package var srtpProfiles: [SRTPProfile] = [.aeadAES128GCM, .aeadAES256GCM, .aes128CMHMACSHA1_80]
+        /// PEM file; empty: a new certificate at each start.
+        package var dtlsCertificate = ""
+        /// PEM file; empty: the key is in the file of the certificate.
+        package var dtlsKey = ""
+        package var rtpTimeout = Interval.seconds(60)
+        package var groupCache = Interval.milliseconds(500)
+        package var gatherLimit = Interval.milliseconds(10)
+        package var gatherMinPlayers = 16
+        /// Bytes.
+        package var receiveBuffer = 4 << 20
+        /// Bytes.
+        package var sendBuffer = 4 << 20
+        /// Bits per second.
+        package var maxBitrate = 5_000_000
+        /// Bytes per worker.
+        package var packetMemory = 512 << 20
+        /// Bytes per ICE-TCP peer.
+        package var tcpQueue = 1 << 20
+        package var tcpConnections = 4096
+    }
+
+    /// How long a peer may be silent.
+    package struct ICE: Sendable, Equatable {
+        /// From the answer until ICE and DTLS are up: else `Failed by ICE timeout`.
+        package var timeout = Interval.seconds(30)
+        /// Without an authenticated check, once connected: else `Failed by ICE keep alive`.
+        package var keepAliveTimeout = Interval.seconds(30)
+    }
+
+    /// The WCS WebSocket.
+    package struct WebSocket: Sendable, Equatable {
+        package var listen = SocketAddress(ipv4: 0, port: 0)
+        package var port: UInt16 = 8080
+        /// 0: no TLS listener.
+        package var tlsPort: UInt16 = 8443
+        /// From the upgrade to the message `connection`.
+        package var connectTimeout = Interval.seconds(10)
+        package var pingInterval = Interval.seconds(5)
+        /// Unanswered pings after which the connection is dead.
+        package var pingProbes = 10
+        /// Bytes of one message, fragments joined.
+        package var maxMessage = 1 << 20
+        /// Messages that wait for a slow reader.
+        package var sendQueue = 1024
+    }
+
+    /// WHIP, WHEP, pages, metrics.
+    package struct HTTP: Sendable, Equatable {
+        package var listen = SocketAddress(ipv4: 0, port: 0)
+        package var port: UInt16 = 8081
+        /// 0: no TLS listener.
+        package var tlsPort: UInt16 = 8444
+        /// `Origin` values that may call WHIP and WHEP from a page; `*` is everyone.
+        package var corsOrigins = ["*"]
+        /// Given to WHIP and WHEP clients in `Link` headers.
+        package var iceServers: [ICEServer] = []
+        package var idleTimeout = Interval.seconds(60)
+        /// Bytes of one request body.
+        package var maxBody = 256 << 10
+    }
+
+    package struct ICEServer: Sendable, Equatable {
+        /// `stun:`, `turn:` or `turns:` addresses.
+        package var urls: [String]
+        package var username = ""
+        package var credential = ""
+
+        package init(urls: [String], username: String = "", credential: String = "") {
+            self.urls = urls
+            self.username = username
+            self.credential = credential
+        }
+    }
+
+    /// The certificate of the TLS listeners.
+    package struct TLS: Sendable, Equatable {
+        /// PEM file with the whole chain; empty: a development certificate kept in `state.dir`.
+        package var certificate = ""
+        /// PEM file.
+        package var key = ""
+        /// How often the files are looked at.
+        package var checkInterval = Interval.seconds(60)
+    }
+
+    package struct Limits: Sendable, Equatable {
+        package var connections = 20_000
+        package var connectionsPerAddress = 2_000
+        package var sessions = 20_000
+        package var streams = 5_000
+        package var players = 20_000
+    }
+
+    package struct Log: Sendable, Equatable {
+        package var level = LogLevel.info
+        package var format = LogFormat.text
+        /// Lines per second that one place in the source may write; 0: no limit.
+        package var rate = 20
+        /// Lines that it may write at once before the rate counts.
+        package var burst = 200
+    }
+
+    package struct Shutdown: Sendable, Equatable {
+        package var timeout = Interval.seconds(10)
+    }
+
+    package struct State: Sendable, Equatable {
+        /// Empty: see `StateDirectory.standard`.
+        package var dir = ""
+    }
+
+    package struct Features: Sendable, Equatable {
+        /// `inboundVideoRate` and `outboundVideoRate`, once a second.
+        package var videoRateEvents = true
+    }
+}
+
+/// `SRTPBackendKind` by name, or the best one that this machine has. Other raw values are those of `SRTPBackendKind`.
+package enum SRTPBackendChoice: String, Sendable, CaseIterable {
+    case automatic = "auto"
+    case ipsecMB = "ipsec-mb"
+    case openSSL = "openssl"
+    case libsrtp2 = "libsrtp2"
+}
+
+package enum LogFormat: String, Sendable, CaseIterable { case text, json }
+
+/// The levels of swift-log, least urgent first; the raw value is an atomic's (`LogSink.level`).
+package enum LogLevel: UInt8, Sendable, CaseIterable {
+    case trace, debug, info, notice, warning, error, critical
+
+    package var name: String { "\(self)" }
+    package init?(name: String) {
+        guard let found = Self.allCases.first(where: { $0.name == name }) else { return nil }
+        self = found
+    }
+}
