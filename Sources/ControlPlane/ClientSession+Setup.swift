@@ -1,0 +1,159 @@
+import Logging
+
+/// From the request to the live stream.
+extension ClientSession {
+    /// Accepts or refuses a stream in one step, so that requests take effect in the order in which they came.
+    func begin(_ request: StreamRequest, published: Bool) {
+        guard closeReason == nil else { return }
+        switch claim(request, published: published) {
+        case .failure(let refusal):
+            context.metrics.countRejection(refusal.label)
+            logger.info(
+                "stream refused",
+                metadata: [
+                    "stream": "\(request.name)", "mediaSessionId": "\(request.mediaSessionId)",
+                    "published": "\(published)", "info": "\(refusal.info)",
+                ])
+            report(
+                StreamStatusEvent(
+                    request: request, published: published, status: .failed, info: refusal.info, code: refusal.code))
+        case .success(let claim):
+            var stream = ManagedStream(
+                request: request, published: published, peer: claim.peer, begun: context.timers.now)
+            stream.setup = Task { await setUp(request, claim) }
+            streams[request.mediaSessionId] = stream
+            noteUnserved(stream)
+        }
+    }
+
+    /// What was reserved for a stream.
+    struct Claim {
+        let peer: PeerID
+        /// nil for a publisher.
+        let publisher: PeerID?
+    }
+
+    private func claim(_ request: StreamRequest, published: Bool) -> Result<Claim, Refusal> {
+        if request.mediaSessionId.isEmpty { return .failure(.text(.mediaSessionIdNull)) }
+        if streams[request.mediaSessionId] != nil { return .failure(.text(.mediaSessionIdInUse)) }
+        switch StreamName.check(request.name) {
+        case .valid: break
+        case .url: return .failure(.text(.noAgentStorage))
+        case .bad(let text): return .failure(.badName(text))
+        }
+        // Media over WebSocket (signalling 10) is not served; an empty provider is an old client's WebRTC.
+        if let provider = request.mediaProvider, !provider.isEmpty, provider.lowercased() != "webrtc" {
+            return .failure(.text(.noCommonCodecs))
+        }
+        if streams.count >= context.configuration.limits.streamsPerSession {
+            return .failure(.limit(.streamsPerSession))
+        }
+        return published
+            ? context.registry.claimPublisher(request, session: self).map { Claim(peer: $0, publisher: nil) }
+            : context.registry.claimPlayer(request, session: self).map { Claim(peer: $0.peer, publisher: $0.publisher) }
+    }
+
+    private func noteUnserved(_ stream: ManagedStream) {
+        let request = stream.request
+        if !stream.published, request.width != 0 || request.height != 0 || request.bitrate != 0 || request.quality != 0 {
+            log(stream, "no transcoding: the source is served as it is")
+        }
+        if request.rtmpUrl != nil { log(stream, "rtmpUrl is not served; publishing goes on") }
+        if request.record { log(stream, "recording is not served; publishing goes on") }
+    }
+
+    private func setUp(_ request: StreamRequest, _ claim: Claim) async {
+        let id = request.mediaSessionId
+        let context = context
+        let facts = facts
+        let decision = await withDeadline(context.timers, context.configuration.hookTimeout) {
+            claim.publisher == nil
+                ? await context.hooks.publish(request, session: facts)
+                : await context.hooks.play(request, session: facts)
+        }
+        guard isCurrent(id, claim.peer) else { return }
+        switch decision {
+        case .allow: break
+        case .refuse(let code, let reason):
+            await end(id, .refused(code: code, reason: reason))
+            return
+        case nil:
+            context.metrics.hookTimeouts.increment()
+            await end(id, .backendTimeout)
+            return
+        }
+
+        // A media side that answers when nobody waits any more has made a peer that must go.
+        let answer = await withDeadline(
+            context.timers, context.configuration.mediaTimeout, late: { _ in context.closeMedia(claim.peer) }
+        ) { await context.negotiate(request, claim) }
+        guard isCurrent(id, claim.peer) else {
+            context.closeMedia(claim.peer)
+            return
+        }
+        switch answer {
+        case .success(let description): await answered(id, description)
+        case .failure(let error):
+            log(id, "media side refused the stream", ["error": "\(error)"])
+            await end(id, EndCause(error))
+        case nil:
+            log(id, "media side did not answer in time")
+            await end(id, .notSetUp(.failedToAddStreamToProxy, .internalError))
+        }
+    }
+
+    private func answered(_ id: String, _ description: MediaDescription) async {
+        guard var stream = streams[id] else { return }
+        stream.description = description
+        stream.phase = .connecting
+        streams[id] = stream
+        if stream.published {
+            context.registry.setDescription(description, name: stream.request.name, peer: stream.peer)
+        }
+        emit(.remoteSDP(mediaSessionId: id, sdp: description.sdp))
+        report(id, .pending)
+        if stream.connectedEarly {
+            await connected(id, stream.peer)
+        } else if stream.iceIsUp {
+            setDeadline(id, after: context.configuration.dtlsTimeout, .failed(.dtlsError))
+        } else {
+            setDeadline(id, after: context.configuration.iceTimeout, .failed(.iceTimeout))
+        }
+    }
+
+    /// Ends the stream with `cause` at that time, unless another deadline is set or it ends before.
+    func setDeadline(_ id: String, after limit: Duration, _ cause: EndCause) {
+        guard let peer = streams[id]?.peer else { return }
+        streams[id]?.deadline?.cancel()
+        let timers = context.timers
+        let time = timers.now + limit
+        streams[id]?.deadline = Task {
+            guard await timers.sleep(until: time), isCurrent(id, peer), !Task.isCancelled else { return }
+            await end(id, cause)
+        }
+    }
+
+    private func log(_ id: String, _ message: Logger.Message, _ more: Logger.Metadata = [:]) {
+        if let stream = streams[id] { log(stream, message, more) }
+    }
+}
+
+extension ControlContext {
+    fileprivate func negotiate(
+        _ request: StreamRequest, _ claim: ClientSession.Claim
+    ) async -> Result<MediaDescription, MediaError> {
+        do throws(MediaError) {
+            guard let publisher = claim.publisher else {
+                return .success(
+                    try await media.publish(
+                        peer: claim.peer, stream: request.name, offer: request.sdp, options: request.mediaOptions))
+            }
+            return .success(
+                try await media.play(
+                    peer: claim.peer, stream: request.name, publisher: publisher, offer: request.sdp,
+                    options: request.mediaOptions))
+        } catch {
+            return .failure(error)
+        }
+    }
+}

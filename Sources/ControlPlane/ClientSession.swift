@@ -1,0 +1,217 @@
+import Logging
+
+/// One client: its streams, their life and their events.
+///
+/// A stream has one owner, this actor, and one teardown path, `end`. Requests return at once or after hops that do not
+/// wait for the network; what comes of them arrives in `events`.
+package actor ClientSession {
+    package nonisolated let id: String
+    /// Unguessable; the client shows it to re-attach.
+    package nonisolated let authToken: String
+    package nonisolated let facts: SessionFacts
+    /// What to tell the client, in order. One consumer. Finishes after `.closing`.
+    package nonisolated let events: AsyncStream<SessionEvent>
+
+    nonisolated let context: ControlContext
+    nonisolated let logger: Logger
+    /// The key under which limits count this session.
+    private nonisolated let addressKey: String
+    private let queue: EventQueue
+    var streams: [String: ManagedStream] = [:]
+    /// The closing has begun (or is done): nothing new is accepted.
+    package private(set) var closeReason: SessionCloseReason?
+    var isSampling = false
+
+    init(id: String, authToken: String, facts: SessionFacts, addressKey: String, context: ControlContext, logger: Logger) {
+        self.id = id
+        self.authToken = authToken
+        self.facts = facts
+        self.addressKey = addressKey
+        self.context = context
+        var logger = logger
+        logger[metadataKey: "session"] = "\(id)"
+        logger[metadataKey: "app"] = "\(facts.appKey)"
+        self.logger = logger
+        queue = EventQueue(limit: context.configuration.eventQueueLimit)
+        events = queue.events
+    }
+
+    // MARK: Requests of the client
+
+    /// Publishes a stream. Outcome: `.remoteSDP`, then `.status` PENDING, PUBLISHING; or `.status` FAILED.
+    package func publish(_ request: StreamRequest) async {
+        begin(request, published: true)
+    }
+
+    /// Plays a stream, or resumes it if `mediaSessionId` is that of a paused player of this session.
+    package func play(_ request: StreamRequest) async {
+        if let stream = streams[request.mediaSessionId], !stream.published, stream.phase == .paused {
+            await setPaused(false, stream)
+        } else {
+            begin(request, published: false)
+        }
+    }
+
+    /// Ends a stream in any state with UNPUBLISHED or STOPPED. An id that is not (or no longer) known is ignored.
+    package func stop(mediaSessionId: String) async {
+        await end(mediaSessionId, .stoppedByUser)
+    }
+
+    /// Pauses a player that is PLAYING; anything else is ignored.
+    package func pause(mediaSessionId: String) async {
+        guard let stream = streams[mediaSessionId], !stream.published, stream.phase == .live else { return }
+        await setPaused(true, stream)
+    }
+
+    private func setPaused(_ paused: Bool, _ stream: ManagedStream) async {
+        let id = stream.request.mediaSessionId
+        streams[id]?.phase = paused ? .paused : .live
+        streams[id]?.rate = RateMeter()
+        report(id, paused ? .paused : .playing)
+        let context = context
+        _ = await withDeadline(context.timers, context.configuration.mediaTimeout) {
+            await context.media.setPaused(paused, peer: stream.peer)
+        }
+    }
+
+    /// Answers by `.availability`.
+    package func available(mediaSessionId: String, name: String) async {
+        let info: StatusInfo? =
+            switch context.registry.availability(name) {
+            case .available: nil
+            case .notReady: .publishStreamNotReady
+            case .notFound: .streamNotFound
+            }
+        emit(.availability(mediaSessionId: mediaSessionId, available: info == nil, info: info?.rawValue))
+    }
+
+    /// Takes new ICE credentials of the client for a stream and returns ours (WHIP, RFC 9725 §4.3.3).
+    package func restartICE(
+        mediaSessionId: String, ufrag: String, password: String
+    ) async throws(MediaError) -> (ufrag: String, password: String) {
+        guard let stream = streams[mediaSessionId] else { throw .streamNotFound }
+        guard stream.phase != .settingUp else { throw .streamNotReady }
+        let context = context
+        typealias Outcome = Result<(ufrag: String, password: String), MediaError>
+        let outcome = await withDeadline(context.timers, context.configuration.mediaTimeout) { () -> Outcome in
+            do throws(MediaError) {
+                return .success(
+                    try await context.media.restartICE(peer: stream.peer, ufrag: ufrag, password: password))
+            } catch {
+                return .failure(error)
+            }
+        }
+        guard let outcome else { throw .internal("no answer of the media side in time") }
+        return try outcome.get()
+    }
+
+    /// Counters of a stream's media connection.
+    package func statistics(mediaSessionId: String) async -> PeerStatistics? {
+        guard let stream = streams[mediaSessionId] else { return nil }
+        let context = context
+        return await withDeadline(context.timers, context.configuration.mediaTimeout) {
+            await context.media.statistics(peer: stream.peer)
+        } ?? nil
+    }
+
+    /// Ends all streams, tells the client and finishes `events`. Repeated calls do nothing. Returns when the media
+    /// side has freed the peers, in bounded time.
+    package func close(_ reason: SessionCloseReason) async {
+        guard closeReason == nil else { return }
+        closeReason = reason
+        if reason == .slowReader { queue.finish(reason) }
+        let cause: EndCause =
+            switch reason {
+            case .shutdown: .shutdown
+            case .terminated: .terminated
+            case .clientClosed, .connectionLost, .keepAliveTimeout, .slowReader, .protocolError: .sessionLost
+            }
+        let closings = await endAll(cause)
+        queue.finish(reason)
+        context.registry.dismiss(address: addressKey, session: id)
+        context.notifier.post(.connection(facts, ended: reason))
+        logger.info("session closed", metadata: ["reason": "\(reason)"])
+        for closing in closings { await closing.value }
+    }
+
+    // MARK: Ends
+
+    /// Players first, so that they hear the true cause and not that their publisher, perhaps of the same session, stopped.
+    private func endAll(_ cause: EndCause) async -> [Task<Void, Never>] {
+        var closings = await endPlayers(cause)
+        for id in streams.keys.sorted() {
+            if let closing = await end(id, cause) { closings.append(closing) }
+        }
+        return closings
+    }
+
+    @discardableResult
+    func endPlayers(_ cause: EndCause) async -> [Task<Void, Never>] {
+        var closings: [Task<Void, Never>] = []
+        for (id, stream) in streams.sorted(by: { $0.key < $1.key }) where !stream.published {
+            if let closing = await end(id, cause) { closings.append(closing) }
+        }
+        return closings
+    }
+
+    /// The one teardown path of a stream. All of it up to the players' notification is one step: name, id and peer are
+    /// free and the terminal status is on its way before anything else can happen to the stream.
+    /// Returns the freeing of the peer, nil if there was no such stream.
+    @discardableResult
+    func end(_ mediaSessionId: String, _ cause: EndCause) async -> Task<Void, Never>? {
+        guard let stream = streams.removeValue(forKey: mediaSessionId) else { return nil }
+        stream.setup?.cancel()
+        stream.deadline?.cancel()
+        let orphans = context.registry.release(stream.request, published: stream.published, peer: stream.peer)
+        let status = stream.status(for: cause)
+        report(stream.event(status, info: cause.info, code: cause.code))
+        log(stream, "stream ended", ["status": "\(status.rawValue)", "info": "\(cause.info)"])
+        if status == .failed { context.metrics.countFailure(cause.label, published: stream.published) }
+        let closing = context.closeMedia(stream.peer)
+        for player in orphans {
+            await player.session.publisherEnded(player.mediaSessionId, peer: player.peer)
+        }
+        return closing
+    }
+
+    /// The publisher of a player of ours is gone.
+    func publisherEnded(_ mediaSessionId: String, peer: PeerID) async {
+        guard isCurrent(mediaSessionId, peer) else { return }
+        await end(mediaSessionId, .publisherGone)
+    }
+
+    // MARK: Helpers
+
+    /// False once the stream ended, also when its id is used anew.
+    func isCurrent(_ mediaSessionId: String, _ peer: PeerID) -> Bool { streams[mediaSessionId]?.peer == peer }
+
+    func emit(_ event: SessionEvent) {
+        guard queue.offer(event) == .overflow, closeReason == nil else { return }
+        logger.warning("client does not read its events, closing the session")
+        Task { await close(.slowReader) }
+    }
+
+    /// One change of state, to the client and to the backend.
+    func report(_ event: StreamStatusEvent) {
+        emit(.status(event))
+        context.notifier.post(.stream(event, facts))
+    }
+
+    func report(_ mediaSessionId: String, _ status: StreamStatus) {
+        guard let stream = streams[mediaSessionId] else { return }
+        report(stream.event(status))
+    }
+
+    func log(_ stream: ManagedStream, _ message: Logger.Message, _ more: Logger.Metadata = [:]) {
+        logger.info(
+            message,
+            metadata: [
+                "stream": "\(stream.request.name)", "peer": "\(stream.peer)",
+                "mediaSessionId": "\(stream.request.mediaSessionId)", "published": "\(stream.published)",
+            ].merging(more) { $1 })
+    }
+}
+
+extension ManagedStream {
+    func status(for cause: EndCause) -> StreamStatus { cause.status(published: published) }
+}

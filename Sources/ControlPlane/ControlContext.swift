@@ -1,0 +1,18 @@
+import Logging
+
+/// What every session of one control plane shares.
+struct ControlContext: Sendable {
+    let media: any MediaBackend
+    let hooks: any BackendHooks
+    let configuration: ControlConfiguration
+    let registry: StreamRegistry
+    let notifier: HookNotifier
+    let metrics: ControlMetrics
+    let timers: Timers
+
+    /// Frees a peer in the background. The task ends in bounded time also when the media side hangs.
+    @discardableResult
+    func closeMedia(_ peer: PeerID) -> Task<Void, Never> {
+        Task { _ = await withDeadline(timers, configuration.mediaTimeout) { [media] in await media.close(peer: peer) } }
+    }
+}

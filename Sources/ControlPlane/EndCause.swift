@@ -1,0 +1,142 @@
+/// Why a stream ends. Each cause has one terminal status and one text (signalling 3.13).
+enum EndCause: Hashable, Sendable {
+    case stoppedByUser
+    case sessionLost
+    case terminated
+    case shutdown
+    case publisherGone
+    case failed(StatusInfo)
+    /// A failure before the media connection existed, with the HTTP status that fits better than the text's own.
+    case notSetUp(StatusInfo, StatusCode)
+    /// The backend's answer.
+    case refused(code: Int, reason: String)
+    case backendTimeout
+
+    init(_ failure: MediaFailure, iceWasUp: Bool) {
+        switch failure {
+        case .iceTimeout: self = .failed(.iceTimeout)
+        case .iceError: self = .failed(.iceError)
+        // A peer whose first check never came did not lose anything: it could not connect.
+        case .iceKeepAlive: self = .failed(iceWasUp ? .iceKeepAlive : .iceTimeout)
+        case .dtlsError, .transportClosed: self = .failed(.dtlsError)
+        case .dtlsFingerprint: self = .failed(.dtlsFingerprintError)
+        case .rtpActivity: self = .failed(.rtpActivity)
+        case .error: self = .failed(.failedByError)
+        }
+    }
+
+    init(_ error: MediaError) {
+        switch error {
+        case .malformedSDP: self = .notSetUp(.failedToAddStreamToProxy, .badRequest)
+        case .noCommonCodecs: self = .failed(.noCommonCodecs)
+        case .noCapacity: self = .notSetUp(.failedToAddStreamToProxy, .unavailable)
+        case .streamNotReady: self = .failed(.publishStreamNotReady)
+        case .streamNotFound: self = .failed(.streamNotFound)
+        case .internal: self = .notSetUp(.failedToAddStreamToProxy, .internalError)
+        }
+    }
+
+    func status(published: Bool) -> StreamStatus {
+        switch self {
+        case .stoppedByUser, .sessionLost, .terminated: published ? .unpublished : .stopped
+        case .shutdown, .publisherGone, .failed, .notSetUp, .refused, .backendTimeout: .failed
+        }
+    }
+
+    var info: String {
+        switch self {
+        case .stoppedByUser: StatusInfo.stoppedByUser.rawValue
+        case .sessionLost: StatusInfo.stoppedBySessionDisconnect.rawValue
+        case .terminated: StatusInfo.stoppedByTerminate.rawValue
+        case .shutdown: StatusInfo.requestedStreamShutdown.rawValue
+        case .publisherGone: StatusInfo.stoppedByPublisherStop.rawValue
+        case .failed(let info), .notSetUp(let info, _): info.rawValue
+        case .refused(_, let reason): reason
+        case .backendTimeout: SignallingError.backendTimeout.info
+        }
+    }
+
+    var code: StatusCode? {
+        switch self {
+        case .stoppedByUser, .sessionLost, .terminated: nil
+        case .shutdown: .unavailable
+        case .publisherGone: .notFound
+        case .failed(let info): info.code
+        case .notSetUp(_, let code): code
+        case .refused(let code, _): StatusCode(rawValue: code)
+        case .backendTimeout: SignallingError.backendTimeout.code
+        }
+    }
+
+    /// Value of the metrics label `reason`; never made of a client's or backend's text.
+    var label: String {
+        switch self {
+        case .failed(let info), .notSetUp(let info, _): info.label
+        case .refused: "refusedByBackend"
+        case .stoppedByUser, .sessionLost, .terminated, .shutdown, .publisherGone, .backendTimeout: "\(self)"
+        }
+    }
+}
+
+extension StatusInfo {
+    var label: String { "\(self)" }
+
+    /// The HTTP status that says the same.
+    package var code: StatusCode {
+        switch self {
+        case .mediaSessionIdNull, .badURI: .badRequest
+        case .nameInUse, .mediaSessionIdInUse: .conflict
+        case .streamNotFound, .sessionDoesNotExist, .rtspNotFound, .fileNotFound, .cdnStreamNotFound,
+            .stoppedByPublisherStop, .noAgentStorage:
+            .notFound
+        case .noCommonCodecs, .transcodingDisabled, .noTranscoders: .notAcceptable
+        case .restrictedAccess, .terminatedByKeepAlive: .forbidden
+        case .iceTimeout: .timeout
+        case .publishStreamNotReady, .requestedStreamShutdown, .sessionNotReady: .unavailable
+        default: .internalError
+        }
+    }
+}
+
+/// Why a stream was not even begun.
+enum Refusal: Hashable, Sendable, Error {
+    case text(StatusInfo)
+    case badName(String)
+    case shuttingDown
+    case limit(Limit)
+
+    enum Limit: String, Hashable, Sendable {
+        case streams = "Limit of published streams is reached"
+        case players = "Limit of players is reached"
+        case playersPerStream = "Limit of players of this stream is reached"
+        case streamsPerSession = "Limit of streams of this session is reached"
+    }
+
+    var info: String {
+        switch self {
+        case .text(let info): info.rawValue
+        case .badName(let text): text
+        case .shuttingDown: SignallingError.shuttingDown.info
+        case .limit(let limit): limit.rawValue
+        }
+    }
+
+    var code: StatusCode {
+        switch self {
+        case .text(let info): info.code
+        case .badName: .badRequest
+        case .shuttingDown: .unavailable
+        case .limit(.streamsPerSession): .tooManyRequests
+        case .limit: .unavailable
+        }
+    }
+
+    var label: String {
+        switch self {
+        case .text(let info): info.label
+        case .badName: "badName"
+        case .shuttingDown: "shuttingDown"
+        case .limit(let limit): "limitOf\(limit)"
+        }
+    }
+}

@@ -1,0 +1,63 @@
+/// A stream of a session from its acceptance to its end. It is live as long as it is in the session's table;
+/// taking it out is the one way to end it.
+struct ManagedStream {
+    enum Phase: Hashable {
+        /// The backend or the media side is being asked.
+        case settingUp
+        /// The answer was sent; ICE and DTLS are awaited.
+        case connecting
+        case live
+        /// Players only.
+        case paused
+    }
+
+    let request: StreamRequest
+    let published: Bool
+    let peer: PeerID
+    /// When the request came.
+    let begun: Duration
+    var phase = Phase.settingUp
+    /// A valid ICE pair exists.
+    var iceIsUp = false
+    /// The media path came up before the answer was processed here.
+    var connectedEarly = false
+    var description: MediaDescription?
+    /// Of the publisher, as this client knows it.
+    var mute = StreamRegistry.MuteState()
+    /// What asks the backend and the media side.
+    var setup: Task<Void, Never>?
+    /// What ends the stream unless something happens first.
+    var deadline: Task<Void, Never>?
+    var rate = RateMeter()
+
+    var isLive: Bool { phase == .live || phase == .paused }
+
+    func event(
+        _ status: StreamStatus, info: String? = nil, code: StatusCode? = nil
+    ) -> StreamStatusEvent {
+        var event = StreamStatusEvent(
+            request: request, published: published, status: status, info: info, code: code, audioMuted: mute.audio,
+            videoMuted: mute.video)
+        if let description {
+            event.hasAudio = description.hasAudio
+            event.hasVideo = description.hasVideo
+        }
+        return event
+    }
+}
+
+/// Turns cumulative byte counts into bit rates.
+struct RateMeter {
+    private var last: (total: UInt64, video: UInt64, at: Duration)?
+
+    /// Bits per second since the previous sample; nil for the first one and after the counters were reset.
+    mutating func sample(total: UInt64, video: UInt64, at now: Duration) -> (total: Int, video: Int)? {
+        defer { last = (total, video, now) }
+        guard let last, total >= last.total, video >= last.video, now > last.at else { return nil }
+        let seconds = (now - last.at) / .seconds(1)
+        guard let totalRate = Int(exactly: (Double(total - last.total) * 8 / seconds).rounded()),
+            let videoRate = Int(exactly: (Double(video - last.video) * 8 / seconds).rounded())
+        else { return nil }
+        return (totalRate, videoRate)
+    }
+}

@@ -1,0 +1,262 @@
+import Synchronization
+
+/// Who holds which name, media session id and media peer.
+///
+/// The one place where sessions meet. Every operation is a single critical section without suspension, so a name is
+/// claimed or refused, a player joins or learns that the publisher is gone, and nothing can come in between.
+/// What a session does about it stays the session's own affair.
+final class StreamRegistry: Sendable {
+    /// Whom to call about a player.
+    struct Player: Sendable {
+        let session: ClientSession
+        let mediaSessionId: String
+        let peer: PeerID
+        /// PLAYING or PAUSED: gets the publisher's events.
+        var isLive = false
+    }
+
+    struct MuteState: Hashable, Sendable {
+        var audio = false
+        var video = false
+    }
+
+    struct VideoSize: Hashable, Sendable {
+        let width: Int
+        let height: Int
+    }
+
+    /// What a player that becomes live has to be told about its publisher.
+    struct PublisherState: Sendable {
+        var mute = MuteState()
+        var size: VideoSize?
+    }
+
+    private struct Publication {
+        let session: ClientSession
+        let mediaSessionId: String
+        let peer: PeerID
+        var liveSince: Duration?
+        var description: MediaDescription?
+        var state = PublisherState()
+        var bitsPerSecond = 0
+        var players: [PeerID: Player] = [:]
+    }
+
+    private struct State {
+        var isDraining = false
+        /// Admitted sessions, also those whose backend is still being asked.
+        var admitted = 0
+        var admittedByAddress: [String: Int] = [:]
+        var sessions: [String: ClientSession] = [:]
+        var publications: [String: Publication] = [:]
+        var mediaSessionIds: Set<String> = []
+        var owners: [PeerID: ClientSession] = [:]
+        var players = 0
+        var lastPeer: UInt64 = 0
+
+        mutating func makePeer(for session: ClientSession, mediaSessionId: String) -> PeerID {
+            lastPeer &+= 1
+            let peer = PeerID(rawValue: lastPeer)
+            owners[peer] = session
+            mediaSessionIds.insert(mediaSessionId)
+            return peer
+        }
+    }
+
+    private let state = Mutex(State())
+    private let limits: ControlConfiguration.Limits
+    private let metrics: ControlMetrics
+
+    init(limits: ControlConfiguration.Limits, metrics: ControlMetrics) {
+        self.limits = limits
+        self.metrics = metrics
+    }
+
+    // MARK: Sessions
+
+    /// Counts a session that wants to come in. Each success needs one `dismiss` in the end.
+    func admit(address: String) throws(SignallingError) {
+        let refusal = state.withLock { state -> SignallingError? in
+            if state.isDraining { return .shuttingDown }
+            if state.admitted >= limits.sessions { return .tooManySessions }
+            let fromThere = state.admittedByAddress[address, default: 0]
+            if fromThere >= limits.sessionsPerAddress { return .tooManySessionsFromAddress }
+            state.admitted += 1
+            state.admittedByAddress[address] = fromThere + 1
+            return nil
+        }
+        if let refusal { throw refusal }
+    }
+
+    /// Undoes `admit` and forgets the session, if it got that far.
+    func dismiss(address: String, session id: String?) {
+        let wasOpen = state.withLock { state in
+            state.admitted -= 1
+            let left = state.admittedByAddress[address, default: 1] - 1
+            state.admittedByAddress[address] = left > 0 ? left : nil
+            return id.map { state.sessions.removeValue(forKey: $0) != nil } ?? false
+        }
+        if wasOpen { metrics.sessions.add(-1) }
+    }
+
+    /// False if the shutdown began meanwhile.
+    func add(_ session: ClientSession) -> Bool {
+        let added = state.withLock { state in
+            if state.isDraining { return false }
+            state.sessions[session.id] = session
+            return true
+        }
+        if added { metrics.sessions.add(1) }
+        return added
+    }
+
+    /// From now on nothing new is taken; returns the sessions that there are.
+    func startDraining() -> [ClientSession] {
+        state.withLock { state in
+            state.isDraining = true
+            return Array(state.sessions.values)
+        }
+    }
+
+    var sessions: [ClientSession] { state.withLock { Array($0.sessions.values) } }
+
+    func session(_ id: String) -> ClientSession? { state.withLock { $0.sessions[id] } }
+
+    func owner(of peer: PeerID) -> ClientSession? { state.withLock { $0.owners[peer] } }
+
+    // MARK: Streams
+
+    func claimPublisher(_ request: StreamRequest, session: ClientSession) -> Result<PeerID, Refusal> {
+        let result = state.withLock { state -> Result<PeerID, Refusal> in
+            if state.isDraining { return .failure(.shuttingDown) }
+            if state.mediaSessionIds.contains(request.mediaSessionId) { return .failure(.text(.mediaSessionIdInUse)) }
+            if state.publications[request.name] != nil { return .failure(.text(.nameInUse)) }
+            if state.publications.count >= limits.streams { return .failure(.limit(.streams)) }
+            let peer = state.makePeer(for: session, mediaSessionId: request.mediaSessionId)
+            state.publications[request.name] = Publication(
+                session: session, mediaSessionId: request.mediaSessionId, peer: peer)
+            return .success(peer)
+        }
+        if case .success = result { metrics.streams.add(1) }
+        return result
+    }
+
+    /// On success the player belongs to the publication: if the publisher ends at any later moment, it is told.
+    func claimPlayer(
+        _ request: StreamRequest, session: ClientSession
+    ) -> Result<(peer: PeerID, publisher: PeerID), Refusal> {
+        let result = state.withLock { state -> Result<(peer: PeerID, publisher: PeerID), Refusal> in
+            if state.isDraining { return .failure(.shuttingDown) }
+            if state.mediaSessionIds.contains(request.mediaSessionId) { return .failure(.text(.mediaSessionIdInUse)) }
+            guard let publication = state.publications[request.name] else { return .failure(.text(.streamNotFound)) }
+            if publication.liveSince == nil { return .failure(.text(.publishStreamNotReady)) }
+            if state.players >= limits.players { return .failure(.limit(.players)) }
+            if publication.players.count >= limits.playersPerStream { return .failure(.limit(.playersPerStream)) }
+            let peer = state.makePeer(for: session, mediaSessionId: request.mediaSessionId)
+            state.players += 1
+            state.publications[request.name]?.players[peer] = Player(
+                session: session, mediaSessionId: request.mediaSessionId, peer: peer)
+            return .success((peer, publication.peer))
+        }
+        if case .success = result { metrics.players.add(1) }
+        return result
+    }
+
+    /// Frees everything that a stream holds and returns the players that lost their publisher by it.
+    func release(_ request: StreamRequest, published: Bool, peer: PeerID) -> [Player] {
+        let orphans = state.withLock { state -> [Player] in
+            state.owners[peer] = nil
+            state.mediaSessionIds.remove(request.mediaSessionId)
+            if published {
+                guard state.publications[request.name]?.peer == peer else { return [] }
+                return (state.publications.removeValue(forKey: request.name)?.players.values).map(Array.init) ?? []
+            }
+            state.players -= 1
+            state.publications[request.name]?.players[peer] = nil
+            return []
+        }
+        published ? metrics.streams.add(-1) : metrics.players.add(-1)
+        return orphans
+    }
+
+    func setDescription(_ description: MediaDescription, name: String, peer: PeerID) {
+        update(name, peer) { $0.description = description }
+    }
+
+    func markPublisherLive(name: String, peer: PeerID, now: Duration) {
+        update(name, peer) { $0.liveSince = now }
+    }
+
+    /// nil if the publisher is gone; the player is about to be told.
+    func markPlayerLive(name: String, peer: PeerID) -> PublisherState? {
+        state.withLock { state in
+            guard state.publications[name]?.players[peer] != nil else { return nil }
+            state.publications[name]?.players[peer]?.isLive = true
+            return state.publications[name]?.state
+        }
+    }
+
+    /// Changes what later players will be told and returns those to be told now.
+    func changePublisher(
+        name: String, peer: PeerID, _ change: (inout PublisherState) -> Void
+    ) -> [Player] {
+        var players: [Player] = []
+        update(name, peer) { publication in
+            change(&publication.state)
+            players = publication.players.values.filter(\.isLive)
+        }
+        return players
+    }
+
+    /// True if the size is another than before.
+    func isNewSize(_ size: VideoSize, name: String, peer: PeerID) -> Bool {
+        state.withLock { state in
+            guard let publication = state.publications[name], publication.peer == peer else { return false }
+            return publication.state.size != size
+        }
+    }
+
+    func setBitrate(_ bitsPerSecond: Int, name: String, peer: PeerID) {
+        update(name, peer) { $0.bitsPerSecond = bitsPerSecond }
+    }
+
+    private func update(_ name: String, _ peer: PeerID, _ body: (inout Publication) -> Void) {
+        state.withLock { state in
+            guard var publication = state.publications.removeValue(forKey: name) else { return }
+            if publication.peer == peer { body(&publication) }
+            state.publications[name] = publication
+        }
+    }
+
+    // MARK: Questions
+
+    enum Availability { case available, notReady, notFound }
+
+    func availability(_ name: String) -> Availability {
+        state.withLock { state in
+            guard let publication = state.publications[name] else { return .notFound }
+            return publication.liveSince == nil ? .notReady : .available
+        }
+    }
+
+    func publisher(of name: String) -> (session: ClientSession, mediaSessionId: String)? {
+        state.withLock { state in state.publications[name].map { ($0.session, $0.mediaSessionId) } }
+    }
+
+    /// Sorted by name.
+    func summaries(now: Duration) -> [StreamSummary] {
+        let publications = state.withLock { $0.publications }
+        return publications.map { name, publication in
+            StreamSummary(
+                name: name, mediaSessionId: publication.mediaSessionId, sessionId: publication.session.id,
+                kind: publication.session.facts.kind, isLive: publication.liveSince != nil,
+                hasAudio: publication.description?.hasAudio ?? false,
+                hasVideo: publication.description?.hasVideo ?? false,
+                audioCodec: publication.description?.audioCodec, videoCodec: publication.description?.videoCodec,
+                width: publication.state.size?.width ?? 0, height: publication.state.size?.height ?? 0,
+                bitsPerSecond: publication.bitsPerSecond, audioMuted: publication.state.mute.audio,
+                videoMuted: publication.state.mute.video, players: publication.players.count,
+                uptime: publication.liveSince.map { now - $0 } ?? .zero)
+        }.sorted { $0.name < $1.name }
+    }
+}
