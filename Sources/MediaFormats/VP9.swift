@@ -1,0 +1,93 @@
+import Wire
+
+/// VP9 payloads (RFC 9628) and the uncompressed header (VP9 bitstream specification §6.2).
+enum VP9 {
+    static func inspect(_ payload: RawSpan, _ facts: inout RTPPayloadFacts) {
+        let first = payload[0]
+        let hasPictureID = first & 0x80 != 0
+        let isPredicted = first & 0x40 != 0
+        let hasLayers = first & 0x20 != 0
+        let isFlexible = first & 0x10 != 0
+        let beginsFrame = first & 0x08 != 0
+        let hasStructure = first & 0x02 != 0
+        let count = payload.byteCount
+        var at = 1
+        var spatialLayer: UInt8 = 0
+        if hasPictureID {
+            guard count > at else { return }
+            at += payload[at] & 0x80 != 0 ? 2 : 1
+        }
+        if hasLayers {
+            guard count > at else { return }
+            spatialLayer = payload[at] >> 1 & 0x07
+            at += isFlexible ? 1 : 2
+        }
+        if isFlexible && isPredicted {
+            // At most three reference indices, each saying whether another follows.
+            for _ in 0..<3 {
+                guard count > at else { return }
+                at += 1
+                if payload[at - 1] & 1 == 0 { break }
+            }
+        }
+        if hasStructure { guard skipStructure(payload, &at, &facts) else { return } }
+        guard count > at else {
+            facts.isEmpty = true
+            return
+        }
+        guard beginsFrame, spatialLayer == 0 else { return }
+        facts.isFrameStart = true
+        guard !isPredicted else { return }
+        facts.isKeyFrameStart = true
+        if facts.size == nil { facts.size = size(payload.extracting(at..<count)) }
+    }
+
+    /// Scalability structure (RFC 9628 §4.2.1): the size of its highest layer is the picture's.
+    private static func skipStructure(_ payload: RawSpan, _ at: inout Int, _ facts: inout RTPPayloadFacts) -> Bool {
+        let count = payload.byteCount
+        guard count > at else { return false }
+        let head = payload[at]
+        let layers = Int(head >> 5) + 1
+        at += 1
+        if head & 0x10 != 0 {
+            guard count >= at + 4 * layers else { return false }
+            let last = at + 4 * (layers - 1)
+            facts.size = VideoSize(
+                width: Int(payload.loadBigEndian(at: last, as: UInt16.self)),
+                height: Int(payload.loadBigEndian(at: last + 2, as: UInt16.self)))
+            at += 4 * layers
+        }
+        if head & 0x08 != 0 {
+            guard count > at else { return false }
+            let pictures = Int(payload[at])
+            at += 1
+            for _ in 0..<pictures {
+                guard count > at else { return false }
+                at += 1 + Int(payload[at] >> 2 & 0x03)
+            }
+        }
+        return true
+    }
+
+    private static func size(_ frame: RawSpan) -> VideoSize? {
+        var bits = BitReader(frame)
+        guard bits.read(2) == 2 else { return nil }
+        let low = bits.read(1)
+        let profile = bits.read(1) << 1 | low
+        if profile == 3 { bits.skip(1) }
+        // show_existing_frame, then frame_type: 0 is a key frame.
+        guard !bits.flag(), !bits.flag() else { return nil }
+        bits.skip(2)
+        guard bits.read(24) == 0x498342 else { return nil }
+        if profile >= 2 { bits.skip(1) }
+        if bits.read(3) != 7 {
+            bits.skip(1)
+            if profile & 1 == 1 { bits.skip(3) }
+        } else if profile & 1 == 1 {
+            bits.skip(1)
+        }
+        let width = Int(bits.read(16)) + 1
+        let height = Int(bits.read(16)) + 1
+        return bits.isValid ? VideoSize(width: width, height: height) : nil
+    }
+}
