@@ -1,0 +1,113 @@
+import ControlPlane
+
+// Between the messages of the wire and the types of the control plane.
+
+extension StreamRequest {
+    init(_ stream: WCSStreamRequest) {
+        let transport: MediaOptions.Transport =
+            switch stream.transport.lowercased() {
+            case "tcp": .tcp
+            case "udp": .udp
+            default: .any
+            }
+        self.init(
+            mediaSessionId: stream.mediaSessionId, name: stream.name, sdp: stream.sdp, record: stream.record,
+            width: stream.width, height: stream.height, bitrate: stream.bitrate, quality: stream.quality,
+            minBitrate: stream.minBitrate, maxBitrate: stream.maxBitrate, transport: transport,
+            cvoExtension: stream.cvoExtension, custom: stream.custom.map { JSONText($0.serialized) },
+            rtmpUrl: stream.rtmpUrl.isEmpty ? nil : stream.rtmpUrl,
+            mediaProvider: stream.mediaProvider.isEmpty ? nil : stream.mediaProvider,
+            hasAudio: stream.hasAudio, hasVideo: stream.hasVideo)
+    }
+}
+
+extension WCSMessage {
+    /// Nil for the event that is no message but the end of the connection.
+    init?(_ event: SessionEvent) {
+        switch event {
+        case .remoteSDP(let id, let sdp): self = .setRemoteSDP(id: id, sdp: sdp, isInitiator: true)
+        case .status(let status): self = .notifyStreamStatusEvent(WCSStreamStatus(status))
+        case .streamEvent(let id, let type, let payload):
+            self = .notifyStreamEvent(
+                WCSStreamEvent(mediaSessionId: id, type: type, payload: payload.map { .verbatim($0.text) }))
+        case .availability(let id, let available, let info):
+            self = .availableStream(
+                id: id, available: available, info: info ?? StatusInfo.streamNotFound.rawValue)
+        case .videoRate(let id, let published, let bitsPerSecond):
+            self = .videoRate(mediaSessionId: id, published: published, bitsPerSecond: bitsPerSecond)
+        case .closing: return nil
+        }
+    }
+}
+
+extension WCSStreamStatus {
+    /// Without the client's own offer, which nobody reads and which would be most of the message.
+    init(_ event: StreamStatusEvent) {
+        self.init(
+            mediaSessionId: event.mediaSessionId, name: event.name, published: event.published,
+            status: event.status.rawValue, info: event.info)
+        hasVideo = event.hasVideo
+        hasAudio = event.hasAudio
+        record = event.record
+        width = event.width
+        height = event.height
+        bitrate = event.bitrate
+        quality = event.quality
+        mediaProvider = event.mediaProvider
+        custom = event.custom.map { .verbatim($0.text) }
+        if !event.published {
+            audioMuted = event.audioMuted
+            videoMuted = event.videoMuted
+        }
+    }
+}
+
+extension WCSConnectionRequest {
+    /// The object of `getUserData` (section 2.2): what the client sent, without its password and without what would
+    /// make the SDK send metrics, and with what the server decided.
+    package func userData(authToken: String) -> [JSONMember] {
+        let decided: [JSONMember] = [
+            JSONMember("useWsTunnel", .bool(false)),
+            JSONMember("useWsTunnelPacketization2", .bool(false)),
+            JSONMember("useBase64BinaryEncoding", .bool(false)),
+            JSONMember("authToken", .string(authToken)),
+            JSONMember("status", .string("ESTABLISHED")),
+        ]
+        let withheld = ["sipPassword", "webRTCMetricsServerDescription", "appKey"] + decided.map(\.name)
+        return [JSONMember("appKey", .string(appKey))] + object.filter { !withheld.contains($0.name) } + decided
+    }
+}
+
+/// What is asked for and not to be had here. A page must get an answer to each, or it waits for ever.
+enum WCSRefusal {
+    static func messages(for request: WCSRequest) -> [WCSMessage] {
+        switch request {
+        // Not a stream status: FAILED would end the live stream that asks (section 3.10).
+        case .snapshot(let id, _):
+            let payload = JSONValue.object([JSONMember("info", .string("Snapshots are not supported"))])
+            return [
+                .notifyStreamEvent(WCSStreamEvent(mediaSessionId: id, type: "snapshotFailed", payload: payload))
+            ]
+        case .sendData(let operationId):
+            return [.dataStatusEvent(operationId: operationId, accepted: false, info: "No application takes data")]
+        case .sessionDebug(let command): return [.notifySessionDebugEvent(started: command == "start")]
+        case .call(let callId, let incoming, let caller, let callee):
+            let info = "Failed by session creation"
+            return [
+                .fail(info: info, apiMethod: "CallStatusEvent", id: callId),
+                .finish(callId: callId, incoming: incoming, failure: info, caller: caller, callee: callee),
+            ]
+        case .hangup(let callId):
+            return [.finish(callId: callId, incoming: false, failure: nil, caller: "", callee: "")]
+        case .legacySIP(let message, let id):
+            let apiMethod =
+                switch message {
+                case "sendMessage": "MessageStatusEvent"
+                case "subscribe": "SubscriptionStatusEvent"
+                default: "XcapStatusEvent"
+                }
+            return [.fail(info: "SIP is not supported", apiMethod: apiMethod, id: id.isEmpty ? nil : id)]
+        default: return []
+        }
+    }
+}
