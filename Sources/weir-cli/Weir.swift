@@ -1,2 +1,0 @@
-import Weir
-@main struct Main { static func main() {} }
