@@ -35,6 +35,10 @@ var targets: [Target] = [
 
     // Media side
     .target(name: "LinuxNet", dependencies: ["Wire", "CLinuxNet"], swiftSettings: common),
+    .target(
+        name: "MediaEngine",
+        dependencies: ["LinuxNet", "CLinuxNet", "ICE", "DTLS", "SRTP", "RTP", "SDP", "MediaFormats", "Wire"],
+        swiftSettings: common),
 
     // Control side
     .target(name: "WeirMetrics", swiftSettings: common),
@@ -62,7 +66,7 @@ var targets: [Target] = [
     .target(
         name: "Weir",
         dependencies: [
-            "ControlPlane", "WCS", "HTTPServer", "WeirMetrics", "SDP", "DTLS", "SRTP", "LinuxNet", swiftLog,
+            "MediaEngine", "ControlPlane", "WCS", "HTTPServer", "WeirMetrics", "SDP", "DTLS", "SRTP", "LinuxNet", swiftLog,
             .product(name: "Yams", package: "Yams"),
             .product(name: "X509", package: "swift-certificates"),
             .product(name: "Crypto", package: "swift-crypto"),
@@ -76,15 +80,16 @@ var targets: [Target] = [
 ]
 
 for name in [
-    "Wire", "ICE", "DTLS", "SRTP", "MediaFormats", "RTP", "SDP", "LinuxNet", "ControlPlane", "WeirMetrics",
+    "Wire", "ICE", "DTLS", "SRTP", "MediaFormats", "RTP", "SDP", "LinuxNet", "MediaEngine", "ControlPlane", "WeirMetrics",
     "WCS", "HTTPServer", "Weir",
 ] {
     var dependencies: [Target.Dependency] = [.target(name: name)]
     switch name {
+    case "MediaEngine": dependencies += ["LinuxNet", "ICE", "DTLS", "SRTP", "RTP", "SDP", "MediaFormats", "Wire"]
     case "ICE", "SRTP", "RTP", "SDP", "DTLS", "MediaFormats", "LinuxNet": dependencies += ["Wire"]
     case "WCS", "HTTPServer": dependencies += ["ControlPlane", "WeirMetrics", swiftLog]
     case "ControlPlane": dependencies += ["SDP", "WeirMetrics", swiftLog]
-    case "Weir": dependencies += ["ControlPlane"]
+    case "Weir": dependencies += ["MediaEngine", "ControlPlane"]
     default: break
     }
     if name == "RTP" { dependencies += ["MediaFormats"] }

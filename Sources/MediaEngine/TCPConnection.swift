@@ -51,7 +51,7 @@ final class TCPConnection {
     func flush() -> Flush {
         while queueStart < queue.count {
             let n = queue.withUnsafeBytes { raw in
-                Glibc.send(descriptor, raw.baseAddress! + queueStart, raw.count - queueStart, Int32(MSG_NOSIGNAL.rawValue))
+                Glibc.send(descriptor, raw.baseAddress! + queueStart, raw.count - queueStart, CInt(MSG_NOSIGNAL))
             }
             if n < 0 { return errno == EAGAIN || errno == EINTR ? .blocked : .failed }
             queueStart += n

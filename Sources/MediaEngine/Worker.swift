@@ -105,7 +105,7 @@ final class Worker {
         slots.deallocate()
         datagrams.deallocate()
         weir_io_free(io)
-        close(epoll)
+        Glibc.close(epoll)
     }
 
     private enum Token {
@@ -138,7 +138,7 @@ final class Worker {
             signalled.removeAll(keepingCapacity: true)
         }
         for peer in Array(peers.values) { end(peer) }
-        for connection in connections.values { close(connection.descriptor) }
+        for connection in connections.values { Glibc.close(connection.descriptor) }
         connections.removeAll()
     }
 
@@ -210,7 +210,7 @@ final class Worker {
             let descriptor = weir_tcp_accept(listeners[listener], &remote, &local)
             guard descriptor >= 0 else { return }
             guard connections.count < configuration.maxTCPConnections else {
-                close(descriptor)
+                Glibc.close(descriptor)
                 continue
             }
             _ = adopt(descriptor: descriptor, remote: SocketAddress(remote), local: SocketAddress(local))
