@@ -1,0 +1,49 @@
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+/// What a handler knows beside the request.
+struct HTTPContext: RequestContext {
+    var coreContext: CoreRequestContextStorage
+    /// Of the TCP connection; nil only in tests without one.
+    let remote: SocketAddress?
+
+    init(source: ApplicationRequestContextSource) {
+        coreContext = .init(source: source)
+        remote = source.channel.remoteAddress
+    }
+
+    /// `address:port` or `[address]:port`.
+    var remoteText: String {
+        guard let remote, let host = remote.ipAddress else { return "unknown" }
+        let plain = host.hasPrefix("::ffff:") && host.contains(".") ? String(host.dropFirst(7)) : host
+        let port = remote.port ?? 0
+        return plain.contains(":") ? "[\(plain)]:\(port)" : "\(plain):\(port)"
+    }
+}
+
+extension HTTPField.Name {
+    static let acceptPost = Self("Accept-Post")!
+    static let acceptPatch = Self("Accept-Patch")!
+    static let link = Self("Link")!
+    static let forwarded = Self("Forwarded")!
+    static let xForwardedFor = Self("X-Forwarded-For")!
+    static let xForwardedHost = Self("X-Forwarded-Host")!
+    static let xRealIP = Self("X-Real-IP")!
+    static let referrerPolicy = Self("Referrer-Policy")!
+}
+
+/// The result of `operation`, or nil when it takes longer than `limit`; it is cancelled then.
+func withTimeout<T: Sendable>(
+    _ limit: Duration, _ operation: @escaping @Sendable () async throws -> T
+) async throws -> T? {
+    try await withThrowingTaskGroup(of: T?.self) { group in
+        group.addTask { try await operation() }
+        group.addTask {
+            try? await Task.sleep(for: limit)
+            return nil
+        }
+        defer { group.cancelAll() }
+        return try await group.next() ?? nil
+    }
+}

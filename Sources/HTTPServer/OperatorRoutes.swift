@@ -1,0 +1,133 @@
+import ControlPlane
+import FoundationEssentials
+import HTTPTypes
+import Hummingbird
+import Logging
+import Synchronization
+import WeirMetrics
+
+/// `/health`, `/metrics`, `/api/streams` and `/api/log-level`.
+struct OperatorRoutes: Sendable {
+    static let metricsType = "text/plain; version=0.0.4; charset=utf-8"
+    private static let levelBodyLimit = 1_024
+
+    let control: ControlPlane
+    let metrics: MetricsRegistry
+    let access: AdminAccess
+    let publicStreamList: Bool
+    let logLevel: LogLevelControl
+    let state: ServiceState
+    let logger: Logger
+
+    func add(to router: Router<HTTPContext>) {
+        router.serve("/health", both { _, _ in health() })
+        router.serve(
+            "/metrics",
+            both { request, context in
+                try access.check(request, context)
+                let headers: HTTPFields = [.contentType: Self.metricsType, .cacheControl: "no-store"]
+                let body = ByteBuffer(string: metrics.render())
+                return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: body))
+            })
+        router.serve(
+            "/api/streams",
+            both { request, context in
+                if !publicStreamList { try access.check(request, context) }
+                return JSONResponse.make(StreamList(streams: await control.streams().map(StreamEntry.init)))
+            })
+        router.serve(
+            "/api/log-level",
+            both { request, context in
+                try access.check(request, context)
+                return JSONResponse.make(LevelBody(level: logLevel.get().rawValue))
+            }.merging([.put: { try await setLevel($0, $1) }]) { $1 })
+    }
+
+    /// GET, and HEAD without the body.
+    private func both(_ handler: @escaping Handler) -> [HTTPRequest.Method: Handler] {
+        [
+            .get: handler,
+            .head: { try await handler($0, $1).createHeadResponse() },
+        ]
+    }
+
+    private func health() -> Response {
+        guard state.isShuttingDown else { return JSONResponse.make(HealthBody(status: "ok")) }
+        return Problem(
+            .serviceUnavailable, "The server is shutting down", remedy: "Use another server.",
+            headers: [.retryAfter: Problem.retryLater]
+        ).response()
+    }
+
+    private func setLevel(_ request: Request, _ context: HTTPContext) async throws -> Response {
+        try access.check(request, context)
+        let body = try await request.body.collect(upTo: Self.levelBodyLimit)
+        let names = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+        let data = Data(body.readableBytesView)
+        guard let wanted = try? JSONDecoder().decode(LevelBody.self, from: data) else {
+            throw Problem(
+                .badRequest, "The body is not {\"level\": \"NAME\"}", remedy: "Send JSON with one of: \(names).")
+        }
+        guard let level = Logger.Level(rawValue: wanted.level.lowercased()) else {
+            throw Problem(.badRequest, "There is no log level of this name", remedy: "Send one of: \(names).")
+        }
+        logLevel.set(level)
+        logger.notice("log level changed", metadata: ["level": "\(level)", "peer": "\(context.remoteText)"])
+        return JSONResponse.make(LevelBody(level: level.rawValue))
+    }
+}
+
+/// Whether the server still takes work; shared by the service and `/health`.
+final class ServiceState: Sendable {
+    private let shuttingDown = Atomic<Bool>(false)
+
+    var isShuttingDown: Bool { shuttingDown.load(ordering: .relaxed) }
+    func beginShutdown() { shuttingDown.store(true, ordering: .relaxed) }
+}
+
+private struct HealthBody: Encodable {
+    var status: String
+}
+
+private struct LevelBody: Codable {
+    var level: String
+}
+
+private struct StreamList: Encodable {
+    var streams: [StreamEntry]
+}
+
+/// One stream as the page shows it. Ids of sessions stay inside: they are nobody's business.
+private struct StreamEntry: Encodable {
+    var name: String
+    /// `websocket` or `whip`.
+    var kind: String
+    var live: Bool
+    var audioCodec: String?
+    var videoCodec: String?
+    /// Pixels, 0 = not known.
+    var width: Int
+    var height: Int
+    /// Bits per second from the publisher.
+    var bitrate: Int
+    var audioMuted: Bool
+    var videoMuted: Bool
+    var players: Int
+    /// Seconds since it became live.
+    var uptime: Int64
+
+    init(_ summary: StreamSummary) {
+        name = summary.name
+        kind = summary.kind.rawValue
+        live = summary.isLive
+        audioCodec = summary.audioCodec
+        videoCodec = summary.videoCodec
+        width = summary.width
+        height = summary.height
+        bitrate = summary.bitsPerSecond
+        audioMuted = summary.audioMuted
+        videoMuted = summary.videoMuted
+        players = summary.players
+        uptime = summary.uptime.components.seconds
+    }
+}

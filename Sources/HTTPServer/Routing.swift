@@ -1,0 +1,139 @@
+import HTTPTypes
+import Hummingbird
+import Logging
+import WeirMetrics
+
+typealias Handler = @Sendable (Request, HTTPContext) async throws -> Response
+
+extension Router where Context == HTTPContext {
+    /// Methods that a route answers, be it with 405; others are 501 (RFC 9110 §9.1).
+    static var knownMethods: [HTTPRequest.Method] {
+        [.get, .head, .post, .put, .patch, .delete, .options, .trace, .connect]
+    }
+
+    /// Serves `path` by `handlers`, every other method of HTTP by 405 with `Allow` (RFC 9110 §15.5.6).
+    func serve(_ path: RouterPath, _ handlers: [HTTPRequest.Method: Handler]) {
+        let allow = Self.knownMethods.filter { handlers[$0] != nil }.map(\.rawValue).joined(separator: ", ")
+        for method in Self.knownMethods {
+            let handler: Handler =
+                handlers[method] ?? { request, _ in
+                    throw Problem(
+                        .methodNotAllowed, "\(request.method.rawValue) is not served here",
+                        remedy: "Use one of: \(allow).", headers: [.allow: allow])
+                }
+            on(path, method: method, use: handler)
+        }
+    }
+}
+
+/// Turns every error into problem details, so that no handler has to.
+struct ProblemMiddleware: RouterMiddleware {
+    let logger: Logger
+
+    func handle(
+        _ request: Request, context: HTTPContext, next: (Request, HTTPContext) async throws -> Response
+    ) async throws -> Response {
+        do {
+            guard Router<HTTPContext>.knownMethods.contains(request.method) else {
+                throw Problem(.notImplemented, "This method is not known here", remedy: "Use a method of RFC 9110.")
+            }
+            return try await next(request, context)
+        } catch let problem as Problem {
+            return problem.response()
+        } catch let error as HTTPError where error.status == .notFound {
+            return Problem(
+                .notFound, "There is nothing at this path",
+                remedy: "The page is at /, WHIP at /whip/NAME, WHEP at /whep/NAME."
+            ).response()
+        } catch let error as any HTTPResponseError {
+            return Problem(error.status, "The request cannot be served", remedy: "Check the request.").response()
+        } catch is CancellationError {
+            return Problem(
+                .serviceUnavailable, "The server is shutting down", remedy: "Try again later.",
+                headers: [.retryAfter: Problem.retryLater]
+            ).response()
+        } catch {
+            logger.error(
+                "request failed", metadata: ["peer": "\(context.remoteText)", "error": "\(error)"])
+            return Problem(
+                .internalServerError, "The request failed inside of the server", remedy: "Tell the operator."
+            ).response()
+        }
+    }
+}
+
+/// Counts requests and their time. Labels are route templates, never paths: names in them have no bound.
+struct RequestMetricsMiddleware: RouterMiddleware {
+    static let buckets = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+
+    private let metrics: MetricsRegistry
+    private let seconds: Histogram
+
+    init(metrics: MetricsRegistry) {
+        self.metrics = metrics
+        seconds = metrics.histogram(
+            "weir_http_request_seconds", help: "Time from the head of a request to its response.",
+            buckets: Self.buckets)
+    }
+
+    func handle(
+        _ request: Request, context: HTTPContext, next: (Request, HTTPContext) async throws -> Response
+    ) async throws -> Response {
+        let start = ContinuousClock.now
+        let response = try await next(request, context)
+        seconds.observe(start.duration(to: .now) / .seconds(1))
+        let known = Router<HTTPContext>.knownMethods.contains(request.method)
+        metrics.counter(
+            "weir_http_requests_total", help: "Requests answered.",
+            labels: [
+                ("route", context.endpointPath ?? "none"), ("method", known ? request.method.rawValue : "other"),
+                ("status", "\(response.status.code)"),
+            ]
+        ).increment()
+        return response
+    }
+}
+
+/// Lets pages of other origins use WHIP and WHEP (FETCH, CORS protocol). Only for these paths: the operator's paths
+/// answer no other origin.
+struct CORSPolicy: Sendable {
+    static let methods = "POST, PATCH, DELETE, GET, HEAD, OPTIONS"
+    static let requestHeaders = "Authorization, Content-Type, If-Match, Link"
+    static let exposed = "Location, ETag, Link, Accept-Post, Accept-Patch, Retry-After, WWW-Authenticate"
+    static let preflightSeconds = "7200"
+
+    let origins: [String]
+
+    /// Adds to every answer, also to errors, else the page cannot read why it failed.
+    func decorate(_ response: inout Response, for request: Request) {
+        if origins.contains("*") {
+            response.headers[.accessControlAllowOrigin] = "*"
+        } else {
+            response.headers[.vary] = "Origin"
+            guard let origin = request.headers[.origin], origins.contains(origin) else { return }
+            response.headers[.accessControlAllowOrigin] = origin
+        }
+        response.headers[.accessControlExposeHeaders] = Self.exposed
+        guard Self.isPreflight(request) else { return }
+        response.headers[.accessControlAllowMethods] = Self.methods
+        response.headers[.accessControlAllowHeaders] = Self.requestHeaders
+        response.headers[.accessControlMaxAge] = Self.preflightSeconds
+    }
+
+    static func isPreflight(_ request: Request) -> Bool {
+        request.method == .options && request.headers[.accessControlRequestMethod] != nil
+    }
+}
+
+struct CORSMiddleware: RouterMiddleware {
+    let policy: CORSPolicy
+
+    func handle(
+        _ request: Request, context: HTTPContext, next: (Request, HTTPContext) async throws -> Response
+    ) async throws -> Response {
+        var response = try await next(request, context)
+        let path = request.uri.path
+        if path.hasPrefix("/whip/") || path.hasPrefix("/whep/") { policy.decorate(&response, for: request) }
+        return response
+    }
+}
