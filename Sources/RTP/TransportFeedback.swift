@@ -87,8 +87,8 @@ package struct TransportFeedback: Sendable {
                     guard deltas + size <= packet.byteCount else {
                         throw .truncated(needed: deltas + size, have: packet.byteCount)
                     }
-                    let delta = size == 1 ? Int64(packet[deltas]) : Int64(packet.loadBigEndian(at: deltas, as: Int16.self))
-                    ticks += delta
+                    let large: Int16 = size == 1 ? 0 : packet.loadBigEndian(at: deltas)
+                    ticks += size == 1 ? Int64(packet[deltas]) : Int64(large)
                     deltas += size
                     received.append(Arrival(sequence: base &+ UInt16(truncatingIfNeeded: index + i), ticks: ticks))
                 }

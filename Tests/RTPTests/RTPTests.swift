@@ -1,2 +1,0 @@
-import RTP
-import Testing
