@@ -51,6 +51,8 @@ package struct Configuration: Sendable, Equatable {
         /// Bytes per ICE-TCP peer.
         package var tcpQueue = 1 << 20
         package var tcpConnections = 4096
+
+        package init() {}
     }
 
     /// How long a peer may be silent.
@@ -59,6 +61,8 @@ package struct Configuration: Sendable, Equatable {
         package var timeout = Interval.seconds(30)
         /// Without an authenticated check, once connected: else `Failed by ICE keep alive`.
         package var keepAliveTimeout = Interval.seconds(30)
+
+        package init() {}
     }
 
     /// The WCS WebSocket.
@@ -76,6 +80,8 @@ package struct Configuration: Sendable, Equatable {
         package var maxMessage = 1 << 20
         /// Messages that wait for a slow reader.
         package var sendQueue = 1024
+
+        package init() {}
     }
 
     /// WHIP, WHEP, pages, metrics.
@@ -91,6 +97,8 @@ package struct Configuration: Sendable, Equatable {
         package var idleTimeout = Interval.seconds(60)
         /// Bytes of one request body.
         package var maxBody = 256 << 10
+
+        package init() {}
     }
 
     package struct ICEServer: Sendable, Equatable {
@@ -114,6 +122,8 @@ package struct Configuration: Sendable, Equatable {
         package var key = ""
         /// How often the files are looked at.
         package var checkInterval = Interval.seconds(60)
+
+        package init() {}
     }
 
     package struct Limits: Sendable, Equatable {
@@ -122,6 +132,8 @@ package struct Configuration: Sendable, Equatable {
         package var sessions = 20_000
         package var streams = 5_000
         package var players = 20_000
+
+        package init() {}
     }
 
     package struct Log: Sendable, Equatable {
@@ -131,20 +143,28 @@ package struct Configuration: Sendable, Equatable {
         package var rate = 20
         /// Lines that it may write at once before the rate counts.
         package var burst = 200
+
+        package init() {}
     }
 
     package struct Shutdown: Sendable, Equatable {
         package var timeout = Interval.seconds(10)
+
+        package init() {}
     }
 
     package struct State: Sendable, Equatable {
         /// Empty: see `StateDirectory.standard`.
         package var dir = ""
+
+        package init() {}
     }
 
     package struct Features: Sendable, Equatable {
         /// `inboundVideoRate` and `outboundVideoRate`, once a second.
         package var videoRateEvents = true
+
+        package init() {}
     }
 }
 

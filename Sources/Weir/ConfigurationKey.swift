@@ -6,7 +6,7 @@ package struct ConfigurationKey: Sendable {
     package let name: String
     let set: @Sendable (inout Configuration, ConfigurationValue) throws(BadValue) -> Void
     /// Text that sets the value which the configuration has.
-    let write: @Sendable (Configuration) -> String
+    package let write: @Sendable (Configuration) -> String
 
     package var path: String { "\(section).\(name)" }
     package var environmentVariable: String { "\(ConfigurationKey.prefix)\(section)_\(name)".uppercased() }
