@@ -121,11 +121,11 @@ extension ClientSession {
         for (id, stream) in streams where stream.phase == .live && (stream.published || tellsClient) {
             guard let statistics = await context.media.statistics(peer: stream.peer), isCurrent(id, stream.peer)
             else { continue }
-            await sampled(id, statistics, tellsClient: tellsClient)
+            sampled(id, statistics, tellsClient: tellsClient)
         }
     }
 
-    private func sampled(_ id: String, _ statistics: PeerStatistics, tellsClient: Bool) async {
+    private func sampled(_ id: String, _ statistics: PeerStatistics, tellsClient: Bool) {
         guard var stream = streams[id], stream.phase == .live else { return }
         let now = context.timers.now
         let total = stream.published ? statistics.bytesReceived : statistics.bytesSent

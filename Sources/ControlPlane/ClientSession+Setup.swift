@@ -110,15 +110,14 @@ extension ClientSession {
         if stream.published {
             context.registry.setDescription(description, name: stream.request.name, peer: stream.peer)
         }
-        emit(.remoteSDP(mediaSessionId: id, sdp: description.sdp))
-        report(id, .pending)
-        if stream.connectedEarly {
-            await connected(id, stream.peer)
-        } else if stream.iceIsUp {
+        if stream.iceIsUp {
             setDeadline(id, after: context.configuration.dtlsTimeout, .failed(.dtlsError))
         } else {
             setDeadline(id, after: context.configuration.iceTimeout, .failed(.iceTimeout))
         }
+        emit(.remoteSDP(mediaSessionId: id, sdp: description.sdp))
+        report(id, .pending)
+        if stream.connectedEarly { await connected(id, stream.peer) }
     }
 
     /// Ends the stream with `cause` at that time, unless another deadline is set or it ends before.

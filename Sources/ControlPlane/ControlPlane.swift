@@ -32,7 +32,7 @@ package actor ControlPlane {
     /// Consumes media events, samples rates and notifies the backend until `shutdown` is done or the task is cancelled.
     /// Call it once.
     package nonisolated func run() async {
-        await withTaskGroup { group in
+        await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.routeMediaEvents() }
             group.addTask { await self.sampleEverySecond() }
             group.addTask { await self.context.notifier.run() }
@@ -109,10 +109,10 @@ package actor ControlPlane {
         let context = context
         let finished: Void? = await withDeadline(context.timers, timeout) {
             // All players before the first publisher: each hears of the shutdown, not of its publisher's end.
-            await withTaskGroup { group in
+            await withTaskGroup(of: Void.self) { group in
                 for session in sessions { group.addTask { _ = await session.endPlayers(.shutdown) } }
             }
-            await withTaskGroup { group in
+            await withTaskGroup(of: Void.self) { group in
                 for session in sessions { group.addTask { await session.close(.shutdown) } }
             }
             await context.notifier.finish()
@@ -144,7 +144,7 @@ package actor ControlPlane {
 
     private nonisolated func sample() async {
         let timers = context.timers
-        await withTaskGroup { group in
+        await withTaskGroup(of: Void.self) { group in
             for (index, session) in context.registry.sessions.enumerated() {
                 if index >= Self.samplingWidth { await group.next() }
                 group.addTask {
