@@ -53,34 +53,10 @@ final class ConnectionRegistry: Sendable {
     /// What the limit per address counts: an IPv4 address, or the /64 of an IPv6 address, which is what one customer of
     /// a provider has at the least.
     static func limitKey(of address: NIOCore.SocketAddress?) -> String {
-        switch address {
-        case .v4: return address?.ipAddress ?? "unknown"
-        case .v6: return prefix64(address?.ipAddress ?? "unknown")
-        case .unixDomainSocket, nil: return "unknown"
-        }
-    }
-
-    /// The first four groups of an IPv6 address; the address itself if it is an IPv4-mapped one.
-    static func prefix64(_ text: String) -> String {
-        let address = String(text.prefix { $0 != "%" })
-        if let mapped = address.range(of: "::ffff:", at: address.startIndex), address.contains(".") {
-            return String(address[mapped.upperBound...])
-        }
-        let halves = address.split(separator: "::", maxSplits: 1, omittingEmptySubsequences: false)
-        var groups = halves[0].split(separator: ":").map(String.init)
-        if halves.count == 2 {
-            let tail = halves[1].split(separator: ":").count
-            groups += Array(repeating: "0", count: max(0, 8 - groups.count - tail))
-            groups += halves[1].split(separator: ":").map(String.init)
-        }
-        return groups.prefix(4).joined(separator: ":") + "::/64"
-    }
-}
-
-extension String {
-    /// The range of `part` if the text has it at `start`.
-    fileprivate func range(of part: String, at start: Index) -> Range<Index>? {
-        guard self[start...].hasPrefix(part) else { return nil }
-        return start..<index(start, offsetBy: part.count)
+        guard case .v6(let v6)? = address else { return address?.ipAddress ?? "unknown" }
+        let bytes = withUnsafeBytes(of: v6.address.sin6_addr) { Array($0) }
+        let isMappedIPv4 = bytes[..<10].allSatisfy { $0 == 0 } && bytes[10] == 0xff && bytes[11] == 0xff
+        if isMappedIPv4 { return bytes[12...].map { String($0) }.joined(separator: ".") }
+        return bytes[..<8].map { String($0, radix: 16) }.joined(separator: ".") + "/64"
     }
 }

@@ -41,7 +41,7 @@ final class WCSConnection: Sendable {
         self.control = control
         self.metrics = metrics
         var logger = logger
-        logger[metadataKey: "peer"] = "\(remoteAddress)"
+        logger[metadataKey: "address"] = "\(remoteAddress)"
         self.logger = logger
         self.limiter = limiter
         self.remoteAddress = remoteAddress
@@ -95,9 +95,6 @@ final class WCSConnection: Sendable {
         await session?.close(reason)
         await forwarding?.value
         state.withLock { $0.handler = nil }  // each holds the other
-        if let session {
-            logger.info("session ended: \(reason)", metadata: ["session": "\(session.id)"])
-        }
     }
 
     /// Ends all streams of the session, lets the client know, and closes with 1001.
@@ -132,7 +129,6 @@ final class WCSConnection: Sendable {
             return state.isShuttingDown
         }
         if isShuttingDown { await session.close(.shutdown) }
-        logger.info("session opened", metadata: ["session": "\(session.id)", "app": "\(request.appKey)"])
         await send(.getUserData(members: request.userData(authToken: session.authToken)))
         await send(.getVersion(configuration.version))
         await onLoop { $0.startKeepAlive() }

@@ -70,4 +70,10 @@ package struct WCSStreamEvent: Sendable, Equatable {
     package var mediaSessionId: String
     package var type: String
     package var payload: JSONValue?
+
+    package init(mediaSessionId: String, type: String, payload: JSONValue? = nil) {
+        self.mediaSessionId = mediaSessionId
+        self.type = type
+        self.payload = payload
+    }
 }
