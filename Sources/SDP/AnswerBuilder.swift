@@ -86,7 +86,8 @@ struct AnswerBuilder {
         let options = session.attributes.values("ice-options") + session.media.flatMap {
             $0.attributes.values("ice-options")
         }
-        if options.contains(where: { $0.fields.contains("trickle") }) {
+        // Blanks divide the list; libdatachannel writes commas.
+        if options.contains(where: { $0.fields.contains { $0.split(byte: UInt8(ascii: ",")).contains("trickle") } }) {
             out.append(SDPAttribute("ice-options", "trickle"))
         }
         if session.attributes.has("extmap-allow-mixed") { out.append(SDPAttribute("extmap-allow-mixed")) }

@@ -36,9 +36,13 @@ package struct FormatParameters: Sendable, Hashable {
         self[name].flatMap { Int($0) } ?? standard
     }
 
+    /// Sets the parameter in its place, or at the end if it is new.
     mutating func set(_ name: String, _ value: String) {
-        remove { $0 == name }
-        entries.append(Entry(name: name, value: value))
+        if let at = entries.firstIndex(where: { $0.name.lowercased() == name }) {
+            entries[at].value = value
+        } else {
+            entries.append(Entry(name: name, value: value))
+        }
     }
 
     /// Removes entries whose lower-case name satisfies the predicate.
