@@ -24,7 +24,7 @@ extension ClientSession {
             guard stream.published, width > 0, height > 0 else { return true }
             await publisherSize(.init(width: width, height: height), stream)
         case .firstMedia:
-            log(stream, "first media")
+            logger.debug("first media", metadata: ["stream": "\(stream.request.name)", "peer": "\(peer)"])
         }
         return true
     }

@@ -186,9 +186,16 @@ package actor ClientSession {
     func isCurrent(_ mediaSessionId: String, _ peer: PeerID) -> Bool { streams[mediaSessionId]?.peer == peer }
 
     func emit(_ event: SessionEvent) {
-        guard queue.offer(event) == .overflow, closeReason == nil else { return }
-        logger.warning("client does not read its events, closing the session")
-        Task { await close(.slowReader) }
+        let reason: SessionCloseReason
+        switch queue.offer(event) {
+        case .accepted: return
+        case .overflow: reason = .slowReader
+        // The adapter's reading task was cancelled: nobody will hear of these streams any more.
+        case .finished: reason = .connectionLost
+        }
+        guard closeReason == nil else { return }
+        logger.warning("client does not read its events, closing the session", metadata: ["reason": "\(reason)"])
+        Task { await close(reason) }
     }
 
     /// One change of state, to the client and to the backend.

@@ -2,6 +2,7 @@
 ///
 /// Names become path segments of WHIP, WHEP, HLS and recordings and appear in logs, so characters that end or
 /// change a URL path, or that a terminal acts upon, are refused instead of being escaped in many places.
+/// Names that Unicode holds for the same text (one accented letter, or a letter and its accent) are the same name.
 package enum StreamName {
     /// In UTF-8 bytes: the longest file name of the usual file systems.
     package static let maxBytes = 255

@@ -144,6 +144,17 @@ struct SessionTests {
         }
     }
 
+    @Test func aSessionWhoseAdapterStoppedReadingIsClosed() async throws {
+        try await withPlant { plant in
+            let session = try await plant.plane.openSession(ConnectRequest(remoteAddress: "192.0.2.1:1"))
+            let reader = Task { for await _ in session.events {} }
+            reader.cancel()
+            await reader.value
+            await session.available(mediaSessionId: "q", name: "none")
+            await plant.hooks.state.wait { $0.heard.last == "ended: connection lost" }
+        }
+    }
+
     @Test func limitsOfSessions() async throws {
         let limits = ControlConfiguration.Limits(sessions: 3, sessionsPerAddress: 2)
         try await withPlant(ControlConfiguration(limits: limits)) { plant in

@@ -23,7 +23,7 @@ struct ShutdownTests {
         #expect(await bob.rest() == [.closing(.shutdown)])
         #expect(plant.media.state.value.open.isEmpty)
         await #expect(throws: SignallingError.shuttingDown) { _ = try await plant.client() }
-        #expect(plant.hooks.state.value.heard.suffix(2) == ["ended: server shutdown", "ended: server shutdown"])
+        #expect(plant.hooks.state.value.heard.filter { $0 == "ended: server shutdown" }.count == 2)
     }
 
     @Test func aHangingMediaSideDoesNotHoldItBeyondItsTimeout() async throws {
