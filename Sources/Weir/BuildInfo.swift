@@ -49,7 +49,8 @@ package struct BuildInfo: Sendable, Equatable {
         let reference = String(head.dropFirst(5))
         let common = firstLine("\(git)/commondir").map { $0.hasPrefix("/") ? $0 : "\(git)/\($0)" } ?? git
         if let hash = firstLine("\(common)/\(reference)"), isHash(hash) { return hash }
-        guard let packed = try? String(contentsOf: URL(fileURLWithPath: "\(common)/packed-refs"), encoding: .utf8) else {
+        guard let packed = try? String(contentsOf: URL(fileURLWithPath: "\(common)/packed-refs"), encoding: .utf8)
+        else {
             return nil
         }
         let line = packed.split(separator: "\n").first { $0.hasSuffix(" \(reference)") }

@@ -67,8 +67,8 @@ package struct CertificatePair: Sendable {
         return configuration
     }
 
-    /// A certificate for development: ECDSA P-256, signed by itself, for `localhost`, the loopback addresses and `addresses`.
-    /// Valid 397 days, the most that browsers take.
+    /// A certificate for development: ECDSA P-256, signed by itself, for `localhost`, the loopback addresses and
+    /// `addresses`. Valid 397 days, the most that browsers take.
     static func makeDevelopment(addresses: [SocketAddress], now: Date) throws -> (certificate: String, key: String) {
         let key = P256.Signing.PrivateKey()
         let signer = Certificate.PrivateKey(key)

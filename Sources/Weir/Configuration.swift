@@ -73,6 +73,7 @@ package struct Configuration: Sendable, Equatable {
         package var tlsPort: UInt16 = 8443
         /// From the upgrade to the message `connection`.
         package var connectTimeout = Interval.seconds(10)
+        package var keepAlive = KeepAliveChoice.text
         package var pingInterval = Interval.seconds(5)
         /// Unanswered pings after which the connection is dead.
         package var pingProbes = 10
@@ -97,6 +98,10 @@ package struct Configuration: Sendable, Equatable {
         package var idleTimeout = Interval.seconds(60)
         /// Bytes of one request body.
         package var maxBody = 256 << 10
+        /// Bearer token of the operator's paths; empty: they answer to this machine only.
+        package var adminToken = ""
+        /// The list of live streams answers to everyone, which the page needs; else it is an operator's path.
+        package var publicStreamList = true
 
         package init() {}
     }
@@ -132,6 +137,9 @@ package struct Configuration: Sendable, Equatable {
         package var sessions = 20_000
         package var streams = 5_000
         package var players = 20_000
+        package var playersPerStream = 20_000
+        /// Publishers and players of one session together.
+        package var streamsPerSession = 100
 
         package init() {}
     }
@@ -174,6 +182,15 @@ package enum SRTPBackendChoice: String, Sendable, CaseIterable {
     case ipsecMB = "ipsec-mb"
     case openSSL = "openssl"
     case libsrtp2 = "libsrtp2"
+}
+
+/// How the WebSocket finds out that a client is gone. The raw values are those of `WCSConfiguration.KeepAlive`.
+package enum KeepAliveChoice: String, Sendable, CaseIterable {
+    /// `ping` messages of WCS.
+    case text
+    /// Ping frames of RFC 6455.
+    case websocket
+    case none
 }
 
 package enum LogFormat: String, Sendable, CaseIterable { case text, json }

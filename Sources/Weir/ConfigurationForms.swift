@@ -246,20 +246,25 @@ extension ValueForm where Value == Configuration.ICEServer {
         return Self(
             read: { value throws(BadValue) in
                 guard case .mapping(let pairs, _) = value else {
-                    throw BadValue("is not an ICE server", remedy: remedy, line: value.line)
+                    throw BadValue("is not an ICE server", remedy: remedy, line: value.line, value: "the entry")
                 }
                 var server = Configuration.ICEServer(urls: [])
                 for (key, part) in pairs {
-                    switch key {
-                    case "urls": server.urls = try ValueForm<[String]>.list(.iceURL, 1...8).read(part)
-                    case "username": server.username = try part.scalarText(remedy)
-                    case "credential": server.credential = try part.scalarText(remedy)
-                    default: throw BadValue("is not a key of an ICE server", remedy: remedy, line: part.line, value: key)
+                    do throws(BadValue) {
+                        switch key {
+                        case "urls": server.urls = try ValueForm<[String]>.list(.iceURL, 1...8).read(part)
+                        case "username": server.username = try part.scalarText(remedy)
+                        case "credential": server.credential = try part.scalarText(remedy)
+                        default: throw BadValue("is not a key of an ICE server", remedy: remedy)
+                        }
+                    } catch {
+                        throw BadValue(
+                            error.problem, remedy: error.remedy, line: error.line ?? part.line,
+                            value: error.value ?? key)
                     }
                 }
                 let isTurn = server.urls.contains { $0.hasPrefix("turn") }
                 guard !server.urls.isEmpty, !isTurn || (!server.username.isEmpty && !server.credential.isEmpty) else {
-                    // Not shown: it may hold a password.
                     throw BadValue("is not complete", remedy: remedy, line: value.line, value: "the entry")
                 }
                 return server
@@ -276,6 +281,25 @@ extension ValueForm where Value == Configuration.ICEServer {
 }
 
 extension ValueForm where Value == String {
+    /// A bearer token (RFC 6750 §2.1), or empty for none. Never shown in errors.
+    static var token: Self {
+        let remedy =
+            "give at least 16 of the characters A-Z a-z 0-9 - . _ ~ + /, or \"\" for none "
+            + "(openssl rand -hex 32 makes one)"
+        return Self(
+            read: { value throws(BadValue) in
+                let text = try value.scalarText(remedy)
+                let isToken = text.utf8.allSatisfy { byte in
+                    (0x30...0x39).contains(byte) || (0x41...0x5a).contains(byte) || (0x61...0x7a).contains(byte)
+                        || "-._~+/=".utf8.contains(byte)
+                }
+                guard text.isEmpty || (isToken && (16...512).contains(text.utf8.count)) else {
+                    throw BadValue("is not a token", remedy: remedy, value: "the value")
+                }
+                return text
+            }, write: { "\"\($0)\"" })
+    }
+
     static var iceURL: Self {
         let remedy = "give stun:HOST, turn:HOST or turns:HOST, perhaps with :PORT and ?transport=udp|tcp"
         return Self(

@@ -75,6 +75,9 @@ package struct ConfigurationKey: Sendable {
         .init("websocket", "port", \.websocket.port, .port()),
         .init("websocket", "tls_port", \.websocket.tlsPort, .port(offAllowed: true)),
         .init("websocket", "connect_timeout", \.websocket.connectTimeout, .duration(.seconds(1)...hour)),
+        .init(
+            "websocket", "keep_alive", \.websocket.keepAlive,
+            .word(KeepAliveChoice.allCases.map { ($0.rawValue, $0) }, name: { $0.rawValue })),
         .init("websocket", "ping_interval", \.websocket.pingInterval, .duration(.seconds(1)...hour)),
         .init("websocket", "ping_probes", \.websocket.pingProbes, .integer(1...1000)),
         .init("websocket", "max_message", \.websocket.maxMessage, .size(16 << 10...64 << 20)),
@@ -86,6 +89,8 @@ package struct ConfigurationKey: Sendable {
         .init("http", "ice_servers", \.http.iceServers, .list(.iceServer, 0...16)),
         .init("http", "idle_timeout", \.http.idleTimeout, .duration(.seconds(1)...hour)),
         .init("http", "max_body", \.http.maxBody, .size(16 << 10...64 << 20)),
+        .init("http", "admin_token", \.http.adminToken, .token),
+        .init("http", "public_stream_list", \.http.publicStreamList, .flag),
         .init("tls", "certificate", \.tls.certificate, .path),
         .init("tls", "key", \.tls.key, .path),
         .init("tls", "check_interval", \.tls.checkInterval, .duration(.seconds(1)...hour * 24)),
@@ -97,6 +102,8 @@ package struct ConfigurationKey: Sendable {
         .init("limits", "sessions", \.limits.sessions, .integer(1...10_000_000)),
         .init("limits", "streams", \.limits.streams, .integer(1...10_000_000)),
         .init("limits", "players", \.limits.players, .integer(1...10_000_000)),
+        .init("limits", "players_per_stream", \.limits.playersPerStream, .integer(1...10_000_000)),
+        .init("limits", "streams_per_session", \.limits.streamsPerSession, .integer(1...10_000)),
         .init(
             "log", "level", \.log.level, .word(LogLevel.allCases.map { ($0.name, $0) }, name: { $0.name })),
         .init(

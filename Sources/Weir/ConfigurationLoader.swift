@@ -94,14 +94,17 @@ package struct ConfigurationLoader {
         for (section, value) in sections {
             let line = marks[section]?.key.mark?.line ?? value.line
             guard ConfigurationKey.sections.contains(section) else {
-                report("\(file):\(line)", section, "there is no such section", Self.hint(section, ConfigurationKey.sections))
+                report(
+                    "\(file):\(line)", section, "there is no such section",
+                    Self.hint(section, ConfigurationKey.sections))
                 continue
             }
             switch value {
             case .missing: continue
             case .mapping(let pairs, _):
                 let keyLines = Dictionary(
-                    marks[section]?.value.mapping?.map { ($0.key.scalar?.string ?? "?", $0.key.mark?.line ?? line) } ?? [],
+                    marks[section]?.value.mapping?.map { ($0.key.scalar?.string ?? "?", $0.key.mark?.line ?? line) }
+                        ?? [],
                     uniquingKeysWith: { a, _ in a })
                 for (name, value) in pairs {
                     set(section, name, value, file: file, line: keyLines[name] ?? value.line)
@@ -201,7 +204,8 @@ package struct ConfigurationLoader {
         }
         for address in configuration.media.announce where address.isUnspecified {
             report(
-                place("media.announce"), "media.announce", "\"\(address.ip)\" is not an address that a peer could reach",
+                place("media.announce"), "media.announce",
+                "\"\(address.ip)\" is not an address that a peer could reach",
                 "give the addresses that players use, or [] for those of the interfaces")
         }
         if configuration.limits.connectionsPerAddress > configuration.limits.connections,
@@ -214,7 +218,8 @@ package struct ConfigurationLoader {
         }
         if configuration.log.burst < configuration.log.rate, places["log.burst"] != nil {
             report(
-                place("log.burst"), "log.burst", "\(configuration.log.burst) is less than log.rate "
+                place("log.burst"), "log.burst",
+                "\(configuration.log.burst) is less than log.rate "
                     + "(\(configuration.log.rate)), which could then never be reached", "raise it, or lower log.rate")
         }
     }

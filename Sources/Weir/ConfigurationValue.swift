@@ -21,7 +21,8 @@ indirect enum ConfigurationValue {
             switch self {
             case .scalar(let text, _): "\"\(text)\""
             case .list(let items, _): "[" + items.map(\.text).joined(separator: ", ") + "]"
-            case .mapping(let pairs, _): "{" + pairs.map { "\($0.key): \($0.value.text)" }.joined(separator: ", ") + "}"
+            // Without values: one of them may be a password.
+            case .mapping(let pairs, _): "{" + pairs.map(\.key).joined(separator: ", ") + "}"
             case .missing: "nothing"
             }
         return whole.count <= limit ? whole : whole.prefix(limit) + "…"

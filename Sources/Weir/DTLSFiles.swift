@@ -12,8 +12,9 @@ package enum DTLSFiles {
             let key = settings.dtlsKey.isEmpty ? certificate : try bytes(of: settings.dtlsKey)
             return try DTLSCertificate(pemCertificate: certificate, pemKey: key)
         } catch {
-            let what = settings.dtlsCertificate.isEmpty ? "a DTLS certificate cannot be made" :
-                "media.dtls_certificate \(settings.dtlsCertificate)"
+            let what =
+                settings.dtlsCertificate.isEmpty
+                ? "a DTLS certificate cannot be made" : "media.dtls_certificate \(settings.dtlsCertificate)"
             throw TLSFilesError(
                 "\(what): \(error); give a PEM certificate with its PEM key (in the same file or in media.dtls_key), "
                     + "or remove the key for a new one at each start")

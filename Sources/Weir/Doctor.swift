@@ -131,7 +131,9 @@ package struct Doctor {
             let now = machine.now()
             let days = Int(pair.notAfter.timeIntervalSince(now) / 86_400)
             if pair.notAfter < now {
-                add(.error, subject, "expired on \(dayText(pair.notAfter))", "renew it; Weir rereads the files by itself")
+                add(
+                    .error, subject, "expired on \(dayText(pair.notAfter))",
+                    "renew it; Weir rereads the files by itself")
             } else if pair.notBefore > now {
                 add(.error, subject, "not valid before \(dayText(pair.notBefore))", "check this machine's clock")
             } else if days < 14 {
@@ -139,10 +141,14 @@ package struct Doctor {
                     .warning, subject, "expires in \(days) days, on \(dayText(pair.notAfter))",
                     "renew it; Weir rereads the files by itself")
             } else {
-                add(.ok, subject, "matches its key, valid until \(dayText(pair.notAfter)) for \(pair.names.joined(separator: ", "))")
+                add(
+                    .ok, subject,
+                    "matches its key, valid until \(dayText(pair.notAfter)) for \(pair.names.joined(separator: ", "))")
             }
             if pair.isSelfSigned {
-                add(.warning, subject, "signed by itself: browsers ask before they accept it", "use one of a public authority")
+                add(
+                    .warning, subject, "signed by itself: browsers ask before they accept it",
+                    "use one of a public authority")
             } else if pair.chain.count == 1 {
                 add(
                     .warning, subject, "the file holds no intermediate certificate",
@@ -172,7 +178,10 @@ package struct Doctor {
         func isCovered(_ address: SocketAddress) -> Bool {
             listen.contains { $0.hasSameIP(as: address) || ($0.isUnspecified && $0.family == address.family) }
         }
-        let candidates = announced.isEmpty ? interfaces.filter(isCovered) : announced
+        let covered = interfaces.filter(isCovered)
+        // Loopback is announced only when there is nothing else.
+        let reachable = covered.filter { !$0.isLoopback }
+        let candidates = announced.isEmpty ? (reachable.isEmpty ? covered : reachable) : announced
         if candidates.isEmpty {
             add(
                 .error, "candidates", "no address to offer to peers",
@@ -198,7 +207,9 @@ package struct Doctor {
         if !candidates.contains(where: { AddressReach($0) == .everywhere }) {
             add(
                 .warning, "candidates", "all are private: peers on the internet cannot reach this server",
-                "name the public address in media.announce, and forward UDP and TCP \(configuration.media.port) to this machine")
+                "name the public address in media.announce, and forward UDP and TCP \(configuration.media.port) "
+                    + "to this machine"
+            )
         }
     }
 
@@ -211,7 +222,8 @@ package struct Doctor {
         let missing = wanted.filter { !flags.contains($0) }
         if flags.contains("aes") || flags.contains("asimd") {
             add(
-                .ok, "processor", "has \((flags.contains("aes") ? have : ["aes"]).joined(separator: ", "))"
+                .ok, "processor",
+                "has \((flags.contains("aes") ? have : ["aes"]).joined(separator: ", "))"
                     + (missing.isEmpty || !flags.contains("aes") ? "" : "; without \(missing.joined(separator: ", "))"))
         } else {
             add(
@@ -245,18 +257,17 @@ package struct Doctor {
     /// Descriptors: one per TCP connection, and some for files, epoll and listeners.
     private mutating func checkFiles() {
         let spare = 256
-        let wanted = configuration.limits.connections + (configuration.media.tcp ? configuration.media.tcpConnections : 0) + spare
+        let wanted =
+            configuration.limits.connections + (configuration.media.tcp ? configuration.media.tcpConnections : 0)
+            + spare
         let limits = machine.fileLimits()
         if limits.hard < wanted {
             add(
                 .warning, "open files", "the limit is \(limits.hard), the configured connections need \(wanted)",
                 "LimitNOFILE=1048576 in the service (ulimit -Hn in a shell), or lower limits.connections")
-        } else if limits.soft < wanted {
-            add(
-                .warning, "open files", "the limit is \(limits.soft), the configured connections need \(wanted)",
-                "ulimit -n \(limits.hard) in the shell that starts Weir, or LimitNOFILE=1048576 in the service")
         } else {
-            add(.ok, "open files", "the limit of \(limits.soft) covers the \(wanted) that the configuration needs")
+            // The server raises the soft limit to the hard one by itself.
+            add(.ok, "open files", "the limit of \(limits.hard) covers the \(wanted) that the configuration needs")
         }
     }
 
@@ -274,7 +285,8 @@ package struct Doctor {
                 add(.ok, subject, "\(sizeText(granted)) covers media.\(key) (\(sizeText(wanted)))")
             } else {
                 add(
-                    .warning, subject, "\(sizeText(granted)) cuts media.\(key) (\(sizeText(wanted))): bursts will be lost",
+                    .warning, subject,
+                    "\(sizeText(granted)) cuts media.\(key) (\(sizeText(wanted))): bursts will be lost",
                     "sysctl -w net.core.\(name)=\(wanted), and the same line in /etc/sysctl.d/weir.conf")
             }
         }
@@ -289,9 +301,12 @@ package struct Doctor {
             add(.ok, "access", "the listeners are for this machine only")
         } else {
             add(
-                .warning, "access", "there is neither a backend nor a token check: everyone who reaches the ports may "
+                .warning, "access",
+                "there is neither a backend nor a token check: everyone who reaches the ports may "
                     + "publish and play every name",
-                "let only trusted networks reach the ports (firewall), or listen on 127.0.0.1 behind a proxy that checks")
+                "let only trusted networks reach the ports (firewall), or listen on 127.0.0.1 behind a proxy that "
+                    + "checks"
+            )
         }
     }
 }

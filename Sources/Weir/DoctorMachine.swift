@@ -6,8 +6,14 @@ import Wire
 
 /// What `Doctor` asks of the machine; a value of closures, so that tests can be any machine.
 package struct DoctorMachine: Sendable {
-    package enum Transport: String, Sendable { case tcp = "TCP", udp = "UDP" }
-    package enum Binding: Sendable, Equatable { case free, inUse, forbidden, noSuchAddress, failed(String) }
+    package enum Transport: String, Sendable {
+        case tcp = "TCP"
+        case udp = "UDP"
+    }
+    package enum Binding: Sendable, Equatable {
+        case free, inUse, forbidden, noSuchAddress
+        case failed(String)
+    }
 
     package var bind: @Sendable (Transport, SocketAddress) -> Binding
     package var interfaces: @Sendable () -> [SocketAddress]

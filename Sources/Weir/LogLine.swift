@@ -13,7 +13,8 @@ enum LogLine {
         _ format: LogFormat, level: Logger.Level, message: String, metadata: Logger.Metadata, unixNanoseconds: Int64,
         limit: Int
     ) -> [UInt8] {
-        let names = fixedFields.filter { metadata[$0] != nil } + metadata.keys.filter { !fixedFields.contains($0) }.sorted()
+        let names =
+            fixedFields.filter { metadata[$0] != nil } + metadata.keys.filter { !fixedFields.contains($0) }.sorted()
         let fields = names.compactMap { name in metadata[name].map { (name, $0) } }
         var line: [UInt8] = []
         line.reserveCapacity(256)

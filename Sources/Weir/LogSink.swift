@@ -123,7 +123,8 @@ package final class LogSink: Sendable {
             state.buckets[site]?.suppressed = 0
             emit(
                 &state, level: .notice, message: "Log lines were held back by log.rate",
-                metadata: ["of": .string(bucket.message), "suppressed": .stringConvertible(bucket.suppressed)], time: time)
+                metadata: ["of": .string(bucket.message), "suppressed": .stringConvertible(bucket.suppressed)],
+                time: time)
         }
     }
 

@@ -5,7 +5,9 @@ import Glibc
 package enum StateDirectory {
     /// The directory of `state.dir`; when that is empty, systemd's (`STATE_DIRECTORY`), `/var/lib/weir` for root, and
     /// `$XDG_STATE_HOME/weir` or `~/.local/state/weir` for everyone else.
-    package static func path(_ configured: String, environment: [String: String], isRoot: Bool = geteuid() == 0) -> String {
+    package static func path(_ configured: String, environment: [String: String], isRoot: Bool = geteuid() == 0)
+        -> String
+    {
         if !configured.isEmpty { return configured }
         // systemd joins several with colons.
         if let given = environment["STATE_DIRECTORY"]?.split(separator: ":").first { return String(given) }

@@ -160,7 +160,8 @@ package final class TLSFiles: Sendable {
     }
 
     private static func keepDevelopment(
-        _ certificatePath: String, _ keyPath: String, _ directory: String, _ addresses: [SocketAddress], _ logger: Logger
+        _ certificatePath: String, _ keyPath: String, _ directory: String, _ addresses: [SocketAddress],
+        _ logger: Logger
     ) throws(TLSFilesError) -> CertificatePair {
         let now = Date()
         if let kept = try? read(certificatePath, keyPath), kept.notAfter.timeIntervalSince(now) > renewBefore {

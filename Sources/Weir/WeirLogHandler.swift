@@ -33,18 +33,3 @@ package struct WeirLogHandler: LogHandler {
         sink.write(event, metadata: all)
     }
 }
-
-extension Logger.Level {
-    package init(_ level: LogLevel) {
-        self =
-            switch level {
-            case .trace: .trace
-            case .debug: .debug
-            case .info: .info
-            case .notice: .notice
-            case .warning: .warning
-            case .error: .error
-            case .critical: .critical
-            }
-    }
-}

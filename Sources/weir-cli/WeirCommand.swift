@@ -81,7 +81,8 @@ struct Examine: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor",
         abstract: "Look at ports, certificate, addresses, processor and limits, and say what to change.",
-        discussion: "Ends with status 1 if something must be changed before Weir can serve, 78 if the configuration is bad.")
+        discussion:
+            "Ends with status 1 if something must be changed before Weir can serve, 78 if the configuration is bad.")
 
     @OptionGroup var options: ConfigurationOptions
 

@@ -13,7 +13,8 @@ import Weir
         #expect(BuildInfo(executable: executable).commit == hash)
         #expect(BuildInfo(executable: executable).description == "weir 0.1.0 (commit \(hash))")
         // An executable built later is of another commit.
-        try FileManager.default.setAttributes([.modificationDate: Date(timeIntervalSince1970: 1000)], ofItemAtPath: file)
+        try FileManager.default.setAttributes(
+            [.modificationDate: Date(timeIntervalSince1970: 1000)], ofItemAtPath: file)
         #expect(BuildInfo(executable: executable).commit == "unknown")
         _ = try directory.write("weir-commit", "<html>\n")
         #expect(BuildInfo(executable: executable).commit == "unknown")
@@ -22,7 +23,8 @@ import Weir
     @Test func anExecutableInABuildDirectoryTakesTheSourceTrees() throws {
         let directory = try TemporaryDirectory()
         for sub in [".build/release", ".git/refs/heads"] {
-            try FileManager.default.createDirectory(atPath: "\(directory.path)/\(sub)", withIntermediateDirectories: true)
+            try FileManager.default.createDirectory(
+                atPath: "\(directory.path)/\(sub)", withIntermediateDirectories: true)
         }
         let executable = try directory.write(".build/release/weir", "")
         _ = try directory.write(".git/HEAD", "ref: refs/heads/main\n")

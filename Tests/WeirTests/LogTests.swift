@@ -9,7 +9,8 @@ import Wire
         let tape = LogTape()
         var logger = tape.makeSink().makeLogger()
         logger[metadataKey: "peer"] = "7"
-        logger.info("Published", metadata: ["zeta": "1", "codec": "VP8", "app": "demo", "session": "s1", "stream": "cam 1"])
+        logger.info(
+            "Published", metadata: ["zeta": "1", "codec": "VP8", "app": "demo", "session": "s1", "stream": "cam 1"])
         #expect(
             tape.lines == [
                 "2026-01-02T03:04:05.678Z info     Published session=s1 stream=\"cam 1\" app=demo peer=7 codec=VP8 zeta=1\n"
@@ -22,9 +23,15 @@ import Wire
         settings.format = .json
         tape.makeSink(settings).makeLogger().error(
             "Bad \"thing\"\n",
-            metadata: ["stream": "a\u{1}b", "n": .stringConvertible(5), "ok": .stringConvertible(true), "list": ["x", "y"], "time": "t", "map": ["k": "v"]])
+            metadata: [
+                "stream": "a\u{1}b", "n": .stringConvertible(5), "ok": .stringConvertible(true), "list": ["x", "y"],
+                "time": "t", "map": ["k": "v"],
+            ])
         let line = try #require(tape.lines.first)
-        #expect(line.hasPrefix("{\"time\":\"2026-01-02T03:04:05.678Z\",\"level\":\"error\",\"message\":\"Bad \\\"thing\\\"\\n\",\"stream\":"))
+        #expect(
+            line.hasPrefix(
+                "{\"time\":\"2026-01-02T03:04:05.678Z\",\"level\":\"error\",\"message\":\"Bad \\\"thing\\\"\\n\",\"stream\":"
+            ))
         #expect(line.hasSuffix("}\n"))
         let object = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
         #expect(object["stream"] as? String == "a\u{1}b")
@@ -40,7 +47,8 @@ import Wire
             "Named", metadata: ["stream": "x\n2026 info forged\u{2028}\u{202e} app=root \"q\""])
         #expect(tape.lines.count == 1)
         #expect(
-            tape.lines[0].hasSuffix("stream=\"x\\n2026 info forged\\u2028\\u202e app=root \\\"q\\\"\"\n"), "\(tape.lines)")
+            tape.lines[0].hasSuffix("stream=\"x\\n2026 info forged\\u2028\\u202e app=root \\\"q\\\"\"\n"),
+            "\(tape.lines)")
     }
 
     @Test(arguments: [LogFormat.text, .json]) func linesAreCutAtTheLimit(format: LogFormat) throws {
@@ -84,7 +92,8 @@ import Wire
         for _ in 0..<5 { logger.warning("Loud") }
         tape.advance(.seconds(21))
         logger.info("Later")
-        #expect(tape.lines.contains { $0.contains("held back") && $0.contains("of=Loud suppressed=4") }, "\(tape.lines)")
+        #expect(
+            tape.lines.contains { $0.contains("held back") && $0.contains("of=Loud suppressed=4") }, "\(tape.lines)")
         for _ in 0..<3 { logger.warning("Loud again") }
         sink.reportSuppressed()
         #expect(tape.lines.last?.contains("of=\"Loud again\" suppressed=2") == true, "\(tape.lines)")

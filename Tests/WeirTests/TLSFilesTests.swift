@@ -57,7 +57,8 @@ private func copy(_ from: String, over to: String) throws {
         try copy(one.certificate, over: settings.certificate)
         try copy(one.key, over: settings.key)
         let tape = LogTape()
-        let files = try TLSFiles(settings, stateDirectory: "/nowhere", addresses: [], logger: tape.makeSink().makeLogger())
+        let files = try TLSFiles(
+            settings, stateDirectory: "/nowhere", addresses: [], logger: tape.makeSink().makeLogger())
         let first = files.current.chain
         #expect(!files.isDevelopment)
         #expect(!files.reloadIfChanged())
@@ -128,7 +129,9 @@ private func copy(_ from: String, over to: String) throws {
         media.dtlsCertificate = pair.certificate
         media.dtlsKey = pair.key
         let fingerprint = try DTLSFiles.certificate(media).fingerprintSHA256
-        let both = try String(contentsOfFile: pair.certificate, encoding: .utf8) + String(contentsOfFile: pair.key, encoding: .utf8)
+        let both =
+            try String(contentsOfFile: pair.certificate, encoding: .utf8)
+            + String(contentsOfFile: pair.key, encoding: .utf8)
         media.dtlsCertificate = try directory.write("both.pem", both)
         media.dtlsKey = ""
         #expect(try DTLSFiles.certificate(media).fingerprintSHA256 == fingerprint)
