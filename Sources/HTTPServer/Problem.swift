@@ -32,7 +32,8 @@ struct Problem: Error, Sendable {
     }
 
     func response() -> Response {
-        let body = Body(title: status.reasonPhrase, status: status.code, detail: detail, remedy: remedy)
+        let title = status.reasonPhrase.isEmpty ? "Refused" : status.reasonPhrase
+        let body = Body(title: title, status: status.code, detail: detail, remedy: remedy)
         var response = JSONResponse.make(body, status: status)
         response.headers.append(contentsOf: headers)
         response.headers[.contentType] = Self.contentType
@@ -82,8 +83,7 @@ extension Problem {
 
     /// The backend refused with an HTTP status of its choice.
     init(refusal code: Int, reason: String) {
-        // A backend which refuses with a success or a redirect has still refused.
-        let status = HTTPResponse.Status(code: (400...599).contains(code) ? code : 403)
+        let status = Self.refusalStatus(code)
         let detail = reason.isEmpty ? "The request was refused" : reason
         switch status {
         case .unauthorized:
@@ -95,6 +95,17 @@ extension Problem {
         default:
             self.init(status, detail, remedy: "Ask the operator for the right to use this stream.")
         }
+    }
+
+    /// With its phrase, which `Status(code:)` leaves out. A backend which refuses with a success or a redirect has still
+    /// refused.
+    private static func refusalStatus(_ code: Int) -> HTTPResponse.Status {
+        let known: [HTTPResponse.Status] = [
+            .badRequest, .unauthorized, .forbidden, .notFound, .notAcceptable, .conflict, .gone, .tooManyRequests,
+            .internalServerError, .badGateway, .serviceUnavailable, .gatewayTimeout,
+        ]
+        guard (400...599).contains(code) else { return .forbidden }
+        return known.first { $0.code == code } ?? HTTPResponse.Status(code: code)
     }
 
     /// A stream that failed before it was answered.
