@@ -314,3 +314,9 @@ void weir_pin_thread(int cpu) {
     pthread_setaffinity_np(pthread_self(), sizeof set, &set);
 }
 void weir_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
+
+int weir_usable_cores(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+    return CPU_COUNT(&set);
+}

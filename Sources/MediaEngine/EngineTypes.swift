@@ -49,6 +49,8 @@ package enum EngineFailure: Sendable, Equatable {
 
 /// News from the workers; `UInt64` is the peer's id.
 package enum EngineEvent: Sendable {
+    /// A first ICE pair is valid; DTLS begins.
+    case iceConnected(UInt64)
     /// ICE and DTLS are up on every transport.
     case connected(UInt64)
     case failed(UInt64, EngineFailure)
@@ -60,8 +62,10 @@ package enum EngineEvent: Sendable {
 package final class PeerCounters: Sendable {
     package let packetsReceived = Atomic<UInt64>(0)
     package let bytesReceived = Atomic<UInt64>(0)
+    package let videoBytesReceived = Atomic<UInt64>(0)
     package let packetsSent = Atomic<UInt64>(0)
     package let bytesSent = Atomic<UInt64>(0)
+    package let videoBytesSent = Atomic<UInt64>(0)
     package let packetsLost = Atomic<UInt64>(0)
     package let packetsRetransmitted = Atomic<UInt64>(0)
     package let nacks = Atomic<UInt64>(0)

@@ -22,6 +22,8 @@ final class Track {
     var lastKeyFrameTimestamp: UInt32 = 0
     var lastTimestamp: UInt32 = 0
     var size = VideoSize(width: 0, height: 0)
+    /// What the control side knows.
+    var reportedSize: VideoSize?
     /// Added to the source's timestamps after a change of source.
     var timestampOffset: UInt32 = 0
     var orientationID: UInt8 = 0

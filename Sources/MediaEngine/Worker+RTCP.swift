@@ -126,7 +126,8 @@ extension Worker {
                 peer.counters.nacks.bump()
                 sendRTCP(bytes, on: transport(of: peer, track: i))
             }
-            if track.nack.takeNeedsKeyFrame() { requestKeyFrame(stream) }
+            // Audio packets that are given up need no new picture.
+            if track.nack.takeNeedsKeyFrame(), track.kind == .video { requestKeyFrame(stream) }
         }
         if now >= peer.nextFeedback {
             peer.nextFeedback = now + Self.feedbackInterval
@@ -144,7 +145,12 @@ extension Worker {
     func slowTick() {
         nextSlowTick = now + Self.slowInterval
         for stream in streams.values {
-            for track in stream.tracks { track.ring.expire(now: now) }
+            for track in stream.tracks {
+                track.ring.expire(now: now)
+                if let known = track.reportedSize, known != track.size, let publisher = stream.publisher {
+                    reportSize(of: track, peer: publisher)
+                }
+            }
             if stream.keyFrameWanted, now - stream.lastKeyFrameRequest >= .milliseconds(1000) { requestKeyFrame(stream) }
         }
         for peer in Array(peers.values) {
@@ -169,6 +175,11 @@ extension Worker {
         }
     }
 
+    func reportSize(of track: Track, peer: Peer) {
+        track.reportedSize = track.size
+        post(.videoSize(peer.id, track.size))
+    }
+
     private func expiry(of peer: Peer) -> EngineFailure? {
         if peer.transports.contains(where: { $0.agent.isExpired(now: now) }) {
             return peer.isConnected ? .iceKeepAlive : .iceTimeout
@@ -184,7 +195,7 @@ extension Worker {
             var blocks: [ReportBlock] = []
             var video: [UInt32] = []
             for (i, track) in stream.tracks.enumerated() where self.transport(of: peer, track: i) === transport {
-                guard let ssrc = track.ssrc else { continue }
+                guard let ssrc = track.ssrc, track.statistics.hasReceived else { continue }
                 let block = track.statistics.reportBlock(ssrc: ssrc, now: now)
                 blocks.append(block)
                 peer.counters.packetsLost.set(UInt64(max(0, block.cumulativeLost)))
@@ -237,14 +248,17 @@ extension Worker {
         var packets: UInt64 = 0
         var bytes: UInt64 = 0
         var again: UInt64 = 0
+        var video: UInt64 = 0
         for i in stream.tracks.indices {
             guard let lane = stream.lane(of: peer, track: i) else { continue }
+            if stream.tracks[i].kind == .video { video += lane.pointee.bytesSent }
             packets += lane.pointee.packetsSent
             bytes += lane.pointee.bytesSent
             again += lane.pointee.retransmitted
         }
         peer.counters.packetsSent.set(packets)
         peer.counters.bytesSent.set(bytes)
+        peer.counters.videoBytesSent.set(video)
         peer.counters.packetsRetransmitted.set(again)
     }
 }

@@ -109,6 +109,7 @@ extension Worker {
             let each = i == index ? agent : makeAgent(registration, transport: i)
             peer.transports.append(Transport(peer: peer, index: i, negotiated: negotiated, agent: each))
         }
+        post(.iceConnected(peer.id))
         attach(peer)
         if !reply.isEmpty { send(reply, path: path, socket: socket) }
         validated(peer.transports[index], path: path, socket: socket)
@@ -262,6 +263,7 @@ extension Worker {
             return false
         }
         let track = stream.tracks[trackIndex]
+        if track.kind == .video { peer.counters.videoBytesReceived.bump(UInt64(packet.byteCount)) }
         var sequence = header.sequence
         var payloadOffset = header.headerLength
         var payloadLength = header.payloadLength
@@ -304,7 +306,8 @@ extension Worker {
             stored.isFrameStart = facts.isFrameStart
             if let size = facts.size, size != track.size, size.width > 0, size.height > 0 {
                 track.size = size
-                post(.videoSize(peer.id, size))
+                // Later changes are told by the slow tick: a hostile publisher must not flood the control side.
+                if track.reportedSize == nil { reportSize(of: track, peer: peer) }
             }
         }
         return append(stored, track: trackIndex, stream: stream)

@@ -315,7 +315,7 @@ package struct Doctor {
 package enum AddressReach: Sendable {
     case loopback, linkLocal, privateNetwork, everywhere
 
-    /// RFC 1918, RFC 6598 (carrier NAT), RFC 4193, RFC 3927, RFC 4291.
+    /// RFC 1918, RFC 6598 (carrier NAT), RFC 5737 and RFC 3849 (documentation), RFC 4193, RFC 3927, RFC 4291.
     package init(_ address: SocketAddress) {
         if address.isLoopback {
             self = .loopback
@@ -324,9 +324,11 @@ package enum AddressReach: Sendable {
         } else if address.family == .ipv4 {
             let a = address.low
             let isPrivate = a >> 24 == 10 || a >> 20 == 0xac1 || a >> 16 == 0xc0a8 || a >> 22 == 0x191
-            self = isPrivate ? .privateNetwork : .everywhere
+            let isDocumentation = a >> 8 == 0xc0_0002 || a >> 8 == 0xc6_3364 || a >> 8 == 0xcb_0071
+            self = isPrivate || isDocumentation ? .privateNetwork : .everywhere
         } else {
-            self = address.high >> 57 == 0x7e ? .privateNetwork : .everywhere
+            let isDocumentation = address.high >> 32 == 0x2001_0db8
+            self = address.high >> 57 == 0x7e || isDocumentation ? .privateNetwork : .everywhere
         }
     }
 }

@@ -76,20 +76,6 @@ package final class TLSFiles: Sendable {
     /// For a new connection. Take it per connection, never once.
     package var context: NIOSSLContext { current.context }
 
-    /// For a listener that keeps one configuration for life: every handshake asks for the certificate anew.
-    package func serverConfiguration() -> TLSConfiguration {
-        let pair = current
-        var configuration = CertificatePair.serverConfiguration(chain: pair.chain, key: pair.key)
-        configuration.sslContextCallback = { [self] _, promise in
-            let pair = current
-            var change = NIOSSLContextConfigurationOverride()
-            change.certificateChain = pair.chain.map { .certificate($0) }
-            change.privateKey = .privateKey(pair.key)
-            promise.succeed(change)
-        }
-        return configuration
-    }
-
     /// Looks at the files. Returns whether another certificate is in use now.
     @discardableResult package func reloadIfChanged(now: Date = Date()) -> Bool {
         isDevelopment ? renewDevelopment(now: now) : rereadFiles()

@@ -72,5 +72,7 @@ void weir_eventfd_drain(int fd);
 
 int64_t weir_monotonic_ns(void);
 int64_t weir_realtime_ns(void);
+/* Processors in the affinity mask of this process. */
+int weir_usable_cores(void);
 void weir_pin_thread(int cpu);
 void weir_name_thread(const char *name);

@@ -1,0 +1,46 @@
+import MediaEngine
+import WeirMetrics
+
+/// The engine's counters as metrics, read when they are asked for.
+enum EngineMetrics {
+    static func collect(_ counters: EngineCounters, into metrics: MetricsRegistry) {
+        metrics.collect {
+            func counter(_ name: String, _ help: String, _ value: UInt64, _ reason: String? = nil) -> Sample {
+                Sample(
+                    name: name, help: help, kind: .counter, labels: reason.map { [("reason", $0)] } ?? [],
+                    value: Double(value))
+            }
+            let rejected = "weir_media_datagrams_rejected_total"
+            let rejectedHelp = "Datagrams and packets that were not used, by reason."
+            return [
+                Sample(
+                    name: "weir_media_peers", help: "Peers that workers own.", kind: .gauge, labels: [],
+                    value: Double(counters.peers.load(ordering: .relaxed))),
+                counter(
+                    "weir_media_datagrams_received_total", "Datagrams read from the media port.",
+                    counters.datagramsReceived.value),
+                counter("weir_media_packets_sent_total", "Packets given to the kernel.", counters.packetsSent.value),
+                counter(
+                    "weir_media_send_messages_total", "Messages given to sendmmsg; each may hold several packets.",
+                    counters.sendMessages.value),
+                counter(
+                    "weir_media_packets_dropped_total", "Packets that the kernel or a full queue refused.",
+                    counters.packetsDropped.value),
+                counter(
+                    "weir_media_retransmissions_refused_total", "Retransmissions beyond a player's budget.",
+                    counters.retransmissionsRefused.value),
+                counter(
+                    "weir_media_tcp_pictures_dropped_total", "Pictures withheld from slow ICE-TCP players.",
+                    counters.tcpPicturesDropped.value),
+                counter(rejected, rejectedHelp, counters.unknownSource.value, "unknown_source"),
+                counter(rejected, rejectedHelp, counters.unknownUser.value, "unknown_user"),
+                counter(rejected, rejectedHelp, counters.stunRejected.value, "stun_rejected"),
+                counter(rejected, rejectedHelp, counters.malformed.value, "malformed"),
+                counter(rejected, rejectedHelp, counters.authenticationFailed.value, "authentication_failed"),
+                counter(rejected, rejectedHelp, counters.replayed.value, "replayed"),
+                counter(rejected, rejectedHelp, counters.unknownSSRC.value, "unknown_ssrc"),
+                counter(rejected, rejectedHelp, counters.noMemory.value, "no_memory"),
+            ]
+        }
+    }
+}

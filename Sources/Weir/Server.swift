@@ -1,0 +1,218 @@
+import ControlPlane
+import FoundationEssentials
+import Glibc
+import HTTPServer
+import LinuxNet
+import Logging
+import MediaEngine
+import NIOSSL
+import SRTP
+import ServiceLifecycle
+import WCS
+import WeirMetrics
+import Wire
+
+/// The whole server: engine, control plane and adapters, started in order and ended in order.
+package struct Server {
+    private let configuration: Configuration
+    private let log: LogSink
+    private let logger: Logger
+
+    package init(configuration: Configuration, log: LogSink) {
+        self.configuration = configuration
+        self.log = log
+        logger = log.makeLogger()
+    }
+
+    /// Serves until SIGTERM or SIGINT. A second signal ends the process at once.
+    /// - Throws: what keeps the server from starting, with address or file and remedy in its description.
+    package func run() async throws {
+        let stateDirectory = StateDirectory.path(configuration.state.dir, environment: processEnvironment())
+        try StateDirectory.create(stateDirectory)
+        raiseFileLimit()
+        let tls = try TLSFiles(configuration.tls, stateDirectory: stateDirectory, logger: logger)
+        let metrics = MetricsRegistry()
+        let announce = Self.announcedAddresses(configuration.media)
+        guard !announce.isEmpty else {
+            throw ServerError("no address to offer to peers: bring an interface up or set media.announce")
+        }
+        let media = try EngineMediaBackend(engine: try engineConfiguration(), announce: announce, metrics: metrics)
+        logger.notice(
+            "Media port open",
+            metadata: [
+                "port": .stringConvertible(media.engine.port),
+                "addresses": .string(announce.map(\.ip).joined(separator: " ")),
+                "srtp": .string(backend.rawValue), "workers": .stringConvertible(workerCount),
+            ])
+        let control = ControlPlane(
+            media: media, hooks: AllowAllBackend(), configuration: controlConfiguration(), metrics: metrics,
+            logger: logger)
+        let webSocket = WCSServer(
+            configuration: webSocketConfiguration(), control: control, tlsContext: { tls.context }, metrics: metrics,
+            logger: logger)
+        let logger = logger
+        let http = HTTPService(
+            configuration: httpConfiguration(tls: tls), control: control, metrics: metrics,
+            logLevel: LogLevelControl(
+                get: { [log] in Logger.Level(log.level) }, set: { [log] in log.level = LogLevel($0) }),
+            logger: logger
+        ) { address, secure in
+            logger.notice(
+                "HTTP open", metadata: ["address": .string(address.description), "tls": .stringConvertible(secure)])
+        }
+        let signals = SignalWatch()
+        defer { signals.stop() }
+        do {
+            try await serve(control: control, http: http, webSocket: webSocket, tls: tls, signals: signals)
+        } catch {
+            media.stop()
+            throw error
+        }
+        media.stop()
+    }
+
+    private func serve(
+        control: ControlPlane, http: HTTPService, webSocket: WCSServer, tls: TLSFiles, signals: SignalWatch
+    ) async throws {
+        let timeout = Duration.nanoseconds(configuration.shutdown.timeout.nanoseconds)
+        let checkInterval = configuration.tls.checkInterval
+        let group = ServiceGroup(
+            configuration: .init(
+                services: [
+                    .init(service: http, failureTerminationBehavior: .cancelGroup),
+                    .init(service: webSocket, failureTerminationBehavior: .cancelGroup),
+                ], logger: logger))
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { await control.run() }
+            tasks.addTask { await tls.watch(every: checkInterval) }
+            tasks.addTask {
+                guard await signals.first() else { return }
+                logger.notice("Ending: no new sessions, every client is told")
+                http.beginShutdown()
+                // Sessions hear the end from the control plane while their sockets are still open.
+                await control.shutdown(timeout: timeout * 0.7)
+                await group.triggerGracefulShutdown()
+            }
+            defer { tasks.cancelAll() }
+            try await group.run()
+        }
+    }
+
+    // MARK: - Configuration of the parts
+
+    private var workerCount: Int {
+        configuration.media.workers > 0 ? configuration.media.workers : Machine.usableCores
+    }
+
+    private var backend: SRTPBackendKind {
+        SRTPBackendKind(rawValue: configuration.media.srtpBackend.rawValue) ?? .preferred
+    }
+
+    private func engineConfiguration() throws -> EngineConfiguration {
+        let media = configuration.media
+        var engine = EngineConfiguration(certificate: try DTLSFiles.certificate(media))
+        engine.port = media.port
+        engine.listen = media.listen
+        engine.workers = workerCount
+        engine.pinWorkers = media.pinWorkers
+        engine.gso = media.gso
+        engine.tcp = media.tcp
+        engine.backend = backend
+        engine.profiles = media.srtpProfiles
+        engine.iceTimeout = configuration.ice.keepAliveTimeout
+        engine.rtpTimeout = media.rtpTimeout
+        engine.groupCache = media.groupCache
+        engine.gatherLimit = media.gatherLimit
+        engine.gatherMinPlayers = media.gatherMinPlayers
+        engine.receiveBuffer = media.receiveBuffer
+        engine.sendBuffer = media.sendBuffer
+        engine.maxBitrate = media.maxBitrate
+        engine.maxSlots = media.packetMemory / 2048
+        engine.maxTCPQueue = media.tcpQueue
+        engine.maxTCPConnections = media.tcpConnections
+        return engine
+    }
+
+    /// Candidates: the configured ones, else those of the interfaces that the sockets cover. Loopback only when there
+    /// is nothing else: a browser does not pair it with its own interface addresses.
+    static func announcedAddresses(_ media: Configuration.Media) -> [SocketAddress] {
+        guard media.announce.isEmpty else { return media.announce }
+        let covered = InterfaceAddresses.all().filter { address in
+            media.listen.contains { listen in
+                listen.family == address.family && (listen.isUnspecified || listen.hasSameIP(as: address))
+            }
+        }
+        let reachable = covered.filter { !$0.isLoopback }
+        return reachable.isEmpty ? covered : reachable
+    }
+
+    private func controlConfiguration() -> ControlConfiguration {
+        let limits = configuration.limits
+        return ControlConfiguration(
+            limits: .init(
+                sessions: limits.sessions, sessionsPerAddress: limits.connectionsPerAddress, streams: limits.streams,
+                players: limits.players, playersPerStream: limits.players),
+            iceTimeout: .nanoseconds(configuration.ice.timeout.nanoseconds),
+            dtlsTimeout: .nanoseconds(configuration.ice.timeout.nanoseconds),
+            rateEvents: configuration.features.videoRateEvents)
+    }
+
+    private func webSocketConfiguration() -> WCSConfiguration {
+        let settings = configuration.websocket
+        var out = WCSConfiguration()
+        out.listeners = [WCSListener(host: settings.listen.ip, port: Int(settings.port), secure: false)]
+        if settings.tlsPort != 0 {
+            out.listeners.append(WCSListener(host: settings.listen.ip, port: Int(settings.tlsPort), secure: true))
+        }
+        out.maxConnections = configuration.limits.connections
+        out.maxConnectionsPerAddress = configuration.limits.connectionsPerAddress
+        out.firstMessageTimeout = .nanoseconds(settings.connectTimeout.nanoseconds)
+        out.keepAliveInterval = .nanoseconds(settings.pingInterval.nanoseconds)
+        out.keepAliveProbes = settings.pingProbes
+        out.maxMessageBytes = settings.maxMessage
+        out.maxQueuedMessages = settings.sendQueue
+        out.shutdownTimeout = .nanoseconds(configuration.shutdown.timeout.nanoseconds) * 0.2
+        return out
+    }
+
+    private func httpConfiguration(tls: TLSFiles) -> HTTPConfiguration {
+        let settings = configuration.http
+        return HTTPConfiguration(
+            listeners: [HTTPListenAddress(host: settings.listen.ip, port: Int(settings.port))],
+            tlsListeners: settings.tlsPort == 0
+                ? [] : [HTTPListenAddress(host: settings.listen.ip, port: Int(settings.tlsPort))],
+            tlsContext: { tls.context }, corsOrigins: settings.corsOrigins,
+            iceServers: settings.iceServers.flatMap { server in
+                server.urls.map { url in
+                    HTTPServer.ICEServer(
+                        url: url, username: server.username.isEmpty ? nil : server.username,
+                        credential: server.credential.isEmpty ? nil : server.credential)
+                }
+            },
+            bodyLimit: settings.maxBody, connectionLimit: configuration.limits.connections,
+            connectionLimitPerAddress: configuration.limits.connectionsPerAddress,
+            idleTimeout: .nanoseconds(settings.idleTimeout.nanoseconds))
+    }
+
+    /// As many descriptors as the hard limit allows: every WebSocket and ICE-TCP client is one.
+    private func raiseFileLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < limit.rlim_max
+        else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+}
+
+package struct ServerError: Error, CustomStringConvertible {
+    package let description: String
+    init(_ description: String) { self.description = description }
+}
+
+extension Logger.Level {
+    init(_ level: LogLevel) { self = Logger.Level(rawValue: level.name) ?? .info }
+}
+
+extension LogLevel {
+    init(_ level: Logger.Level) { self = LogLevel(name: level.rawValue) ?? .info }
+}
