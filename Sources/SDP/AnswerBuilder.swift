@@ -26,7 +26,8 @@ struct AnswerBuilder {
         for media in session.media { usedSSRCs.formUnion(media.offeredSources().all) }
 
         let groups = session.bundleGroups()
-        var answer = SessionDescription(origin: "- \(options.sessionID & 0x7fff_ffff_ffff_ffff) 1 \(address.connection)")
+        let sessionID = options.sessionID & 0x7fff_ffff_ffff_ffff
+        var answer = SessionDescription(origin: "- \(sessionID) 1 \(address.connection)")
         var bundled = groups.map { _ in [String]() }
         var isReducedSize = true
         for (i, media) in session.media.enumerated() {
@@ -83,9 +84,11 @@ struct AnswerBuilder {
             out.append(SDPAttribute("group", "BUNDLE " + mids.joined(separator: " ")))
         }
         out.append(SDPAttribute("ice-lite"))
-        let options = session.attributes.values("ice-options") + session.media.flatMap {
-            $0.attributes.values("ice-options")
-        }
+        let options =
+            session.attributes.values("ice-options")
+            + session.media.flatMap {
+                $0.attributes.values("ice-options")
+            }
         // Blanks divide the list; libdatachannel writes commas.
         if options.contains(where: { $0.fields.contains { $0.split(byte: UInt8(ascii: ",")).contains("trickle") } }) {
             out.append(SDPAttribute("ice-options", "trickle"))

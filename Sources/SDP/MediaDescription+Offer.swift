@@ -16,6 +16,9 @@ struct OfferedExtension: Equatable {
 extension MediaDescription {
     /// Header extensions of one m-line that are looked at.
     static let maxExtensions = 64
+    /// Bytes of `a=fmtp` lines and number of `a=rtcp-fb` lines of one payload type that are kept.
+    static let maxParameters = 4096
+    static let maxFeedback = 16
     /// Sources of one m-line that are kept; a simulcast of three layers with RTX and FEC names nine.
     static let maxSources = 32
 
@@ -55,14 +58,16 @@ extension MediaDescription {
                 maps[type] = map
             case "fmtp":
                 guard let (type, rest) = Self.payloadType(of: value) else { continue }
-                parameters[type] = parameters[type].map { $0 + ";" + rest } ?? String(rest)
+                let before = parameters[type].map { $0 + ";" } ?? ""
+                guard before.utf8.count + rest.utf8.count <= Self.maxParameters else { continue }
+                parameters[type] = before + rest
             case "rtcp-fb":
                 let fields = value.fields
                 guard let first = fields.first else { continue }
                 let what = fields.dropFirst().joined(separator: " ")
                 if first == "*" {
-                    feedbackOfAll.append(what)
-                } else if let type = UInt8(first) {
+                    if feedbackOfAll.count < Self.maxFeedback { feedbackOfAll.append(what) }
+                } else if let type = UInt8(first), feedback[type, default: []].count < Self.maxFeedback {
                     feedback[type, default: []].append(what)
                 }
             default:
@@ -73,7 +78,9 @@ extension MediaDescription {
         var retransmissions: [UInt8: UInt8] = [:]
         var seen: Set<UInt8> = []
         for format in formats {
-            guard let type = UInt8(format), type < 128, seen.insert(type).inserted, let map = maps[type] else { continue }
+            guard let type = UInt8(format), type < 128, seen.insert(type).inserted, let map = maps[type] else {
+                continue
+            }
             let fmtp = parameters[type] ?? ""
             if map.name.lowercased() == "rtx" {
                 let target = FormatParameters(fmtp).number("apt", default: -1)

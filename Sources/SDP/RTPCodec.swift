@@ -3,7 +3,8 @@ package enum MediaKind: String, Sendable, Hashable, CaseIterable {
     case audio, video
 }
 
-/// One payload type of an m-line with everything SDP says of it (RFC 8866 §6.6, §6.15; RFC 4585 §4.2; RFC 4588 §8.6).
+/// One payload type of an m-line with everything SDP says of it (RFC 8866 §6.6 and §6.15, RFC 4585 §4.2,
+/// RFC 4588 §8.6).
 package struct RTPCodec: Sendable, Hashable {
     package var payloadType: UInt8
     /// Encoding name, in the usual spelling (`VP8`, `opus`), whatever the offer's case.

@@ -6,7 +6,8 @@ enum Handwritten {
 
     /// Firefox: fingerprint and ice-options at session level, own ufrag per m-line, extmap with directions, inactive
     /// candidates of names, rtx of each codec, msid but sources with cname only.
-    static let firefoxPublish = crlf("""
+    static let firefoxPublish = crlf(
+        """
         v=0
         o=mozilla...THIS_IS_SDPARTA-99.0 5871467131526410917 0 IN IP4 0.0.0.0
         s=-
@@ -84,7 +85,8 @@ enum Handwritten {
     }
 
     /// Safari: H264 in constrained high first, then constrained baseline; H265 with tier and level.
-    static let safariPlay = crlf("""
+    static let safariPlay = crlf(
+        """
         v=0
         o=- 2837461827346 2 IN IP4 127.0.0.1
         s=-
@@ -150,7 +152,8 @@ enum Handwritten {
     static let safariPublish = safariPlay.mappingLines { $0 == "a=recvonly" ? "a=sendonly" : $0 }
 
     /// aiortc: video first, candidates with every m-line, three fingerprints, rtx only of VP8.
-    static let aiortcPublish = crlf("""
+    static let aiortcPublish = crlf(
+        """
         v=0
         o=- 3940000000 3940000000 IN IP4 0.0.0.0
         s=-
@@ -218,7 +221,8 @@ enum Handwritten {
 
     /// GStreamer webrtcbin with bundle-policy max-bundle: bundle-only second m-line, sources with msid of its own kind,
     /// H264 whose fmtp carries the parameter sets.
-    static let webrtcbinPublish = crlf("""
+    static let webrtcbinPublish = crlf(
+        """
         v=0
         o=- 6677889900112233 0 IN IP4 0.0.0.0
         s=-
@@ -259,7 +263,8 @@ enum Handwritten {
         """)
 
     /// OBS 30 by WHIP (libdatachannel): no RTX, no transport-cc, no header extensions, so no mid in packets.
-    static let obsPublish = crlf("""
+    static let obsPublish = crlf(
+        """
         v=0
         o=rtc 3767197920 0 IN IP4 127.0.0.1
         s=-
@@ -299,7 +304,8 @@ enum Handwritten {
         """)
 
     /// Chromium with a simulcast of three layers in the old form, and a data channel behind it.
-    static let simulcastWithDataChannel = crlf("""
+    static let simulcastWithDataChannel = crlf(
+        """
         v=0
         o=- 1 2 IN IP4 127.0.0.1
         s=-

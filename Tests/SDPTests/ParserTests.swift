@@ -23,12 +23,14 @@ import Wire
         let unix = offer.replacingCRLF()
         #expect(try SessionDescription.parse(unix) == SessionDescription.parse(offer))
         #expect(try SessionDescription.parse(String(offer.dropLast())) == SessionDescription.parse(offer))
-        #expect(try OfferAnswer.answerPublisher(offer: unix, options: makeOptions()).answer
-            == OfferAnswer.answerPublisher(offer: offer, options: makeOptions()).answer)
+        #expect(
+            try OfferAnswer.answerPublisher(offer: unix, options: makeOptions()).answer
+                == OfferAnswer.answerPublisher(offer: offer, options: makeOptions()).answer)
     }
 
     @Test func linesWithoutUseAreSkipped() throws {
-        let text = crlf("""
+        let text = crlf(
+            """
             v=0
             o=- 1 1 IN IP4 127.0.0.1
             s=Session with a name
@@ -60,14 +62,17 @@ import Wire
     @Test func limitsHaveClearErrors() {
         let line = "a=x\r\n"
         let head = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"
-        #expect(failure(head + String(repeating: "a", count: 10 << 20))
-            == .textTooLong(bytes: head.utf8.count + (10 << 20), limit: 256 << 10))
+        #expect(
+            failure(head + String(repeating: "a", count: 10 << 20))
+                == .textTooLong(bytes: head.utf8.count + (10 << 20), limit: 256 << 10))
         #expect(failure(head + String(repeating: line, count: 4093)) == .tooManyLines(limit: 4096))
         #expect(failure(head + String(repeating: line, count: 4092)) == nil)
-        #expect(failure(head + "a=" + String(repeating: "y", count: 8 << 10) + "\r\n")
-            == .lineTooLong(line: 5, limit: 8 << 10))
-        #expect(failure(head + String(repeating: "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n", count: 65))
-            == .tooManyMedia(limit: 64))
+        #expect(
+            failure(head + "a=" + String(repeating: "y", count: 8 << 10) + "\r\n")
+                == .lineTooLong(line: 5, limit: 8 << 10))
+        #expect(
+            failure(head + String(repeating: "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n", count: 65))
+                == .tooManyMedia(limit: 64))
         let error = negotiationError { () throws(NegotiationError) in
             try OfferAnswer.answerPublisher(
                 offer: String(repeating: "a", count: 300_000), options: makeOptions())
@@ -87,8 +92,10 @@ import Wire
         ("v=0\r\na=mid:\u{0}\r\n", .malformed(line: 2, "control character")),
         ("v=0\r\na=x\ra=ice-lite\r\n", .malformed(line: 2, "control character")),
         ("v=0\r\nm=audio 9 A 0\r\na=mid:a b\r\n", .malformed(line: 0, "a=mid is not a token")),
-        ("v=0\r\nm=audio 9 A 0\r\na=mid:a\r\nm=audio 9 A 0\r\na=mid:a\r\n",
-            .malformed(line: 0, "a=mid:a occurs twice")),
+        (
+            "v=0\r\nm=audio 9 A 0\r\na=mid:a\r\nm=audio 9 A 0\r\na=mid:a\r\n",
+            .malformed(line: 0, "a=mid:a occurs twice")
+        ),
     ])
     func brokenTextIsRefused(text: String, error: SDPError) {
         #expect(failure(text) == error)
@@ -102,6 +109,26 @@ import Wire
         #expect(list.number("packetization-mode", default: 0) == 1)
         #expect(list.number("profile-level-id", default: 7) == 7)
         #expect(FormatParameters(String(repeating: "a=b;", count: 10_000)).entries.count == 64)
+    }
+
+    /// The worst that fits the limits: each shape repeats what a careless reader would go over again and again.
+    @Test(arguments: [
+        "a=fmtp:96 a=b;c=d;e=f;g=h;i=j;k=l;m=n;o=p", "a=rtcp-fb:* nack", "a=extmap:1 urn:x", "a=ssrc:1 cname:x",
+        "a=ssrc-group:SIM 1 2 3 4 5 6 7 8 9 10 11 12", "a=group:BUNDLE 0 1 2 3 4 5", "a=rtpmap:96 VP8/90000",
+        "a=candidate:1 1 udp 1 192.0.2.1 9 typ host", "m=video 9 UDP/TLS/RTP/SAVPF 96 97 98",
+    ])
+    func floodsAreAnsweredQuickly(line: String) {
+        let room = (SDPLimits().text - 8000) / (line.utf8.count + 2)
+        let flood = String(repeating: line + "\r\n", count: min(room, 3800))
+        let offer = Trace.publishDefault.offer + flood
+        let elapsed = ContinuousClock().measure {
+            _ = try? OfferAnswer.answerPublisher(offer: offer, options: makeOptions())
+            _ = try? OfferAnswer.answerPublisher(
+                offer: offer.replacingOccurrence(of: "a=group:BUNDLE 0 1", with: flood + "a=group:BUNDLE 0 1"),
+                options: makeOptions())
+        }
+        // Debug builds take up to 0.2 s; anything that grows faster than the text takes minutes.
+        #expect(elapsed < .seconds(10))
     }
 
     /// Random damage to real offers: any outcome but a crash, and every answer keeps the rules.
@@ -141,8 +168,10 @@ import Wire
                 lines[at] = String(other.randomElement(using: &random) ?? "")
             case 5:
                 let numbers = ["-1", "0", "65536", "4294967296", "99999999999999999999", "1e9", "", "\u{301}", "128"]
-                lines[at] = lines[at].map { $0.isNumber && Int.random(in: 0..<8, using: &random) == 0
-                    ? numbers.randomElement(using: &random) ?? "" : String($0) }.joined()
+                lines[at] = lines[at].map {
+                    $0.isNumber && Int.random(in: 0..<8, using: &random) == 0
+                        ? numbers.randomElement(using: &random) ?? "" : String($0)
+                }.joined()
             default:
                 var bytes = Array(lines[at].utf8)
                 for _ in 0..<3 where !bytes.isEmpty {
@@ -152,5 +181,11 @@ import Wire
             }
         }
         return lines.joined(separator: "\r\n") + "\r\n"
+    }
+}
+
+extension String {
+    fileprivate func replacingOccurrence(of line: String, with other: String) -> String {
+        mappingLines { $0 == line ? other : $0 }
     }
 }

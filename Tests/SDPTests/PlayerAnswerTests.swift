@@ -83,44 +83,48 @@ import Testing
         #expect(video.tracks.map(\.kind) == [.video])
     }
 
-    @Test(arguments: [
-        (Trace.playH264Only.offer, [publishedOpus, publishedVP8]),
-        (Trace.playVP8Only.offer, [publishedOpus, publishedVideo("H265")]),
-        (Trace.playAudioOnly.offer, [publishedVP8]),
-        (Trace.playVideoOnly.offer, [publishedOpus]),
-        (Trace.playDefault.offer, []),
-        (Trace.playDefault.offer, [publishedVideo("VP9", "profile-id=7")]),
-        (Trace.playDefault.offer, [publishedVideo("AV1", "profile=2")]),
-        (Trace.playDefault.offer, [publishedVideo("H263-2000")]),
-    ] as [(String, [PublishedTrack])])
+    @Test(
+        arguments: [
+            (Trace.playH264Only.offer, [publishedOpus, publishedVP8]),
+            (Trace.playVP8Only.offer, [publishedOpus, publishedVideo("H265")]),
+            (Trace.playAudioOnly.offer, [publishedVP8]),
+            (Trace.playVideoOnly.offer, [publishedOpus]),
+            (Trace.playDefault.offer, []),
+            (Trace.playDefault.offer, [publishedVideo("VP9", "profile-id=7")]),
+            (Trace.playDefault.offer, [publishedVideo("AV1", "profile=2")]),
+            (Trace.playDefault.offer, [publishedVideo("H263-2000")]),
+        ] as [(String, [PublishedTrack])])
     func aCodecThatThePlayerLacksIsNoCommonCodec(offer: String, published: [PublishedTrack]) {
-        #expect(negotiationError { () throws(NegotiationError) in
-            try OfferAnswer.answerPlayer(offer: offer, published: published, options: makeOptions())
-        } == .noCommonCodecs)
+        #expect(
+            negotiationError { () throws(NegotiationError) in
+                try OfferAnswer.answerPlayer(offer: offer, published: published, options: makeOptions())
+            } == .noCommonCodecs)
     }
 
     @Test func offersThatReceiveNothingAreRefused() {
-        #expect(negotiationError { () throws(NegotiationError) in
-            try OfferAnswer.answerPlayer(
-                offer: Trace.publishDefault.offer, published: [publishedVP8], options: makeOptions())
-        } == .noMedia)
+        #expect(
+            negotiationError { () throws(NegotiationError) in
+                try OfferAnswer.answerPlayer(
+                    offer: Trace.publishDefault.offer, published: [publishedVP8], options: makeOptions())
+            } == .noMedia)
     }
 
     /// Published parameters, payload type that Chromium's (`playDefault`) or Safari's offer gives them.
-    @Test(arguments: [
-        ("profile-level-id=42e01f;packetization-mode=1", 108, 98),
-        ("packetization-mode=1;profile-level-id=42C028", 108, 98),
-        ("profile-level-id=42e01f", 114, 98),
-        ("profile-level-id=42001f;packetization-mode=1", 102, 98),
-        ("profile-level-id=4d0034;packetization-mode=1", 116, nil),
-        ("profile-level-id=4d4034", 39, nil),
-        ("profile-level-id=640c34;packetization-mode=1", nil, 96),
-        ("profile-level-id=f40034;packetization-mode=1", 41, nil),
-        ("profile-level-id=64001f;packetization-mode=1", nil, nil),
-        ("profile-level-id=42e01f;packetization-mode=2", nil, nil),
-        ("profile-level-id=+12345;packetization-mode=1", nil, nil),
-        ("", 104, 98),
-    ] as [(String, UInt8?, UInt8?)])
+    @Test(
+        arguments: [
+            ("profile-level-id=42e01f;packetization-mode=1", 108, 98),
+            ("packetization-mode=1;profile-level-id=42C028", 108, 98),
+            ("profile-level-id=42e01f", 114, 98),
+            ("profile-level-id=42001f;packetization-mode=1", 102, 98),
+            ("profile-level-id=4d0034;packetization-mode=1", 116, nil),
+            ("profile-level-id=4d4034", 39, nil),
+            ("profile-level-id=640c34;packetization-mode=1", nil, 96),
+            ("profile-level-id=f40034;packetization-mode=1", 41, nil),
+            ("profile-level-id=64001f;packetization-mode=1", nil, nil),
+            ("profile-level-id=42e01f;packetization-mode=2", nil, nil),
+            ("profile-level-id=+12345;packetization-mode=1", nil, nil),
+            ("", 104, 98),
+        ] as [(String, UInt8?, UInt8?)])
     func h264IsMatchedByProfileAndMode(fmtp: String, chromium: UInt8?, safari: UInt8?) {
         for (offer, expected) in [(Trace.playDefault.offer, chromium), (Handwritten.safariPlay, safari)] {
             let negotiation = try? OfferAnswer.answerPlayer(
@@ -129,10 +133,11 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        ("VP9", "", 98), ("VP9", "profile-id=0", 98), ("VP9", "profile-id=2", 100), ("VP9", "profile-id=1", 35),
-        ("AV1", "", 45), ("AV1", "level-idx=5;profile=0;tier=0", 45), ("AV1", "profile=1", 47),
-    ] as [(String, String, UInt8)])
+    @Test(
+        arguments: [
+            ("VP9", "", 98), ("VP9", "profile-id=0", 98), ("VP9", "profile-id=2", 100), ("VP9", "profile-id=1", 35),
+            ("AV1", "", 45), ("AV1", "level-idx=5;profile=0;tier=0", 45), ("AV1", "profile=1", 47),
+        ] as [(String, String, UInt8)])
     func profilesOfOtherCodecsAreMatched(name: String, fmtp: String, type: UInt8) throws {
         let negotiation = try OfferAnswer.answerPlayer(
             offer: Trace.playDefault.offer, published: [publishedVideo(name, fmtp)], options: makeOptions())
@@ -145,10 +150,12 @@ import Testing
             options: makeOptions())
         #expect(fine.tracks.first?.codec.payloadType == 100)
         for fmtp in ["profile-id=2", "tier-flag=1"] {
-            #expect(negotiationError { () throws(NegotiationError) in
-                try OfferAnswer.answerPlayer(
-                    offer: Handwritten.safariPlay, published: [publishedVideo("H265", fmtp)], options: makeOptions())
-            } == .noCommonCodecs)
+            #expect(
+                negotiationError { () throws(NegotiationError) in
+                    try OfferAnswer.answerPlayer(
+                        offer: Handwritten.safariPlay, published: [publishedVideo("H265", fmtp)], options: makeOptions()
+                    )
+                } == .noCommonCodecs)
         }
     }
 

@@ -15,22 +15,23 @@ import Testing
     }
 
     /// Name, payload types and sources that each recorded and written offer must lead to.
-    @Test(arguments: [
-        (Trace.publishDefault.offer, "VP8", 96, 97, 1_038_879_663, 621_942_622),
-        (Trace.publishVP8Only.offer, "VP8", 96, 97, nil, nil),
-        (Trace.publishH264Only.offer, "H264", 108, 109, nil, nil),
-        (Trace.publishVP9Only.offer, "VP9", 98, 99, nil, nil),
-        (Trace.publishAV1Only.offer, "AV1", 45, 46, nil, nil),
-        // Stripping payload 9 took every fmtp line that begins with 9, the apt of 97 included.
-        (Trace.publishPcma.offer, "VP8", 96, nil, nil, nil),
-        (Trace.whip.offer, "VP8", 96, 97, nil, nil),
-        (Handwritten.firefoxPublish, "VP8", 120, 124, 2_922_222_222, 2_933_333_333),
-        (Handwritten.safariPublish, "H264", 98, 99, nil, nil),
-        (Handwritten.aiortcPublish, "VP8", 97, 98, 1_111_111_111, 1_222_222_222),
-        (Handwritten.webrtcbinPublish, "H264", 96, nil, 987_654_321, nil),
-        (Handwritten.obsPublish, "H264", 96, nil, 1_413_141_314, nil),
-        (Handwritten.simulcastWithDataChannel, "VP8", 96, 97, 11, 21),
-    ] as [(String, String, UInt8, UInt8?, UInt32?, UInt32?)])
+    @Test(
+        arguments: [
+            (Trace.publishDefault.offer, "VP8", 96, 97, 1_038_879_663, 621_942_622),
+            (Trace.publishVP8Only.offer, "VP8", 96, 97, nil, nil),
+            (Trace.publishH264Only.offer, "H264", 108, 109, nil, nil),
+            (Trace.publishVP9Only.offer, "VP9", 98, 99, nil, nil),
+            (Trace.publishAV1Only.offer, "AV1", 45, 46, nil, nil),
+            // Stripping payload 9 took every fmtp line that begins with 9, the apt of 97 included.
+            (Trace.publishPcma.offer, "VP8", 96, nil, nil, nil),
+            (Trace.whip.offer, "VP8", 96, 97, nil, nil),
+            (Handwritten.firefoxPublish, "VP8", 120, 124, 2_922_222_222, 2_933_333_333),
+            (Handwritten.safariPublish, "H264", 98, 99, nil, nil),
+            (Handwritten.aiortcPublish, "VP8", 97, 98, 1_111_111_111, 1_222_222_222),
+            (Handwritten.webrtcbinPublish, "H264", 96, nil, 987_654_321, nil),
+            (Handwritten.obsPublish, "H264", 96, nil, 1_413_141_314, nil),
+            (Handwritten.simulcastWithDataChannel, "VP8", 96, 97, 11, 21),
+        ] as [(String, String, UInt8, UInt8?, UInt32?, UInt32?)])
     func exactlyOneVideoCodecWithItsRTXIsTaken(
         offer: String, name: String, type: UInt8, rtx: UInt8?, ssrc: UInt32?, rtxSSRC: UInt32?
     ) throws {
@@ -65,8 +66,9 @@ import Testing
         let negotiation = try OfferAnswer.answerPublisher(offer: Trace.publishDefault.offer, options: options)
         let video = try #require(negotiation.tracks.last)
         #expect(video.codec.payloadType == 108)
-        #expect(negotiation.answer.contains(
-            "a=fmtp:108 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n"))
+        #expect(
+            negotiation.answer.contains(
+                "a=fmtp:108 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n"))
     }
 
     @Test func h264WithoutParametersIsTheLastChoiceButTaken() throws {
@@ -87,7 +89,9 @@ import Testing
         let wild = Trace.publishDefault.offer.mappingLines {
             $0 == "a=fmtp:97 apt=96" ? "a=fmtp:97 apt=-5;x;=;;apt=300" : $0
         }
-        #expect(try OfferAnswer.answerPublisher(offer: wild, options: makeOptions()).tracks.last?.codec.rtxPayloadType == nil)
+        #expect(
+            try OfferAnswer.answerPublisher(offer: wild, options: makeOptions()).tracks.last?.codec.rtxPayloadType
+                == nil)
     }
 
     @Test func feedbackAndExtensionsAreThoseThatServe() throws {
@@ -141,8 +145,9 @@ import Testing
         let answer = AnswerText(negotiation.answer)
         let video = try #require(answer.section("video"))
         #expect(video.values("b=") == ["AS:2500", "TIAS:2500000"])
-        #expect(video.value("a=fmtp:96 ")
-            == "x-google-min-bitrate=300;x-google-max-bitrate=2500;x-google-start-bitrate=2500")
+        #expect(
+            video.value("a=fmtp:96 ")
+                == "x-google-min-bitrate=300;x-google-max-bitrate=2500;x-google-start-bitrate=2500")
         #expect(answer.section("audio")?.values("b=") == [])
         #expect(negotiation.tracks.map(\.maxBitrate) == [nil, 2500])
         #expect(negotiation.tracks.map(\.minBitrate) == [nil, 300])
@@ -151,8 +156,9 @@ import Testing
             $0.minBitrate = 5000
             $0.maxBitrate = 1000
         }
-        #expect(try OfferAnswer.answerPublisher(offer: Trace.publishDefault.offer, options: crossed)
-            .tracks.last?.minBitrate == 1000)
+        #expect(
+            try OfferAnswer.answerPublisher(offer: Trace.publishDefault.offer, options: crossed)
+                .tracks.last?.minBitrate == 1000)
         let absurd = makeOptions {
             $0.minBitrate = .min
             $0.maxBitrate = .max
@@ -165,8 +171,9 @@ import Testing
         #expect(negotiation.answer.contains("a=rtpmap:97 opus/48000/2\r\n"))
         #expect(negotiation.answer.contains("a=fmtp:97 sprop-stereo=1;sprop-maxcapturerate=48000;stereo=1\r\n"))
         let obs = try OfferAnswer.answerPublisher(offer: Handwritten.obsPublish, options: makeOptions())
-        #expect(obs.answer.contains(
-            "a=fmtp:111 minptime=10;maxaveragebitrate=96000;stereo=1;sprop-stereo=1;useinbandfec=1\r\n"))
+        #expect(
+            obs.answer.contains(
+                "a=fmtp:111 minptime=10;maxaveragebitrate=96000;stereo=1;sprop-stereo=1;useinbandfec=1\r\n"))
     }
 
     @Test func parameterSetsAreKeptForTheEngineAndLeftOutOfTheAnswer() throws {
@@ -182,30 +189,35 @@ import Testing
         #expect(negotiation.tracks.first?.codec.name == "PCMU")
         #expect(negotiation.answer.contains("a=rtpmap:0 PCMU/8000\r\n"))
         let options = makeOptions { $0.preferredAudioCodecs = ["G722"] }
-        #expect(try OfferAnswer.answerPublisher(offer: Handwritten.simulcastWithDataChannel, options: options)
-            .tracks.first?.codec.payloadType == 9)
+        #expect(
+            try OfferAnswer.answerPublisher(offer: Handwritten.simulcastWithDataChannel, options: options)
+                .tracks.first?.codec.payloadType == 9)
     }
 
     @Test func offersWithoutACodecOfOursAreRefused() {
         let theora = Trace.publishVP8Only.offer.mappingLines {
             $0 == "a=rtpmap:96 VP8/90000" ? "a=rtpmap:96 theora/90000" : $0
         }
-        #expect(negotiationError { () throws(NegotiationError) in
-            try OfferAnswer.answerPublisher(offer: theora, options: makeOptions())
-        } == .noCommonCodecs)
+        #expect(
+            negotiationError { () throws(NegotiationError) in
+                try OfferAnswer.answerPublisher(offer: theora, options: makeOptions())
+            } == .noCommonCodecs)
         let plain = Trace.publishDefault.offer.mappingLines {
-            $0.hasPrefix("m=") ? $0.split(separator: " ").enumerated().map { $0 == 2 ? "RTP/AVP" : String($1) }
-                .joined(separator: " ") : $0
+            $0.hasPrefix("m=")
+                ? $0.split(separator: " ").enumerated().map { $0 == 2 ? "RTP/AVP" : String($1) }
+                    .joined(separator: " ") : $0
         }
-        #expect(negotiationError { () throws(NegotiationError) in
-            try OfferAnswer.answerPublisher(offer: plain, options: makeOptions())
-        } == .noCommonCodecs)
+        #expect(
+            negotiationError { () throws(NegotiationError) in
+                try OfferAnswer.answerPublisher(offer: plain, options: makeOptions())
+            } == .noCommonCodecs)
     }
 
     @Test func offersThatSendNothingAreRefused() {
-        #expect(negotiationError { () throws(NegotiationError) in
-            try OfferAnswer.answerPublisher(offer: Trace.playDefault.offer, options: makeOptions())
-        } == .noMedia)
+        #expect(
+            negotiationError { () throws(NegotiationError) in
+                try OfferAnswer.answerPublisher(offer: Trace.playDefault.offer, options: makeOptions())
+            } == .noMedia)
     }
 
     @Test func theLineThatDoesNotSendIsInactiveInABundleAndRefusedOutsideIt() throws {

@@ -100,11 +100,12 @@ import Testing
     @Test func candidatesAreListedInOrderOfPreference() throws {
         let negotiation = try publish(Trace.publishDefault.offer)
         let section = try #require(AnswerText(negotiation.answer).sections.first)
-        #expect(section.values("a=candidate:") == [
-            "1 1 udp 2130706431 203.0.113.10 31001 typ host",
-            "2 1 udp 2130706175 2001:db8::10 31001 typ host",
-            "3 1 tcp 1520434687 203.0.113.10 31001 typ host tcptype passive",
-        ])
+        #expect(
+            section.values("a=candidate:") == [
+                "1 1 udp 2130706431 203.0.113.10 31001 typ host",
+                "2 1 udp 2130706175 2001:db8::10 31001 typ host",
+                "3 1 tcp 1520434687 203.0.113.10 31001 typ host tcptype passive",
+            ])
         #expect(section.value("c=") == "IN IP4 203.0.113.10")
         let six = makeOptions { $0.candidates = [Candidate(ip: "2001:db8::1", port: 5)] }
         #expect(try publish(Trace.publishDefault.offer, six).answer.contains("c=IN IP6 2001:db8::1\r\n"))
@@ -116,7 +117,8 @@ import Testing
         let whip = try publish(Trace.whip.offer)
         #expect(Set(whip.transports[0].remoteCandidates.map(\.ip)) == ["192.0.2.2", "fd00::2"])
         #expect(whip.transports[0].remoteCandidates.allSatisfy { $0.transport == .udp })
-        let many = Trace.publishDefault.offer
+        let many =
+            Trace.publishDefault.offer
             + (0..<500).map { "a=candidate:1 1 udp 1 192.0.2.1 \($0 + 1) typ host\r\n" }.joined()
         #expect(try publish(many).transports[0].remoteCandidates.count == 32)
     }
@@ -129,10 +131,12 @@ import Testing
         #expect(failure(replacing("a=ice-ufrag", with: "a=ice-ufrag:abc")) == .missingCredentials)
         #expect(failure(replacing("a=ice-pwd", with: "a=ice-pwd:0123456789abcdef01234")) == .missingCredentials)
         #expect(failure(replacing("a=ice-pwd", with: "a=ice-pwd:0123456789abcdef01234 56")) == .missingCredentials)
-        #expect(failure(replacing("a=ice-ufrag", with: "a=ice-ufrag:" + String(repeating: "a", count: 257)))
-            == .missingCredentials)
+        #expect(
+            failure(replacing("a=ice-ufrag", with: "a=ice-ufrag:" + String(repeating: "a", count: 257)))
+                == .missingCredentials)
         #expect(failure(offer.keepingLines { !$0.hasPrefix("a=fingerprint") }) == .missingFingerprint)
-        for value in ["sha-256", "sha-256 AB:CD", "md5 00:11", "sha-256 " + String(repeating: "zz:", count: 31) + "zz"] {
+        for value in ["sha-256", "sha-256 AB:CD", "md5 00:11", "sha-256 " + String(repeating: "zz:", count: 31) + "zz"]
+        {
             #expect(failure(replacing("a=fingerprint", with: "a=fingerprint:\(value)")) == .missingFingerprint)
         }
     }
@@ -143,8 +147,10 @@ import Testing
         let lower = Trace.publishDefault.offer.mappingLines {
             $0.hasPrefix("a=fingerprint") ? $0.lowercased() : $0
         }
-        #expect(try publish(lower).transports[0].fingerprints == publish(Trace.publishDefault.offer).transports[0]
-            .fingerprints)
+        #expect(
+            try publish(lower).transports[0].fingerprints
+                == publish(Trace.publishDefault.offer).transports[0]
+                .fingerprints)
     }
 
     @Test func dataChannelsAndFurtherLinesAreRefusedInPlace() throws {
@@ -155,7 +161,9 @@ import Testing
         #expect(data.mLine == ["m=application", "0", "UDP/DTLS/SCTP", "webrtc-datachannel"])
         #expect(AnswerText(negotiation.answer).bundle == ["a", "v"])
 
-        let twice = Trace.publishAudioOnly.offer + Trace.publishAudioOnly.offer
+        let twice =
+            Trace.publishAudioOnly.offer
+            + Trace.publishAudioOnly.offer
             .split(separator: "\r\n").drop { !$0.hasPrefix("m=") }.map { $0 == "a=mid:0" ? "a=mid:7" : String($0) }
             .joined(separator: "\r\n") + "\r\nm=text 9 foo\r\n"
         let second = try publish(twice)
