@@ -7,6 +7,7 @@ final class ConnectionRegistry: Sendable {
         var channels: [ObjectIdentifier: any Channel] = [:]
         var perAddress: [String: Int] = [:]
         var connections: [ObjectIdentifier: WCSConnection] = [:]
+        var isDraining = false
     }
 
     private let maxConnections: Int
@@ -37,16 +38,26 @@ final class ConnectionRegistry: Sendable {
         }
     }
 
-    /// An upgraded connection, from now until its session has ended.
-    func begin(_ connection: WCSConnection) {
-        state.withLock { $0.connections[ObjectIdentifier(connection)] = connection }
+    /// An upgraded connection, from now until its session has ended. True if the server is shutting down.
+    func begin(_ connection: WCSConnection) -> Bool {
+        state.withLock { state in
+            state.connections[ObjectIdentifier(connection)] = connection
+            return state.isDraining
+        }
     }
 
     func end(_ connection: WCSConnection) {
         state.withLock { $0.connections[ObjectIdentifier(connection)] = nil }
     }
 
-    var connections: [WCSConnection] { state.withLock { Array($0.connections.values) } }
+    /// The connections there are; those that begin from now on are told so.
+    func drain() -> [WCSConnection] {
+        state.withLock { state in
+            state.isDraining = true
+            return Array(state.connections.values)
+        }
+    }
+
     var channels: [any Channel] { state.withLock { Array($0.channels.values) } }
     var isEmpty: Bool { state.withLock { $0.channels.isEmpty && $0.connections.isEmpty } }
 

@@ -1,5 +1,6 @@
 import NIOCore
 import NIOHTTP1
+import NIOSSL
 
 /// The HTTP side of a connection until it is upgraded: bounds the time this may take, and tells whoever does not ask
 /// for a WebSocket what this port is.
@@ -50,9 +51,15 @@ final class UpgradeHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if error is HTTPParserError, !isRefused {
-            isRefused = true
-            reject(.notWebSocket)
+        // Anything else is a connection that broke.
+        if !isRefused {
+            if error is HTTPParserError {
+                isRefused = true
+                reject(.notWebSocket)
+            } else if case .handshakeFailed? = error as? NIOSSLError {
+                isRefused = true
+                reject(.tlsHandshake)
+            }
         }
         context.close(promise: nil)
     }

@@ -6,6 +6,7 @@ import WeirMetrics
 enum RejectReason: String, CaseIterable, Sendable {
     case tooManyConnections = "too_many_connections"
     case tooManyFromAddress = "too_many_from_address"
+    case tlsHandshake = "tls_handshake"
     case notWebSocket = "not_websocket"
     case handshakeTimeout = "handshake_timeout"
     case firstMessageTimeout = "first_message_timeout"

@@ -99,10 +99,8 @@ package final class WCSServer: Service {
     package func shutDown(timeout: Duration) async {
         if timeout > .zero {
             let deadline = ContinuousClock.now + timeout
-            let connections = registry.connections
-            await withDiscardingTaskGroup { group in
-                for connection in connections { group.addTask { await connection.shutDown() } }
-            }
+            // Not waited for: the media side may take its time, this method has a limit.
+            for connection in registry.drain() { Task { await connection.shutDown() } }
             while !registry.isEmpty, ContinuousClock.now < deadline {
                 // A cancelled sleep returns at once; then there is no more time to give.
                 guard (try? await Task.sleep(for: Self.shutdownPoll)) != nil else { break }
@@ -208,8 +206,9 @@ package final class WCSServer: Service {
             configuration: configuration, connection: connection, metrics: metrics, requests: continuation)
         connection.attach(handler)
         try channel.pipeline.syncOperations.addHandler(handler)
-        registry.begin(connection)
+        let isDraining = registry.begin(connection)
         Task {
+            if isDraining { await connection.shutDown() }
             await connection.run(requests)
             self.registry.end(connection)
         }
