@@ -111,7 +111,8 @@ private func text(_ findings: [Doctor.Finding], _ severity: Doctor.Severity) -> 
         ("172.31.255.255", .privateNetwork), ("172.32.0.1", .everywhere), ("192.168.0.1", .privateNetwork),
         ("100.64.0.1", .privateNetwork), ("100.128.0.1", .everywhere), ("169.254.1.1", .linkLocal),
         ("8.8.8.8", .everywhere), ("::1", .loopback), ("fe80::1", .linkLocal), ("fd00::1", .privateNetwork),
-        ("2001:db8::1", .everywhere),
+        ("2001:db8::1", .privateNetwork), ("2600::1", .everywhere), ("192.0.2.2", .privateNetwork),
+        ("203.0.113.9", .privateNetwork), ("198.51.100.1", .privateNetwork),
     ])
     func addressesAreToldApartByReach(ip: String, reach: AddressReach) throws {
         #expect(AddressReach(try #require(SocketAddress(ip: ip, port: 0))) == reach)
