@@ -55,7 +55,8 @@ extension ClientSession {
 
     private func noteUnserved(_ stream: ManagedStream) {
         let request = stream.request
-        if !stream.published, request.width != 0 || request.height != 0 || request.bitrate != 0 || request.quality != 0 {
+        let wishes = [request.width, request.height, request.bitrate, request.quality]
+        if !stream.published, wishes.contains(where: { $0 != 0 }) {
             log(stream, "no transcoding: the source is served as it is")
         }
         if request.rtmpUrl != nil { log(stream, "rtmpUrl is not served; publishing goes on") }

@@ -22,7 +22,10 @@ package actor ClientSession {
     package private(set) var closeReason: SessionCloseReason?
     var isSampling = false
 
-    init(id: String, authToken: String, facts: SessionFacts, addressKey: String, context: ControlContext, logger: Logger) {
+    init(
+        id: String, authToken: String, facts: SessionFacts, addressKey: String, context: ControlContext,
+        logger: Logger
+    ) {
         self.id = id
         self.authToken = authToken
         self.facts = facts
@@ -136,7 +139,7 @@ package actor ClientSession {
 
     // MARK: Ends
 
-    /// Players first, so that they hear the true cause and not that their publisher, perhaps of the same session, stopped.
+    /// Players first, so that they hear the true cause and not that their publisher, perhaps of this session, stopped.
     private func endAll(_ cause: EndCause) async -> [Task<Void, Never>] {
         var closings = await endPlayers(cause)
         for id in streams.keys.sorted() {

@@ -3,8 +3,8 @@ import WeirMetrics
 
 /// The control side of the server: admits sessions, routes media events, ends everything in order.
 ///
-/// Sessions live in `ClientSession`, what they share in `StreamRegistry`. Adapters (WebSocket, WHIP, WHEP) use only this
-/// actor and the sessions it opens.
+/// Sessions live in `ClientSession`, what they share in `StreamRegistry`. Adapters (WebSocket, WHIP, WHEP) use only
+/// this actor and the sessions it opens.
 package actor ControlPlane {
     /// Between two samples of the counters. Clients compare rates with their own counts per message: it must be 1 s.
     static let samplingInterval = Duration.seconds(1)
@@ -74,7 +74,8 @@ package actor ControlPlane {
             refusal = .backendTimeout
         }
         let session = ClientSession(
-            id: facts.id, authToken: Token.make(), facts: facts, addressKey: addressKey, context: context, logger: logger)
+            id: facts.id, authToken: Token.make(), facts: facts, addressKey: addressKey, context: context,
+            logger: logger)
         if refusal == nil, !context.registry.add(session) { refusal = .shuttingDown }
         if let refusal {
             context.registry.dismiss(address: addressKey, session: nil)
