@@ -33,7 +33,7 @@ struct OperatorRoutes: Sendable {
             "/api/streams",
             both { request, context in
                 if !publicStreamList { try access.check(request, context) }
-                return JSONResponse.make(StreamList(streams: await control.streams().map(StreamEntry.init)))
+                return JSONResponse.make(await control.streams().map(StreamEntry.init))
             })
         router.serve(
             "/api/log-level",
@@ -93,16 +93,13 @@ private struct LevelBody: Codable {
     var level: String
 }
 
-private struct StreamList: Encodable {
-    var streams: [StreamEntry]
-}
-
 /// One stream as the page shows it. Ids of sessions stay inside: they are nobody's business.
 private struct StreamEntry: Encodable {
     var name: String
     /// `websocket` or `whip`.
     var kind: String
-    var live: Bool
+    /// False while the publisher is still connecting.
+    var isLive: Bool
     var audioCodec: String?
     var videoCodec: String?
     /// Pixels, 0 = not known.
@@ -119,7 +116,7 @@ private struct StreamEntry: Encodable {
     init(_ summary: StreamSummary) {
         name = summary.name
         kind = summary.kind.rawValue
-        live = summary.isLive
+        isLive = summary.isLive
         audioCodec = summary.audioCodec
         videoCodec = summary.videoCodec
         width = summary.width

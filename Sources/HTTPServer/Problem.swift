@@ -64,7 +64,8 @@ extension Problem {
                 headers: [.retryAfter: Self.retryLater])
         case .tooManySessions:
             self.init(
-                .serviceUnavailable, error.info, remedy: "Try again later, or ask the operator to raise limits.sessions.",
+                .serviceUnavailable, error.info,
+                remedy: "Try again later, or ask the operator to raise limits.sessions.",
                 headers: [.retryAfter: Self.retryLater])
         case .tooManySessionsFromAddress:
             self.init(

@@ -53,7 +53,8 @@ import Testing
 
     @Test func tokenQueryAndAddressReachTheBackend() async throws {
         try await withServer { server in
-            let response = try await server.post("/whip/s?room=1&x=%20", Fixture.offer, [.authorization: "bearer abc.d-_~+/=="])
+            let response = try await server.post(
+                "/whip/s?room=1&x=%20", Fixture.offer, [.authorization: "bearer abc.d-_~+/=="])
             #expect(response.status == .created)
             let facts = try #require(server.hooks.state.withLock { $0.sessions.first })
             #expect(facts.bearerToken == "abc.d-_~+/==")

@@ -17,7 +17,7 @@ import Testing
 
     @Test func theStreamListIsLive() async throws {
         try await withServer { server in
-            #expect(try await server.send(.get, "/api/streams").text == "{\"streams\":[]}")
+            #expect(try await server.send(.get, "/api/streams").text == "[]")
             _ = try await server.goLive("s")
             let peer = try #require(server.media.state.withLock { $0.peers["s"] })
             server.media.send(.videoSize(peer, width: 640, height: 360))
@@ -27,7 +27,7 @@ import Testing
             #expect(list.headers[.contentType] == "application/json")
             #expect(list.headers[.accessControlAllowOrigin] == nil)
             for part in [
-                "\"name\":\"s\"", "\"kind\":\"whip\"", "\"live\":true", "\"audioCodec\":\"opus\"",
+                "\"name\":\"s\"", "\"kind\":\"whip\"", "\"isLive\":true", "\"audioCodec\":\"opus\"",
                 "\"videoCodec\":\"VP8\"", "\"height\":360", "\"players\":1", "\"uptime\":",
             ] {
                 #expect(list.text.contains(part), "\(part)")

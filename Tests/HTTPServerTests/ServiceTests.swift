@@ -118,9 +118,12 @@ enum TestCertificate {
     }
 
     static func server() throws -> TLSConfiguration {
-        .makeServerConfiguration(
+        var configuration = TLSConfiguration.makeServerConfiguration(
             certificateChain: [.certificate(try certificate())],
             privateKey: .privateKey(try NIOSSLPrivateKey(bytes: Array(key.utf8), format: .pem)))
+        // Else a client that does not answer close_notify holds up the shutdown for 5 s.
+        configuration.shutdownTimeout = .milliseconds(200)
+        return configuration
     }
 
     private static let pem = """
