@@ -11,7 +11,7 @@ import {
 } from "./ui.js";
 import { limitVideoBitrate, preferCodec, sendableVideoCodecs, whipURL } from "./whip.js";
 
-const BITRATES_KBPS = [150, 300, 500, 800, 1200, 1800, 2500, 3500, 5000, 8000, 12000];
+const BITRATES_KBPS = [150, 300, 500, 800, 1200, 1800, 2500, 3500, 5000, 8000];
 
 const STATES = {
     connecting: ["Connecting…", "busy"], connected: ["Live", "good"],

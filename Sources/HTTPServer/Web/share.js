@@ -21,7 +21,6 @@ const EXAMPLES = {
             "Bearer token: leave it empty unless this server asks for one.",
             "Under Output, set the key frame interval to 2 s and B-frames to 0.",
         ],
-        command: name => whipURL(name),
     },
     GStreamer: {
         note: "Needs gst-plugins-rs with whipclientsink (GStreamer 1.24 or newer).",
@@ -38,9 +37,19 @@ const EXAMPLES = {
             + `  -c:a libopus -ar 48000 -ac 2 -b:a 96k -f whip ${quoted(whipURL(name))}`,
     },
     "Web page": {
-        note: "Put the player into any page of yours:",
-        command: name => `<iframe src="${watchURL(name).replaceAll("&", "&amp;").replaceAll('"', "&quot;")}"\n`
-            + '        width="960" height="720" allow="autoplay; fullscreen"></iframe>',
+        note: "A player for a page of yours. With sound, browsers want a click first.",
+        command: name => "<video id=\"weir\" autoplay muted playsinline controls></video>\n"
+            + "<script type=\"module\">\n"
+            + "  const pc = new RTCPeerConnection(), stream = new MediaStream();\n"
+            + "  for (const kind of [\"audio\", \"video\"]) pc.addTransceiver(kind, { direction: \"recvonly\" });\n"
+            + "  pc.ontrack = ({ track }) => { stream.addTrack(track); weir.srcObject = stream; };\n"
+            + "  await pc.setLocalDescription(await pc.createOffer());\n"
+            + `  const answer = await fetch(${JSON.stringify(whepURL(name))}, {\n`
+            + "    method: \"POST\", headers: { \"Content-Type\": \"application/sdp\" }, body: pc.localDescription.sdp,\n"
+            + "  });\n"
+            + "  if (!answer.ok) throw new Error(await answer.text());\n"
+            + "  await pc.setRemoteDescription({ type: \"answer\", sdp: await answer.text() });\n"
+            + "</script>",
     },
     "List of streams": {
         note: "What is live now, as JSON:",

@@ -79,8 +79,7 @@ export class StatsView {
         show("Bitrate", format.bitrate(total));
         show("Frame rate", Number.isFinite(now.frameRate) ? `${Math.round(now.frameRate)} fps` : format.UNKNOWN);
         show("Resolution", format.resolution(now.width, now.height));
-        const codecs = [now.videoCodec, now.audioCodec].filter(Boolean).map(format.codec);
-        show("Codec", codecs.join(" + ") || format.UNKNOWN);
+        show("Codec", format.codec(now.videoCodec ?? now.audioCodec));
         show("Loss", format.percent(now.loss));
         show("Round trip", format.milliseconds(now.roundTrip));
         show("Jitter", format.milliseconds(now.jitter));
@@ -96,6 +95,9 @@ export class StatsView {
 
     #showDetails(now) {
         const parts = [now.path];
+        if (now.audioCodec && Number.isFinite(now.audioBitrate)) {
+            parts.push(`sound ${format.codec(now.audioCodec)} ${format.bitrate(now.audioBitrate)}`);
+        }
         if (Number.isFinite(now.bufferDelay)) parts.push(`buffer ${format.milliseconds(now.bufferDelay)}`);
         parts.push(format.count(now.nacks, "retransmission request", "retransmission requests"));
         parts.push(format.count(now.keyFrameRequests, "key frame request", "key frame requests"));

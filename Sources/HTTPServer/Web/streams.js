@@ -39,7 +39,7 @@ export class StreamList extends EventTarget {
                 cache: "no-store", signal: AbortSignal.timeout(ANSWER_LIMIT_MS),
             });
             if (response.ok) {
-                this.#show((await response.json()).map(normalise));
+                this.#show((await response.json()).streams.map(normalise));
                 this.#setServer("Online", "good");
             }
         } catch {
@@ -120,7 +120,7 @@ export class StreamList extends EventTarget {
         };
         const play = el("button", {
             type: "button", className: "button small", "aria-label": `Play ${name}`,
-        }, icon("play"), "Play");
+        }, icon("play"), el("span", {}, "Play"));
         play.addEventListener("click", () => this.#play(name));
         row.node = el("tr", { dataset: { stream: name }, role: "row" },
             el("td", { className: "name", role: "cell" }, name, row.own),
@@ -147,6 +147,6 @@ function normalise(entry) {
     return {
         name: String(entry.name), videoCodec: entry.videoCodec ?? null, audioCodec: entry.audioCodec ?? null,
         width: number(entry.width), height: number(entry.height), bitrate: number(entry.bitrate),
-        players: number(entry.players), uptime: number(entry.uptime), isLive: entry.isLive !== false,
+        players: number(entry.players), uptime: number(entry.uptime), isLive: entry.live !== false,
     };
 }
