@@ -55,7 +55,8 @@ package enum WCSCodec {
                 callId: text("callId"), incoming: message == "answer", caller: text("caller"), callee: text("callee"))
         case "hangup": return .hangup(callId: text("callId"))
         case "sendMessage", "subscribe", "sendXcapRequest": return .legacySIP(message: message, id: text("id"))
-        case "pushLogs", "webRTCMetricsClientDescription", "webRTCMetricsBatch", "DataStatusEvent", "notificationResult",
+        case "pushLogs", "webRTCMetricsClientDescription", "webRTCMetricsBatch", "DataStatusEvent",
+            "notificationResult",
             "sendIMDN", "hold", "unhold", "transfer", "sendDtmf", "requestStreamInfo", "updateCallToVideo",
             "changeVideoState", "subscribeRoom", "unsubscribeRoom", "sendRoomData", "connectMediaTransport":
             return .ignored(message: message)

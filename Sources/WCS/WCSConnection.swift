@@ -150,7 +150,8 @@ final class WCSConnection: Sendable {
         case .submitBugReport(let text, let type):
             guard limiter.admit() != nil else { return }
             logger.notice(
-                "bug report of a client", metadata: [
+                "bug report of a client",
+                metadata: [
                     "session": "\(session.id)", "type": "\(type.prefix(Self.loggedCharacters))",
                     "text": "\(text.prefix(Self.loggedCharacters))",
                 ])

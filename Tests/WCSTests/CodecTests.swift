@@ -58,9 +58,9 @@ import WCS
         #expect(try decode(#"{"message":"pong"}"#) == .pong)
         #expect(try decode(#"{"message":"ping","data":[]}"#) == .ping)
         #expect(try decode(#"{"message":"abc","data":[{}],"more":1}"#) == .unknown(message: "abc"))
-        guard case .publishStream(let stream) = try decode(
-            #"{"message":"publishStream","data":[{"name":7,"record":"true","maxBitrate":"500","bitrate":-3}]}"#)
-        else { return }
+        let lenient =
+            #"{"message":"publishStream","data":[{"name":7,"record":"true","maxBitrate":"500","bitrate":-3}]}"#
+        guard case .publishStream(let stream) = try decode(lenient) else { return }
         #expect(stream.name == "7" && stream.record && stream.maxBitrate == 500 && stream.bitrate == 0)
     }
 
@@ -71,9 +71,11 @@ import WCS
 
     @Test func stopAndEventsKeepTheirIds() throws {
         #expect(
-            try decode(#"{"message":"stopStream","data":[{"mediaSessionId":"a"}]}"#) == .stopStream(mediaSessionId: "a"))
+            try decode(#"{"message":"stopStream","data":[{"mediaSessionId":"a"}]}"#) == .stopStream(mediaSessionId: "a")
+        )
         #expect(
-            try decode(#"{"message":"sendStreamEvent","data":[{"mediaSessionId":"a","type":"data","payload":{"c":23}}]}"#)
+            try decode(
+                #"{"message":"sendStreamEvent","data":[{"mediaSessionId":"a","type":"data","payload":{"c":23}}]}"#)
                 == .sendStreamEvent(
                     WCSStreamEvent(
                         mediaSessionId: "a", type: "data", payload: .object([JSONMember("c", .number("23"))]))))
@@ -90,7 +92,8 @@ import WCS
 
 @Suite struct WCSMessageTests {
     @Test func formsAreThoseOfTheReference() {
-        var publishing = WCSStreamStatus(mediaSessionId: "aa01-pub", name: "cam1", published: true, status: "PUBLISHING")
+        var publishing = WCSStreamStatus(
+            mediaSessionId: "aa01-pub", name: "cam1", published: true, status: "PUBLISHING")
         publishing.hasVideo = true
         publishing.hasAudio = true
         publishing.record = true
@@ -181,7 +184,8 @@ import WCS
     }
 
     @Test func userDataEchoesWithoutSecrets() throws {
-        let text = #"{"message":"connection","data":[{"appKey":"defaultApp","mediaProviders":["WebRTC","WSPlayer"],"#
+        let text =
+            #"{"message":"connection","data":[{"appKey":"defaultApp","mediaProviders":["WebRTC","WSPlayer"],"#
             + #""clientVersion":"2.0","custom":{"user":"ann"},"sipLogin":"1000","sipPassword":"secret","#
             + #""authToken":"old","status":"PENDING","webRTCMetricsServerDescription":{}}]}"#
         guard case .connection(let request) = try WCSCodec.decode(Array(text.utf8)) else { return }

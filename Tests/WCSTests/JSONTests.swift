@@ -43,7 +43,9 @@ struct Seeded: RandomNumberGenerator {
     }
 
     @Test func badUTF8IsRefused() {
-        for bytes: [UInt8] in [[0x22, 0xff, 0x22], [0x22, 0xc0, 0x80, 0x22], [0x22, 0x5c, 0x6e, 0xed, 0xa0, 0x80, 0x22]] {
+        for bytes: [UInt8] in [
+            [0x22, 0xff, 0x22], [0x22, 0xc0, 0x80, 0x22], [0x22, 0x5c, 0x6e, 0xed, 0xa0, 0x80, 0x22],
+        ] {
             #expect(throws: JSONParser.Failure.self) { try JSONParser.parse(bytes) }
         }
     }
@@ -69,7 +71,8 @@ struct Seeded: RandomNumberGenerator {
     }
 
     @Test func readersAreLenient() {
-        let value = (try? parse(#"{"n":"5060","f":5.9,"big":1e300,"t":"true","one":1,"name":7,"x":[1],"z":null}"#).get())
+        let value =
+            (try? parse(#"{"n":"5060","f":5.9,"big":1e300,"t":"true","one":1,"name":7,"x":[1],"z":null}"#).get())
         #expect(value?["n"]?.integer == 5060)
         #expect(value?["f"]?.integer == 5)
         #expect(value?["big"]?.integer == 9_007_199_254_740_992)

@@ -1,4 +1,4 @@
-// swift-format-ignore-file: recorded messages, one per line
+// swift-format-ignore-file
 
 /// Messages that the unmodified Web SDK sent from Chromium, one of each form (name and set of members), compact, with
 /// their SDP cut short. Made from the recordings described in `wcs-signalling.md`.

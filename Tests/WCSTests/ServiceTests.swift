@@ -64,7 +64,9 @@ import WeirMetrics
         let second = try context(Pems.secondCertificate, Pems.secondKey)
         let current = Mutex(first)
         let metrics = MetricsRegistry()
-        let listeners = [WCSListener(host: "127.0.0.1", port: 0), WCSListener(host: "127.0.0.1", port: 0, secure: true)]
+        let listeners = [
+            WCSListener(host: "127.0.0.1", port: 0), WCSListener(host: "127.0.0.1", port: 0, secure: true),
+        ]
         let server = server(listeners, tls: { current.withLock { $0 } }, metrics)
         let running = Task { try await server.run() }
         let ports = await server.ports

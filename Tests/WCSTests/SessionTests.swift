@@ -66,7 +66,8 @@ import WCS
                     == #"{"mediaSessionId":"v1","type":"resize","payload":{"streamerVideoWidth":640,"#
                     + #""streamerVideoHeight":360}}"#)
             try await publisher.send(
-                #"{"message":"sendStreamEvent","data":[{"mediaSessionId":"p1","type":"data","payload":{"b":1,"a":[]}}]}"#)
+                #"{"message":"sendStreamEvent","data":[{"mediaSessionId":"p1","type":"data","payload":{"b":1,"a":[]}}]}"#
+            )
             #expect(
                 try await player.message("notifyStreamEvent").first.serialized
                     == #"{"mediaSessionId":"v1","type":"data","payload":{"b":1,"a":[]}}"#)
@@ -200,6 +201,19 @@ import WCS
             let client = try await TestClient.session(server.port)
             #expect(await client.closeCode() == 1008)
             await server.expectRejected("keep_alive")
+        }
+    }
+
+    @Test func keepAliveMayUsePingFrames() async throws {
+        try await TestServer.run {
+            $0.keepAlive = .webSocket
+            $0.keepAliveInterval = .milliseconds(50)
+            $0.keepAliveProbes = 3
+        } _: { server in
+            let client = try await TestClient.session(server.port)
+            _ = try await client.message("getVersion")
+            #expect(await client.next() == Frame(opcode: 9, payload: []))
+            #expect(await client.closeCode() == 1008)
         }
     }
 

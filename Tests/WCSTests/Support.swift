@@ -29,7 +29,8 @@ final class FakeMedia: MediaBackend {
     private func answer(_ peer: PeerID, _ options: MediaOptions) -> MediaDescription {
         seen.withLock { $0.append((peer, options)) }
         if connectsAtOnce { continuation.yield(.connected(peer)) }
-        return MediaDescription(sdp: "ANSWER\r\n", hasAudio: true, hasVideo: true, audioCodec: "opus", videoCodec: "VP8")
+        return MediaDescription(
+            sdp: "ANSWER\r\n", hasAudio: true, hasVideo: true, audioCodec: "opus", videoCodec: "VP8")
     }
 
     func publish(
@@ -81,7 +82,9 @@ struct TestServer: Sendable {
     }
 
     /// Waits until the counter has moved, at most some seconds.
-    func expectRejected(_ reason: String, atLeast count: UInt64 = 1, _ location: SourceLocation = #_sourceLocation) async {
+    func expectRejected(_ reason: String, atLeast count: UInt64 = 1, _ location: SourceLocation = #_sourceLocation)
+        async
+    {
         for _ in 0..<500 where rejected(reason) < count { try? await Task.sleep(for: .milliseconds(10)) }
         #expect(rejected(reason) >= count, "\(reason)", sourceLocation: location)
     }
@@ -158,7 +161,8 @@ final class TestClient {
             bootstrap = bootstrap.channelOption(.socketOption(.so_rcvbuf), value: .init(receiveBuffer))
         }
         let channel = try await bootstrap.connect(host: "127.0.0.1", port: port).get()
-        let text = request ?? "GET \(path) HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        let text =
+            request ?? "GET \(path) HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         try await channel.writeAndFlush(ByteBuffer(string: text)).get()
         var response = ""
