@@ -24,7 +24,8 @@ package final class Egress {
     private let machine: SRTPMachine
     private let descriptors: [CInt]
     private var gso: Bool
-    private var backlog: [(socket: Int32, bytes: [UInt8], segment: UInt32, remote: weir_address, local: weir_address)] = []
+    private var backlog: [(socket: Int32, bytes: [UInt8], segment: UInt32, remote: weir_address, local: weir_address)] =
+        []
 
     package private(set) var packetsSent: UInt64 = 0
     package private(set) var messagesSent: UInt64 = 0

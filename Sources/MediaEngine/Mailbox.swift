@@ -9,7 +9,8 @@ enum WorkerCommand: Sendable {
     case setPaused(peer: UInt64, Bool)
     case restartICE(peer: UInt64, local: ICECredentials, remote: ICECredentials)
     /// A datagram for a peer of this worker that another worker heard.
-    case datagram(bytes: [UInt8], remote: SocketAddress, local: SocketAddress, socket: Int32, arrival: Instant, from: Int)
+    case datagram(
+        bytes: [UInt8], remote: SocketAddress, local: SocketAddress, socket: Int32, arrival: Instant, from: Int)
     /// An ICE-TCP connection whose first frame belongs to a peer of this worker.
     case connection(descriptor: CInt, received: [UInt8], remote: SocketAddress, local: SocketAddress)
     /// Datagrams from this address belong to a peer of `worker`.

@@ -1,10 +1,10 @@
-import DTLS
 import CLinuxNet
+import DTLS
 import Glibc
+import ICE
 import LinuxNet
 import SDP
 import Synchronization
-import ICE
 import Wire
 
 /// The media side as the control side sees it: peers are announced, closed and paused; workers do the rest.
@@ -92,10 +92,12 @@ package final class MediaEngine: Sendable {
         pthread_attr_init(&attributes)
         pthread_attr_setstacksize(&attributes, 4 << 20)
         let context = Unmanaged.passRetained(worker).toOpaque()
-        pthread_create(&thread, &attributes, { context in
-            Unmanaged<Worker>.fromOpaque(context!).takeRetainedValue().run()
-            return nil
-        }, context)
+        pthread_create(
+            &thread, &attributes,
+            { context in
+                Unmanaged<Worker>.fromOpaque(context!).takeRetainedValue().run()
+                return nil
+            }, context)
         pthread_attr_destroy(&attributes)
         return thread
     }
@@ -131,10 +133,25 @@ package final class MediaEngine: Sendable {
     /// New credentials for all transports of a peer (RFC 8839 §4.4); the old path serves until the first new check.
     package func restartICE(peer: UInt64, local: ICECredentials, remote: ICECredentials) -> Bool {
         guard let registration = directory.find(peer: peer) else { return false }
-        let owner = registration.owner.load(ordering: .acquiring)
+        let (unclaimed, owner) = registration.owner.compareExchange(
+            expected: -1, desired: -2, ordering: .acquiringAndReleasing)
+        if unclaimed {
+            // No worker has seen the peer yet: it is announced anew.
+            var negotiation = registration.negotiation
+            for i in negotiation.transports.indices {
+                negotiation.transports[i].localUfrag = local.ufrag
+                negotiation.transports[i].localPassword = local.password
+                negotiation.transports[i].remoteUfrag = remote.ufrag
+                negotiation.transports[i].remotePassword = remote.password
+            }
+            directory.remove(peer: peer)
+            directory.insert(
+                PeerRegistration(id: peer, publisher: registration.publisher, negotiation: negotiation))
+            return true
+        }
         guard owner >= 0 else { return false }
-        mailboxes[owner].post(.restartICE(peer: peer, local: local, remote: remote))
         directory.addFragment(local.ufrag, peer: peer, transport: 0)
+        mailboxes[owner].post(.restartICE(peer: peer, local: local, remote: remote))
         return true
     }
 

@@ -103,7 +103,9 @@ extension Worker {
     private func makeLanes(_ peer: Peer, stream: StreamState) -> [Lane] {
         var used = [Bool](repeating: false, count: peer.negotiation.tracks.count)
         return stream.tracks.enumerated().map { i, track in
-            let match = peer.negotiation.tracks.indices.first { !used[$0] && peer.negotiation.tracks[$0].kind == track.kind }
+            let match = peer.negotiation.tracks.indices.first {
+                !used[$0] && peer.negotiation.tracks[$0].kind == track.kind
+            }
             let negotiated = match.map { peer.negotiation.tracks[$0] }
             if let match { used[match] = true }
             let transport = peer.transports[min(negotiated?.transportIndex ?? 0, peer.transports.count - 1)]

@@ -151,7 +151,9 @@ extension Worker {
                     reportSize(of: track, peer: publisher)
                 }
             }
-            if stream.keyFrameWanted, now - stream.lastKeyFrameRequest >= .milliseconds(1000) { requestKeyFrame(stream) }
+            if stream.keyFrameWanted, now - stream.lastKeyFrameRequest >= .milliseconds(1000) {
+                requestKeyFrame(stream)
+            }
         }
         for peer in Array(peers.values) {
             if let reason = expiry(of: peer) {

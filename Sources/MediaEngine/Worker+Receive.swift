@@ -322,7 +322,9 @@ extension Worker {
             if header.ssrc == track.rtxSSRC { return (i, true) }
         }
         var candidates = Array(stream.tracks.indices)
-        if transport.midID != 0, let (offset, size) = RTPExtensions.find(id: transport.midID, in: packet, header: header) {
+        if transport.midID != 0,
+            let (offset, size) = RTPExtensions.find(id: transport.midID, in: packet, header: header)
+        {
             let mid = packet.extracting(offset..<(offset + size)).copied()
             candidates = candidates.filter { transport.peer.negotiation.tracks[$0].mid.map { Array($0.utf8) } == mid }
         }

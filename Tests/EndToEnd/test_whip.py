@@ -156,7 +156,7 @@ ERRORS = {
     "not SDP by type": ("whip", make_offer(True), "text/plain", 415),
     "not SDP by content": ("whip", "hello", "application/sdp", 400),
     "empty": ("whip", "", "application/sdp", 400),
-    "no common codecs": ("whip", make_offer(True, ("THEORA",), ("SPEEX",)), "application/sdp", 406),
+    "no common codecs": ("whip", make_offer(True, ("THEORA",), ("SPEEX",)), "application/sdp", 422),
     "unknown stream": ("whep", make_offer(False), "application/sdp", 404),
 }
 
