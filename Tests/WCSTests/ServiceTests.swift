@@ -71,17 +71,17 @@ import WeirMetrics
         let running = Task { try await server.run() }
         let ports = await server.ports
         #expect(ports.count == 2)
-        let before = try await certificate(ports[1])
-        #expect(try before == NIOSSLCertificate.fromPEMBytes(Array(Pems.firstCertificate.utf8))[0].toDERBytes())
-        current.withLock { $0 = second }
-        let after = try await certificate(ports[1])
-        #expect(try after == NIOSSLCertificate.fromPEMBytes(Array(Pems.secondCertificate.utf8))[0].toDERBytes())
         // The plain listener is there too, and plain text on the secure one is counted.
         _ = try await TestClient.session(ports[0])
         _ = try? await TestClient.open(ports[1])
         let refused = metrics.counter("weir_wcs_rejected_total", help: "", labels: [("reason", "tls_handshake")])
         for _ in 0..<200 where refused.value == 0 { try await Task.sleep(for: .milliseconds(10)) }
         #expect(refused.value == 1)
+        let before = try await certificate(ports[1])
+        #expect(try before == NIOSSLCertificate.fromPEMBytes(Array(Pems.firstCertificate.utf8))[0].toDERBytes())
+        current.withLock { $0 = second }
+        let after = try await certificate(ports[1])
+        #expect(try after == NIOSSLCertificate.fromPEMBytes(Array(Pems.secondCertificate.utf8))[0].toDERBytes())
         running.cancel()
         _ = await running.result
     }
