@@ -183,6 +183,21 @@ func withServer(
     await running.value
 }
 
+/// Numbers that are the same in every run (SplitMix64).
+struct Noise {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next(below limit: Int) -> Int {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var value = state
+        value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
+        return Int((value ^ (value >> 31)) % UInt64(max(1, limit)))
+    }
+}
+
 struct NotInTime: Error {}
 
 func eventually(_ condition: @Sendable () async throws -> Bool) async throws {

@@ -128,6 +128,25 @@ import Testing
         }
     }
 
+    @Test func noNoiseBreaksTheSession() async throws {
+        try await withServer { server in
+            let resource = try #require(try await server.post("/whip/s").headers[.location])
+            var noise = Noise(seed: 7)
+            for _ in 0..<300 {
+                var body = Array(Fixture.restart.utf8 + Fixture.fragment.utf8.suffix(90))
+                for _ in 0...noise.next(below: 6) {
+                    body[noise.next(below: body.count)] = UInt8(noise.next(below: 256))
+                }
+                body.removeLast(noise.next(below: body.count))
+                let tag = ["*", "\"ours0\"", "\"", "W/", ",,\"a", "\"a\" b"][noise.next(below: 6)]
+                let response = try await server.patch(resource, String(decoding: body, as: UTF8.self), ifMatch: tag)
+                #expect([200, 204, 400, 412, 413, 422, 429].contains(response.status.code))
+            }
+            let deleted = try await server.send(.delete, resource)
+            #expect(deleted.status == .ok)
+        }
+    }
+
     @Test func aSessionWithoutBundleCannotBeRestarted() async throws {
         try await withServer { server in
             let second = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=ice-ufrag:other\r\na=ice-pwd:0123456789abcdefghijkl\r\n"

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 import WeirMetrics
 
@@ -103,5 +104,28 @@ import WeirMetrics
         #expect(gauge.value == 4_000)
         #expect(histogram.sum == 16_000)
         #expect(histogram.cumulativeCounts == [0, 8_000])
+    }
+
+    private static let promtool = "/usr/bin/promtool"
+
+    @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: promtool)))
+    func prometheusReadsWhatIsRendered() throws {
+        let registry = MetricsRegistry()
+        registry.counter("weir_a_total", help: "A \\ \n b", labels: [("v", "\"\\\n")]).increment()
+        registry.gauge("weir_g", help: "G").set(-0.5)
+        registry.histogram("weir_h_seconds", help: "H", labels: [("k", "v")], buckets: [0.1, 1]).observe(0.5)
+        registry.collect { [Sample(name: "weir_s_total", help: "S", kind: .counter, value: 1e20)] }
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: Self.promtool)
+        process.arguments = ["check", "metrics"]
+        let (input, output) = (Pipe(), Pipe())
+        process.standardInput = input
+        process.standardError = output
+        try process.run()
+        try input.fileHandleForWriting.write(contentsOf: Data(registry.render().utf8))
+        try input.fileHandleForWriting.close()
+        let said = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 0, "\(said)")
     }
 }
