@@ -111,10 +111,10 @@ import WeirMetrics
     @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: promtool)))
     func prometheusReadsWhatIsRendered() throws {
         let registry = MetricsRegistry()
-        registry.counter("weir_a_total", help: "A \\ \n b", labels: [("v", "\"\\\n")]).increment()
-        registry.gauge("weir_g", help: "G").set(-0.5)
-        registry.histogram("weir_h_seconds", help: "H", labels: [("k", "v")], buckets: [0.1, 1]).observe(0.5)
-        registry.collect { [Sample(name: "weir_s_total", help: "S", kind: .counter, value: 1e20)] }
+        registry.counter("weir_asked_total", help: "A \\ \n b", labels: [("v", "\"\\\n")]).increment()
+        registry.gauge("weir_load", help: "G").set(-0.5)
+        registry.histogram("weir_wait_seconds", help: "H", labels: [("k", "v")], buckets: [0.1, 1]).observe(0.5)
+        registry.collect { [Sample(name: "weir_sent_total", help: "S", kind: .counter, value: 1e20)] }
         let process = Process()
         process.executableURL = URL(fileURLWithPath: Self.promtool)
         process.arguments = ["check", "metrics"]
