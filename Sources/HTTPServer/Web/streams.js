@@ -39,7 +39,7 @@ export class StreamList extends EventTarget {
                 cache: "no-store", signal: AbortSignal.timeout(ANSWER_LIMIT_MS),
             });
             if (response.ok) {
-                this.#show((await response.json()).streams.map(normalise));
+                this.#show((await response.json()).map(normalise));
                 this.#setServer("Online", "good");
             }
         } catch {
@@ -147,6 +147,6 @@ function normalise(entry) {
     return {
         name: String(entry.name), videoCodec: entry.videoCodec ?? null, audioCodec: entry.audioCodec ?? null,
         width: number(entry.width), height: number(entry.height), bitrate: number(entry.bitrate),
-        players: number(entry.players), uptime: number(entry.uptime), isLive: entry.live !== false,
+        players: number(entry.players), uptime: number(entry.uptime), isLive: entry.isLive !== false,
     };
 }
