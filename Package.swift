@@ -42,7 +42,7 @@ var targets: [Target] = [
 
     // Control side
     .target(name: "WeirMetrics", swiftSettings: common),
-    .target(name: "ControlPlane", dependencies: ["SDP", "WeirMetrics", swiftLog], swiftSettings: common),
+    .target(name: "ControlPlane", dependencies: ["WeirMetrics", swiftLog], swiftSettings: common),
     .target(
         name: "WCS",
         dependencies: [
@@ -66,7 +66,8 @@ var targets: [Target] = [
     .target(
         name: "Weir",
         dependencies: [
-            "MediaEngine", "ControlPlane", "WCS", "HTTPServer", "WeirMetrics", "SDP", "DTLS", "SRTP", "LinuxNet", swiftLog,
+            "MediaEngine", "ControlPlane", "WCS", "HTTPServer", "WeirMetrics", "SDP", "DTLS", "SRTP", "LinuxNet",
+            swiftLog,
             .product(name: "Yams", package: "Yams"),
             .product(name: "X509", package: "swift-certificates"),
             .product(name: "Crypto", package: "swift-crypto"),
@@ -79,30 +80,45 @@ var targets: [Target] = [
         path: "Sources/weir-cli", swiftSettings: common),
 ]
 
-for name in [
-    "Wire", "ICE", "DTLS", "SRTP", "MediaFormats", "RTP", "SDP", "LinuxNet", "MediaEngine", "ControlPlane", "WeirMetrics",
-    "WCS", "HTTPServer", "Weir",
-] {
-    var dependencies: [Target.Dependency] = [.target(name: name)]
-    switch name {
-    case "MediaEngine": dependencies += ["LinuxNet", "ICE", "DTLS", "SRTP", "RTP", "SDP", "MediaFormats", "Wire"]
-    case "ICE", "SRTP", "RTP", "SDP", "DTLS", "MediaFormats", "LinuxNet": dependencies += ["Wire"]
-    case "WCS", "HTTPServer": dependencies += ["ControlPlane", "WeirMetrics", swiftLog]
-    case "ControlPlane": dependencies += ["SDP", "WeirMetrics", swiftLog]
-    case "Weir": dependencies += ["MediaEngine", "ControlPlane"]
-    default: break
-    }
-    if name == "RTP" { dependencies += ["MediaFormats"] }
-    if name == "WCS" {
-        dependencies += [
+/// What each module's tests use beside the module itself.
+let tests: [(module: String, dependencies: [Target.Dependency])] = [
+    ("Wire", []),
+    ("ICE", ["Wire"]),
+    ("DTLS", ["Wire"]),
+    ("SRTP", ["Wire"]),
+    ("MediaFormats", ["Wire"]),
+    ("RTP", ["MediaFormats", "Wire"]),
+    ("SDP", ["Wire"]),
+    ("LinuxNet", ["Wire"]),
+    ("MediaEngine", ["LinuxNet", "ICE", "DTLS", "SRTP", "RTP", "SDP", "MediaFormats", "Wire"]),
+    ("ControlPlane", ["WeirMetrics", swiftLog]),
+    ("WeirMetrics", []),
+    (
+        "WCS",
+        [
+            "ControlPlane", "WeirMetrics", swiftLog,
             .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
-            .product(name: "NIOWebSocket", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+            .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOWebSocket", package: "swift-nio"),
+            .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         ]
-    }
-    if name == "HTTPServer" { dependencies += [.product(name: "HummingbirdTesting", package: "hummingbird")] }
+    ),
+    (
+        "HTTPServer",
+        [
+            "ControlPlane", "WeirMetrics", swiftLog,
+            .product(name: "HummingbirdTesting", package: "hummingbird"),
+            .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        ]
+    ),
+    ("Weir", ["MediaEngine", "ControlPlane"]),
+]
+for (module, dependencies) in tests {
     targets.append(
         .testTarget(
-            name: "\(name)Tests", dependencies: dependencies, path: "Tests/\(name)Tests", swiftSettings: common))
+            name: "\(module)Tests", dependencies: [.target(name: module)] + dependencies,
+            path: "Tests/\(module)Tests", swiftSettings: common))
 }
 
 // libFuzzer targets have no `main`, so they exist only when asked for (`tools/fuzz`).

@@ -19,7 +19,8 @@ import Wire
             // Self-signed certificates are the rule; the fingerprint decides after the handshake (RFC 8827 §6.5).
             1
         }
-        let ready = unsafe SSL_CTX_use_certificate(context, certificate.certificate) == 1
+        let ready =
+            unsafe SSL_CTX_use_certificate(context, certificate.certificate) == 1
             && SSL_CTX_use_PrivateKey(context, certificate.key) == 1
             && SSL_CTX_set_cipher_list(
                 context,
@@ -52,7 +53,9 @@ import Wire
             return 1
         }
         unsafe BIO_meth_set_read(method) { bio, out, length in
-            guard let bio = unsafe bio, let out = unsafe out, let queue = unsafe DatagramQueue.of(bio) else { return -1 }
+            guard let bio = unsafe bio, let out = unsafe out, let queue = unsafe DatagramQueue.of(bio) else {
+                return -1
+            }
             unsafe weir_bio_clear_retry(bio)
             guard !queue.incoming.isEmpty else {
                 unsafe weir_bio_retry_read(bio)
@@ -67,7 +70,9 @@ import Wire
             return CInt(count)
         }
         unsafe BIO_meth_set_write(method) { bio, bytes, length in
-            guard let bio = unsafe bio, let bytes = unsafe bytes, let queue = unsafe DatagramQueue.of(bio) else { return -1 }
+            guard let bio = unsafe bio, let bytes = unsafe bytes, let queue = unsafe DatagramQueue.of(bio) else {
+                return -1
+            }
             queue.outgoing.append(unsafe [UInt8](UnsafeRawBufferPointer(start: bytes, count: Int(length))))
             return length
         }

@@ -144,7 +144,8 @@ import Wire
         let s = profile.saltLength
         var block = [UInt8](repeating: 0, count: 2 * (k + s))
         let label = "EXTRACTOR-dtls_srtp"
-        guard unsafe SSL_export_keying_material(ssl, &block, block.count, label, label.utf8.count, nil, 0, 0) == 1 else {
+        guard unsafe SSL_export_keying_material(ssl, &block, block.count, label, label.utf8.count, nil, 0, 0) == 1
+        else {
             state = .failed(.last())
             return
         }

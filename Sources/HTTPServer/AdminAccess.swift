@@ -14,19 +14,19 @@ struct AdminAccess: Sendable {
         if let token = settings.token, let sent = try BearerToken.read(request.headers) {
             if BearerToken.isEqual(token, sent) { return }
             throw Problem(
-                .unauthorized, "The token is not the operator's", remedy: "Send the token of http.admin.token.",
+                .unauthorized, "The token is not the operator's", remedy: "Send the token of http.admin_token.",
                 headers: [.wwwAuthenticate: BearerToken.invalidChallenge])
         }
         if settings.trustsLoopback, Self.isLocal(request, context.remote) { return }
         guard settings.token == nil else {
             throw Problem(
                 .unauthorized, "This path is the operator's",
-                remedy: "Send Authorization: Bearer with the token of http.admin.token.",
+                remedy: "Send Authorization: Bearer with the token of http.admin_token.",
                 headers: [.wwwAuthenticate: BearerToken.challenge])
         }
         throw Problem(
             .forbidden, "This path is the operator's and answers only to this machine",
-            remedy: "Ask from the server itself by http://127.0.0.1, or set http.admin.token and send it.")
+            remedy: "Ask from the server itself by http://127.0.0.1, or set http.admin_token and send it.")
     }
 
     static func isLocal(_ request: Request, _ remote: SocketAddress?) -> Bool {

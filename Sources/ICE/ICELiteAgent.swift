@@ -14,7 +14,8 @@ package struct ICECredentials: Sendable, Equatable {
     package static func random(using generator: inout some RandomNumberGenerator) -> ICECredentials {
         let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
         func text(_ count: Int) -> String {
-            String(decoding: (0..<count).map { _ in alphabet[Int.random(in: 0..<64, using: &generator)] }, as: UTF8.self)
+            String(
+                decoding: (0..<count).map { _ in alphabet[Int.random(in: 0..<64, using: &generator)] }, as: UTF8.self)
         }
         return ICECredentials(ufrag: text(8), password: text(24))
     }
@@ -110,7 +111,8 @@ package struct ICELiteAgent: Sendable {
         }
         let unknown = unknownAttributes(message)
         if !unknown.isEmpty {
-            return refuse(420, "Unknown Attribute", message, unknown: unknown, password: password, now: now, reply: &reply)
+            return refuse(
+                420, "Unknown Attribute", message, unknown: unknown, password: password, now: now, reply: &reply)
         }
         if message.find(STUN.Attribute.iceControlled) != nil {
             // A lite agent never takes the controlling role (RFC 8445 §6.1.1, §7.3.1.1).
@@ -179,7 +181,9 @@ package struct ICELiteAgent: Sendable {
             return false
         }
         if paths.count == Self.maxPaths,
-            let oldest = paths.indices.filter({ paths[$0].path != selectedPath }).min(by: { paths[$0].heard < paths[$1].heard })
+            let oldest = paths.indices.filter({ paths[$0].path != selectedPath }).min(by: {
+                paths[$0].heard < paths[$1].heard
+            })
         {
             paths.remove(at: oldest)
         }

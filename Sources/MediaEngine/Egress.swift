@@ -5,6 +5,10 @@ import SRTP
 /// What a worker is about to send: packets in one contiguous arena, neighbours of equal size to one destination
 /// joined into UDP GSO messages, many messages to one `sendmmsg`. One thread only.
 package final class Egress {
+    /// Sends messages from one of the worker's sockets, at most `WEIR_SEND_BATCH`; as `weir_send` gives how many
+    /// went out, or -errno for the first. Called once per batch.
+    package typealias Transmit = (_ socket: Int32, _ messages: UnsafePointer<weir_message>, _ count: CInt) -> CInt
+
     /// Most bytes of one GSO message (the UDP length field) and most segments the kernel takes.
     private static let maxMessage = 65_000
     private static let maxSegments = 64
@@ -20,9 +24,8 @@ package final class Egress {
     private let messages: UnsafeMutablePointer<weir_message>
     private let sockets: UnsafeMutablePointer<Int32>
     private var count = 0
-    private let io: OpaquePointer
+    private let transmit: Transmit
     private let machine: SRTPMachine
-    private let descriptors: [CInt]
     private var gso: Bool
     private var backlog: [(socket: Int32, bytes: [UInt8], segment: UInt32, remote: weir_address, local: weir_address)] =
         []
@@ -33,11 +36,10 @@ package final class Egress {
     package private(set) var packetsDropped: UInt64 = 0
     package var hasBacklog: Bool { !backlog.isEmpty }
 
-    package init(io: OpaquePointer, machine: SRTPMachine, descriptors: [CInt], gso: Bool) {
-        self.io = io
+    package init(machine: SRTPMachine, gso: Bool, transmit: @escaping Transmit) {
         self.machine = machine
-        self.descriptors = descriptors
         self.gso = gso
+        self.transmit = transmit
         arena = .allocate(byteCount: Self.arenaSize, alignment: 64)
         messages = .allocate(capacity: Self.maxMessages)
         sockets = .allocate(capacity: Self.maxMessages)
@@ -102,7 +104,7 @@ package final class Egress {
             var at = start
             while at < end {
                 sendCalls += 1
-                let sent = weir_send(io, descriptors[Int(socket)], messages + at, CInt(end - at))
+                let sent = transmit(socket, messages + at, CInt(end - at))
                 if sent > 0 {
                     for i in at..<(at + Int(sent)) { account(messages + i) }
                     at += Int(sent)
@@ -141,7 +143,7 @@ package final class Egress {
             part.data = whole.data + Int(offset)
             part.length = min(whole.segment, whole.length - offset)
             part.segment = part.length
-            if weir_send(io, descriptors[Int(socket)], &part, 1) == 1 {
+            if transmit(socket, &part, 1) == 1 {
                 packetsSent &+= 1
             } else {
                 packetsDropped &+= 1
@@ -168,7 +170,7 @@ package final class Egress {
                 var m = weir_message(
                     data: bytes.baseAddress, length: UInt32(bytes.count), segment: entry.segment, remote: entry.remote,
                     local: entry.local)
-                return weir_send(io, descriptors[Int(entry.socket)], &m, 1)
+                return transmit(entry.socket, &m, 1)
             }
             if sent == -EAGAIN || sent == -ENOBUFS { break }
             if sent == 1 { messagesSent &+= 1 } else { packetsDropped &+= 1 }

@@ -110,7 +110,7 @@ package final class PeerRegistration: Sendable {
     package let negotiation: Negotiation
     package let counters = PeerCounters()
     /// Worker that owns the peer; -1 nobody yet, -2 closed before adoption.
-    let owner = Atomic<Int>(-1)
+    package let owner = Atomic<Int>(-1)
 
     package init(id: UInt64, publisher: PeerRegistration?, negotiation: Negotiation) {
         self.id = id
@@ -128,7 +128,9 @@ package final class PeerRegistration: Sendable {
 
 /// ICE user fragments and peers, shared by all workers and the control side. Asked only for datagrams from addresses
 /// that no worker knows.
-final class Directory: Sendable {
+package final class Directory: Sendable {
+    package init() {}
+
     private struct State {
         var byFragment: [[UInt8]: (registration: PeerRegistration, transport: Int)] = [:]
         var byID: [UInt64: PeerRegistration] = [:]
@@ -136,7 +138,7 @@ final class Directory: Sendable {
     }
     private let state = Mutex(State())
 
-    func insert(_ registration: PeerRegistration) {
+    package func insert(_ registration: PeerRegistration) {
         state.withLock { s in
             s.byID[registration.id] = registration
             for (i, transport) in registration.negotiation.transports.enumerated() {
@@ -161,7 +163,7 @@ final class Directory: Sendable {
 
     func find(peer: UInt64) -> PeerRegistration? { state.withLock { $0.byID[peer] } }
 
-    @discardableResult func remove(peer: UInt64) -> PeerRegistration? {
+    @discardableResult package func remove(peer: UInt64) -> PeerRegistration? {
         state.withLock { s in
             guard let registration = s.byID.removeValue(forKey: peer) else { return nil }
             for fragment in s.fragments.removeValue(forKey: peer) ?? [] { s.byFragment[fragment] = nil }

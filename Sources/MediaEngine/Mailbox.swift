@@ -4,7 +4,7 @@ import Synchronization
 import Wire
 
 /// What others ask of a worker. Control commands are few; forwarded datagrams are bounded.
-enum WorkerCommand: Sendable {
+package enum WorkerCommand: Sendable {
     case close(peer: UInt64)
     case setPaused(peer: UInt64, Bool)
     case restartICE(peer: UInt64, local: ICECredentials, remote: ICECredentials)
@@ -23,9 +23,9 @@ enum WorkerCommand: Sendable {
 }
 
 /// Commands to one worker from any thread, and the wake-up that goes with them.
-final class Mailbox: Sendable {
+package final class Mailbox: Sendable {
     /// Forwarded datagrams that may wait; more are dropped, as a full socket buffer would.
-    private static let maxDatagrams = 1024
+    package static let maxDatagrams = 1024
     private struct State {
         var commands: [WorkerCommand] = []
         var datagrams = 0
@@ -33,9 +33,9 @@ final class Mailbox: Sendable {
     private let state = Mutex(State())
     let eventDescriptor: CInt
 
-    init() { eventDescriptor = weir_eventfd() }
+    package init() { eventDescriptor = weir_eventfd() }
 
-    func post(_ command: WorkerCommand) {
+    package func post(_ command: WorkerCommand) {
         let accepted = state.withLock { s in
             if case .datagram = command {
                 guard s.datagrams < Self.maxDatagrams else { return false }
@@ -49,7 +49,7 @@ final class Mailbox: Sendable {
 
     func wake() { weir_eventfd_signal(eventDescriptor) }
 
-    func drain() -> [WorkerCommand] {
+    package func drain() -> [WorkerCommand] {
         state.withLock { s in
             let all = s.commands
             s.commands = []

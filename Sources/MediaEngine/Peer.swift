@@ -39,15 +39,15 @@ final class Transport {
 }
 
 /// One publisher or player, owned by one worker from adoption to its end.
-final class Peer {
-    let id: UInt64
+package final class Peer {
+    package let id: UInt64
     let registration: PeerRegistration
     let negotiation: Negotiation
     let counters: PeerCounters
     var transports: [Transport] = []
     var stream: StreamState?
     /// Place among the players of its stream.
-    var position: Int?
+    package internal(set) var position: Int?
     let isPublisher: Bool
     var isConnected = false
     var isPaused = false
@@ -62,7 +62,7 @@ final class Peer {
     /// Stream track of each negotiated track (players), by SSRC for feedback.
     var trackOfSSRC: [(ssrc: UInt32, track: Int)] = []
 
-    init(registration: PeerRegistration, now: Instant, localSSRC: UInt32) {
+    package init(registration: PeerRegistration, now: Instant, localSSRC: UInt32) {
         id = registration.id
         self.registration = registration
         negotiation = registration.negotiation

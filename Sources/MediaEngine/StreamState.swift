@@ -6,13 +6,13 @@ import Wire
 /// One track of a stream on one worker: the ring that players are served from and, on the worker that receives the
 /// publisher, the state of its reception. Nothing here assumes that a track has one layer only: a layer is a source
 /// of numbers for the ring.
-final class Track {
+package final class Track {
     let kind: MediaKind
     let codec: Codec?
     let clockRate: Int
     let payloadType: UInt8
     let rtxPayloadType: UInt8?
-    var ring: TrackRing
+    package internal(set) var ring: TrackRing
     var numbering = PacketNumbering()
     var nack = NackGenerator()
     var statistics = ReceiverStatistics()
@@ -57,34 +57,34 @@ final class Track {
 }
 
 /// A packet that has arrived and not yet been fanned out.
-struct PendingPacket: BitwiseCopyable {
-    var track: Int32
-    var number: Int64
+package struct PendingPacket: BitwiseCopyable {
+    package var track: Int32
+    package var number: Int64
 }
 
 /// One stream on one worker. On the worker of its publisher it is the origin; elsewhere a replica fed by a
 /// `CrossingQueue`. Players' lanes lie in one array: `lanes[player * tracks.count + track]`.
-final class StreamState {
-    let id: UInt64
-    let tracks: [Track]
+package final class StreamState {
+    package let id: UInt64
+    package let tracks: [Track]
     let isOrigin: Bool
     let originWorker: Int
     unowned(unsafe) var publisher: Peer?
     private(set) var lanes: UnsafeMutablePointer<Lane>
     private var laneCapacity: Int
-    private(set) var players: [Peer] = []
+    package private(set) var players: [Peer] = []
     /// Workers that hold a replica (origin only).
     var subscribers: Set<Int> = []
-    var pending: UnsafeMutablePointer<PendingPacket>
-    var pendingCount = 0
-    static let maxPending = 1024
+    package let pending: UnsafeMutablePointer<PendingPacket>
+    package internal(set) var pendingCount = 0
+    package static let maxPending = 1024
     /// When gathered packets must leave although their picture is not complete.
     var gatherDeadline = Instant.distantFuture
     var pictureIsOpen = false
     var lastKeyFrameRequest = Instant(nanoseconds: .min / 2)
     var keyFrameWanted = false
 
-    init(id: UInt64, tracks: [NegotiatedTrack], originWorker: Int, isOrigin: Bool, slab: PacketSlab) {
+    package init(id: UInt64, tracks: [NegotiatedTrack], originWorker: Int, isOrigin: Bool, slab: PacketSlab) {
         self.id = id
         self.tracks = tracks.map { Track($0, slab: slab) }
         self.originWorker = originWorker
@@ -102,7 +102,7 @@ final class StreamState {
     var videoIndex: Int? { tracks.firstIndex { $0.kind == .video } }
 
     /// Appends a player; `make` gives the lane of each track, inactive for tracks the player does not take.
-    func add(_ player: Peer, lanes make: [Lane]) {
+    package func add(_ player: Peer, lanes make: [Lane]) {
         precondition(make.count == tracks.count, "one lane per track")
         let used = players.count * tracks.count
         if used + tracks.count > laneCapacity {
@@ -118,7 +118,7 @@ final class StreamState {
     }
 
     /// Removes a player; the last one takes its place, so that lanes stay dense.
-    func remove(_ player: Peer) {
+    package func remove(_ player: Peer) {
         guard let position = player.position, position < players.count, players[position] === player else { return }
         let last = players.count - 1
         if position != last {
@@ -130,14 +130,14 @@ final class StreamState {
         player.position = nil
     }
 
-    func lane(of player: Peer, track: Int) -> UnsafeMutablePointer<Lane>? {
+    package func lane(of player: Peer, track: Int) -> UnsafeMutablePointer<Lane>? {
         guard let position = player.position, track < tracks.count else { return nil }
         return lanes + position * tracks.count + track
     }
 
     /// Queues a stored packet for fan-out, in the order of its track's numbers: packets that were reordered within
     /// one turn are handed on in order at no cost of delay.
-    func enqueue(track: Int, number: Int64) {
+    package func enqueue(track: Int, number: Int64) {
         guard pendingCount < Self.maxPending else { return }
         var at = pendingCount
         pending[at] = PendingPacket(track: Int32(track), number: number)

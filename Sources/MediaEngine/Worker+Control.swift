@@ -22,11 +22,8 @@ extension Worker {
                 transport.agent.restart(local: local, remote: remote, now: now)
             }
         case .datagram(let bytes, let remote, let local, let socket, let arrival, let from):
-            guard let slot = slab.take(), bytes.count <= PacketSlab.slotSize, !bytes.isEmpty else { return }
-            bytes.withUnsafeBytes { slot.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
             let before = byAddress[remote]
-            let path = ICEPath(remote: remote, local: local, connection: 0)
-            if !handle(slot, length: bytes.count, path: path, socket: socket, arrival: arrival) { slab.give(slot) }
+            take(bytes, remote: remote, local: local, socket: socket, arrival: arrival)
             if before == nil, byAddress[remote] != nil { mailboxes[from].post(.route(remote, worker: index)) }
         case .connection(let descriptor, let received, let remote, let local):
             let connection = adopt(descriptor: descriptor, remote: remote, local: local)
@@ -52,6 +49,20 @@ extension Worker {
             stream.tracks[track].report = (ntp, timestamp, arrival)
         case .stop: running = false
         }
+    }
+
+    /// Takes in a datagram that another thread has read.
+    package func take(
+        _ bytes: [UInt8], remote: SocketAddress, local: SocketAddress, socket: Int32, arrival: Instant
+    ) {
+        guard bytes.count <= PacketSlab.slotSize, !bytes.isEmpty else { return }
+        guard let slot = slab.take() else {
+            counters.noMemory.bump()
+            return
+        }
+        bytes.withUnsafeBytes { slot.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+        let path = ICEPath(remote: remote, local: local, connection: 0)
+        if !handle(slot, length: bytes.count, path: path, socket: socket, arrival: arrival) { slab.give(slot) }
     }
 
     /// Connects a new peer with its stream.

@@ -13,7 +13,7 @@ import Wire
 /// the mailbox, packets of other workers' streams through crossing queues, events leave through a closure.
 ///
 /// One turn: wait → mailbox → datagrams until dry (bounded) → crossing queues → fan out → send → due timers.
-final class Worker {
+package final class Worker {
     /// Datagrams of one socket in one turn: bounds the delay of the first.
     private static let maxBatchesPerTurn = 4
     static let maxRoutes = 65_536
@@ -21,13 +21,13 @@ final class Worker {
     let index: Int
     let configuration: EngineConfiguration
     let directory: Directory
-    let counters: EngineCounters
+    package let counters: EngineCounters
     let mailbox: Mailbox
     let post: @Sendable (EngineEvent) -> Void
     let dtlsContext: DTLSContext
     let machine: SRTPMachine
-    let slab: PacketSlab
-    let egress: Egress
+    package let slab: PacketSlab
+    package let egress: Egress
     let io: OpaquePointer
     let sockets: [CInt]
     let listeners: [CInt]
@@ -39,17 +39,17 @@ final class Worker {
     let incoming: [CrossingQueue?]
     var signalled: Set<Int> = []
 
-    var peers: [UInt64: Peer] = [:]
+    package internal(set) var peers: [UInt64: Peer] = [:]
     var byAddress: [SocketAddress: Transport] = [:]
     var byConnection: [UInt32: Transport] = [:]
     var routes: [SocketAddress: Int] = [:]
-    var streams: [UInt64: StreamState] = [:]
+    package internal(set) var streams: [UInt64: StreamState] = [:]
     var connections: [UInt32: TCPConnection] = [:]
     var nextConnection: UInt32 = 1
     /// Streams with packets to fan out.
     var dirty: [StreamState] = []
-    var random: SeededRandom
-    var now = Instant.now
+    package var random = SeededRandom(seed: .random(in: 0 ... .max))
+    package internal(set) var now: Instant
     var running = true
     var nextFastTick = Instant.zero
     var nextSlowTick = Instant.zero
@@ -57,16 +57,18 @@ final class Worker {
     private let datagrams: UnsafeMutablePointer<weir_datagram>
     /// Error replies to unauthenticated checks, refilled over time: no reflection, no flood.
     var replyTokens = 50.0
-    var replyRefill = Instant.now
+    var replyRefill: Instant
     // What has been added to the shared counters so far.
     var reportedPackets: UInt64 = 0
     var reportedDrops: UInt64 = 0
     var reportedMessages: UInt64 = 0
 
-    init(
+    /// - Parameter transmit: where datagrams go instead of the sockets.
+    package init(
         index: Int, configuration: EngineConfiguration, directory: Directory, counters: EngineCounters,
         mailboxes: [Mailbox], outgoing: [CrossingQueue?], incoming: [CrossingQueue?], sockets: [CInt],
-        listeners: [CInt], dtlsContext: DTLSContext, post: @escaping @Sendable (EngineEvent) -> Void
+        listeners: [CInt], dtlsContext: DTLSContext, now: Instant = .now, transmit: Egress.Transmit? = nil,
+        post: @escaping @Sendable (EngineEvent) -> Void
     ) throws {
         self.index = index
         self.configuration = configuration
@@ -84,10 +86,13 @@ final class Worker {
         slab = PacketSlab(maxSlots: configuration.maxSlots)
         guard let io = weir_io_new() else { throw NetworkError("allocate I/O batch", code: ENOMEM) }
         self.io = io
-        egress = Egress(io: io, machine: machine, descriptors: sockets, gso: configuration.gso)
+        egress = Egress(
+            machine: machine, gso: configuration.gso,
+            transmit: transmit ?? { weir_send(io, sockets[Int($0)], $1, $2) })
+        self.now = now
+        replyRefill = now
         epoll = weir_epoll_create()
         guard epoll >= 0 else { throw NetworkError("epoll_create", code: -epoll) }
-        random = SeededRandom(seed: UInt64.random(in: 0 ... .max))
         let batch = Int(WEIR_RECEIVE_BATCH)
         slots = .allocate(capacity: batch)
         slots.initialize(repeating: nil, count: batch)
@@ -126,20 +131,33 @@ final class Worker {
             let count = ready.withUnsafeMutableBufferPointer {
                 weir_epoll_wait(epoll, $0.baseAddress, 64, waitTime())
             }
-            now = .now
-            for i in 0..<max(0, Int(count)) { dispatch(ready[i]) }
-            drainCrossings()
-            fanOutDue()
-            if now >= nextFastTick { fastTick() }
-            if now >= nextSlowTick { slowTick() }
-            egress.flush()
-            flushConnections()
-            for worker in signalled { mailboxes[worker].wake() }
-            signalled.removeAll(keepingCapacity: true)
+            turn(now: .now) {
+                for i in 0..<max(0, Int(count)) { dispatch(ready[i]) }
+            }
         }
         for peer in Array(peers.values) { end(peer) }
         for connection in connections.values { Glibc.close(connection.descriptor) }
         connections.removeAll()
+        // The goodbyes of `end`.
+        egress.flush()
+    }
+
+    /// One turn; `input` takes commands and datagrams in.
+    package func turn(now: Instant, _ input: () -> Void) {
+        self.now = now
+        input()
+        drainCrossings()
+        fanOutDue()
+        if now >= nextFastTick { fastTick() }
+        if now >= nextSlowTick { slowTick() }
+        egress.flush()
+        flushConnections()
+        for worker in signalled { mailboxes[worker].wake() }
+        signalled.removeAll(keepingCapacity: true)
+    }
+
+    package func takeCommands() {
+        for command in mailbox.drain() { perform(command) }
     }
 
     private func waitTime() -> Int64 {
@@ -156,7 +174,7 @@ final class Worker {
         switch ready.token & Token.kind {
         case Token.mailbox:
             weir_eventfd_drain(mailbox.eventDescriptor)
-            for command in mailbox.drain() { perform(command) }
+            takeCommands()
         case Token.socket: receive(socket: Int32(low))
         case Token.listener: accept(listener: Int(low))
         default:

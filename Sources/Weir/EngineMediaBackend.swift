@@ -1,5 +1,4 @@
 import ControlPlane
-import struct ControlPlane.MediaDescription
 import DTLS
 import ICE
 import LinuxNet
@@ -8,6 +7,8 @@ import SDP
 import Synchronization
 import WeirMetrics
 import Wire
+
+import struct ControlPlane.MediaDescription
 
 /// The media engine as the control plane's `MediaBackend`: offers become negotiations, negotiations become peers.
 package final class EngineMediaBackend: MediaBackend {

@@ -151,7 +151,8 @@ package struct Server {
         return ControlConfiguration(
             limits: .init(
                 sessions: limits.sessions, sessionsPerAddress: limits.connectionsPerAddress, streams: limits.streams,
-                players: limits.players, playersPerStream: limits.players),
+                players: limits.players, playersPerStream: limits.playersPerStream,
+                streamsPerSession: limits.streamsPerSession),
             iceTimeout: .nanoseconds(configuration.ice.timeout.nanoseconds),
             dtlsTimeout: .nanoseconds(configuration.ice.timeout.nanoseconds),
             rateEvents: configuration.features.videoRateEvents)
@@ -167,6 +168,7 @@ package struct Server {
         out.maxConnections = configuration.limits.connections
         out.maxConnectionsPerAddress = configuration.limits.connectionsPerAddress
         out.firstMessageTimeout = .nanoseconds(settings.connectTimeout.nanoseconds)
+        out.keepAlive = .init(rawValue: settings.keepAlive.rawValue) ?? .text
         out.keepAliveInterval = .nanoseconds(settings.pingInterval.nanoseconds)
         out.keepAliveProbes = settings.pingProbes
         out.maxMessageBytes = settings.maxMessage
@@ -191,7 +193,9 @@ package struct Server {
             },
             bodyLimit: settings.maxBody, connectionLimit: configuration.limits.connections,
             connectionLimitPerAddress: configuration.limits.connectionsPerAddress,
-            idleTimeout: .nanoseconds(settings.idleTimeout.nanoseconds))
+            idleTimeout: .nanoseconds(settings.idleTimeout.nanoseconds),
+            admin: AdminSettings(token: settings.adminToken.isEmpty ? nil : settings.adminToken),
+            publicStreamList: settings.publicStreamList)
     }
 
     /// As many descriptors as the hard limit allows: every WebSocket and ICE-TCP client is one.

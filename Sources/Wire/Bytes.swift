@@ -18,7 +18,9 @@ package enum WireError: Error, Equatable, Sendable {
 extension RawSpan {
     /// The one place where bytes become integers (network byte order). The caller has checked the length;
     /// a wrong offset is a bug of ours and traps.
-    @inlinable package func loadBigEndian<T: FixedWidthInteger & BitwiseCopyable>(at offset: Int, as type: T.Type = T.self) -> T {
+    @inlinable package func loadBigEndian<T: FixedWidthInteger & BitwiseCopyable>(
+        at offset: Int, as type: T.Type = T.self
+    ) -> T {
         precondition(offset >= 0 && offset <= byteCount - MemoryLayout<T>.size, "load outside the span")
         return unsafe T(bigEndian: unsafeLoadUnaligned(fromByteOffset: offset, as: T.self))
     }

@@ -14,8 +14,12 @@ package struct Interval: Hashable, Comparable, Sendable, BitwiseCopyable {
     @inlinable package var seconds: Double { Double(nanoseconds) / 1e9 }
 
     @inlinable package static func < (a: Interval, b: Interval) -> Bool { a.nanoseconds < b.nanoseconds }
-    @inlinable package static func + (a: Interval, b: Interval) -> Interval { .init(nanoseconds: a.nanoseconds &+ b.nanoseconds) }
-    @inlinable package static func - (a: Interval, b: Interval) -> Interval { .init(nanoseconds: a.nanoseconds &- b.nanoseconds) }
+    @inlinable package static func + (a: Interval, b: Interval) -> Interval {
+        .init(nanoseconds: a.nanoseconds &+ b.nanoseconds)
+    }
+    @inlinable package static func - (a: Interval, b: Interval) -> Interval {
+        .init(nanoseconds: a.nanoseconds &- b.nanoseconds)
+    }
     @inlinable package static func * (a: Interval, b: Int64) -> Interval { .init(nanoseconds: a.nanoseconds &* b) }
 }
 
@@ -29,7 +33,13 @@ package struct Instant: Hashable, Comparable, Sendable, BitwiseCopyable {
     package static let distantFuture = Instant(nanoseconds: .max)
 
     @inlinable package static func < (a: Instant, b: Instant) -> Bool { a.nanoseconds < b.nanoseconds }
-    @inlinable package static func + (a: Instant, b: Interval) -> Instant { .init(nanoseconds: a.nanoseconds &+ b.nanoseconds) }
-    @inlinable package static func - (a: Instant, b: Interval) -> Instant { .init(nanoseconds: a.nanoseconds &- b.nanoseconds) }
-    @inlinable package static func - (a: Instant, b: Instant) -> Interval { .init(nanoseconds: a.nanoseconds &- b.nanoseconds) }
+    @inlinable package static func + (a: Instant, b: Interval) -> Instant {
+        .init(nanoseconds: a.nanoseconds &+ b.nanoseconds)
+    }
+    @inlinable package static func - (a: Instant, b: Interval) -> Instant {
+        .init(nanoseconds: a.nanoseconds &- b.nanoseconds)
+    }
+    @inlinable package static func - (a: Instant, b: Instant) -> Interval {
+        .init(nanoseconds: a.nanoseconds &- b.nanoseconds)
+    }
 }

@@ -11,7 +11,8 @@ private func hex(_ text: String) -> [UInt8] {
 }
 
 private let path = ICEPath(
-    remote: SocketAddress(ipv4: 0xc000_0201, port: 40_000), local: SocketAddress(ipv4: 0x7f00_0001, port: 0), connection: 0)
+    remote: SocketAddress(ipv4: 0xc000_0201, port: 40_000), local: SocketAddress(ipv4: 0x7f00_0001, port: 0),
+    connection: 0)
 private let local = ICECredentials(ufrag: "local", password: "0123456789012345678901")
 private let remote = ICECredentials(ufrag: "remote", password: "x")
 

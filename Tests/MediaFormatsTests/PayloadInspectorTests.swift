@@ -26,7 +26,9 @@ private func inspect(_ codec: Codec, _ bytes: [UInt8]) -> RTPPayloadFacts {
     // MARK: - VP8
 
     @Test func vp8KeyFrameAndItsSizeAreSeen() {
-        for descriptor: [UInt8] in [[0x10], [0x90, 0x80, 0x11], [0x90, 0x80, 0x91, 0x22], [0x90, 0xf0, 0x91, 0x22, 1, 0x20]] {
+        for descriptor: [UInt8] in [
+            [0x10], [0x90, 0x80, 0x11], [0x90, 0x80, 0x91, 0x22], [0x90, 0xf0, 0x91, 0x22, 1, 0x20],
+        ] {
             let facts = inspect(.vp8, descriptor + Self.vp8Frame)
             #expect(facts.isKeyFrameStart && facts.isFrameStart)
             #expect(facts.size == Self.size)

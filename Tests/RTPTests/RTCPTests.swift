@@ -21,11 +21,12 @@ import Wire
         var bytes: [UInt8] = []
         RTCPWriter.senderReport(report, into: &bytes)
         #expect(
-            bytes == hex(
-                """
-                81c8000c 902f9e2e da8bd1fcdddda05a aaf4edd5 00000001 00000002
-                11223344 55fffffe 0001ffff 00000111 090647b6 00024a79
-                """))
+            bytes
+                == hex(
+                    """
+                    81c8000c 902f9e2e da8bd1fcdddda05a aaf4edd5 00000001 00000002
+                    11223344 55fffffe 0001ffff 00000111 090647b6 00024a79
+                    """))
         guard case .senderReport(let read) = try parse(bytes).first else { throw WireError.malformed("not an SR") }
         #expect(read == report)
     }
@@ -183,7 +184,8 @@ import Wire
 
     @Test func reducedSizeUnknownAndExtendedReportsAreRead() throws {
         // RFC 5506: no report in front. XR, APP, unknown feedback, unknown AFB
-        let bytes = hex("80cf0001 00000009 80cc0002 00000001 41424344 83cd0002 00000001 00000002")
+        let bytes =
+            hex("80cf0001 00000009 80cc0002 00000001 41424344 83cd0002 00000001 00000002")
             + hex("8fce0003 00000001 00000002 01020304")
         let packets = try parse(bytes)
         guard packets.count == 4, case .xr(9) = packets[0], case .other(204) = packets[1],

@@ -18,7 +18,8 @@ func keyingMaterial(_ profile: SRTPProfile, seed: UInt64, swapped: Bool = false)
         profile: profile, localKey: local.0, localSalt: local.1, remoteKey: remote.0, remoteSalt: remote.1)
 }
 
-func rtpPacket(ssrc: UInt32, sequence: UInt16, csrcs: Int = 0, extensionWords: Int? = nil, payload: [UInt8]) -> [UInt8] {
+func rtpPacket(ssrc: UInt32, sequence: UInt16, csrcs: Int = 0, extensionWords: Int? = nil, payload: [UInt8]) -> [UInt8]
+{
     var packet: [UInt8] = [0x80 | UInt8(csrcs) | (extensionWords == nil ? 0 : 0x10), 96]
     packet.appendBigEndian(sequence)
     packet.appendBigEndian(UInt32(12345))

@@ -14,7 +14,9 @@ import Wire
     static let profiles = SRTPProfile.allCases
 
     /// Random packets of all shapes, the same in every backend and at every run.
-    private func packets(_ count: Int, seed: UInt64, firstIndex: UInt64 = 100) -> [(bytes: [UInt8], header: Int, index: UInt64)] {
+    private func packets(_ count: Int, seed: UInt64, firstIndex: UInt64 = 100) -> [(
+        bytes: [UInt8], header: Int, index: UInt64
+    )] {
         var random = SeededRandom(seed: seed)
         return (0..<count).map { i in
             let index = firstIndex + UInt64(i)
@@ -55,13 +57,14 @@ import Wire
             let outbound = try machine.makeOutbound(keyingMaterial(profile, seed: 4))
             defer { machine.destroy(outbound) }
             return (0..<50).map { n in
-                protectRTCP(machine, outbound, [0x80, 201, 0, UInt8(1 + n), 1, 2, 3, 4] + [UInt8](repeating: 9, count: 4 * n))
+                protectRTCP(
+                    machine, outbound, [0x80, 201, 0, UInt8(1 + n), 1, 2, 3, 4] + [UInt8](repeating: 9, count: 4 * n))
             }
         }
         for other in all.dropFirst() {
-                let same = other == all[0]
-                #expect(same)
-            }
+            let same = other == all[0]
+            #expect(same)
+        }
     }
 
     @Test(arguments: cases) func whatOneEndProtectsTheOtherReads(_ c: Case) throws {
@@ -196,7 +199,9 @@ import Wire
         let inbound = try SRTPInbound(machine: machine, keys: keyingMaterial(c.profile, seed: 2))
         var random = SeededRandom(seed: 99)
         for _ in 0..<3000 {
-            var bytes = (0..<Int.random(in: 1...120, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
+            var bytes = (0..<Int.random(in: 1...120, using: &random)).map { _ in
+                UInt8.random(in: 0...255, using: &random)
+            }
             bytes[0] = bytes[0] & 0x3f | 0x80
             #expect(unprotectRTP(inbound, bytes).1.isEmpty)
             #expect(unprotectRTCP(inbound, bytes).1.isEmpty)

@@ -29,7 +29,8 @@ import Wire
         #expect(
             protected[12..<60]
                 == hex(
-                    "E03EAD0935C95E80E166B16DD92B4EB4D23513162B02D0F72A43A2FE4A5F97AB41E95B3BB0A2E8DD477901E4FCA894C0")[...])
+                    "E03EAD0935C95E80E166B16DD92B4EB4D23513162B02D0F72A43A2FE4A5F97AB41E95B3BB0A2E8DD477901E4FCA894C0")[
+                    ...])
     }
 
     private func rfc7714Keys(_ profile: SRTPProfile) throws -> SessionKeys {

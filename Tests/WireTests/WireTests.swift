@@ -2,7 +2,8 @@ import Testing
 import Wire
 
 @Suite struct SequenceTests {
-    @Test(arguments: [(0xffff, 0, true), (0, 0xffff, false), (10, 11, true), (7, 7, false)] as [(UInt16, UInt16, Bool)])
+    @Test(
+        arguments: [(0xffff, 0, true), (0, 0xffff, false), (10, 11, true), (7, 7, false)] as [(UInt16, UInt16, Bool)])
     func sequenceNumbersWrap(a: UInt16, b: UInt16, isBefore: Bool) {
         #expect(SequenceNumber.isBefore(a, b) == isBefore)
     }
