@@ -46,11 +46,11 @@ class Chromium:
         await self.playwright.stop()
         await self.runner.cleanup()
 
-    async def page(self) -> "TestPage":
+    async def page(self, path: str = "index.html") -> "TestPage":
         context = await self.browser.new_context()
         page = await context.new_page()
         out = TestPage(page)
-        await page.goto(f"{self.origin}/index.html")
+        await page.goto(f"{self.origin}/{path}")
         await page.wait_for_function("window.app && window.app.ready")
         return out
 

@@ -25,6 +25,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "limit(seconds): time the short form of the test may take")
     config.event_loop = asyncio.new_event_loop()
     asyncio.set_event_loop(config.event_loop)
 
@@ -34,7 +35,10 @@ def pytest_pyfunc_call(pyfuncitem):
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    limit = FULL_TEST_LIMIT_SECONDS if pyfuncitem.config.getoption("--full") else TEST_LIMIT_SECONDS
+    marker = pyfuncitem.get_closest_marker("limit")
+    limit = marker.args[0] if marker else TEST_LIMIT_SECONDS
+    if pyfuncitem.config.getoption("--full"):
+        limit = FULL_TEST_LIMIT_SECONDS
     pyfuncitem.config.event_loop.run_until_complete(asyncio.wait_for(pyfuncitem.obj(**arguments), limit))
     return True
 
@@ -64,8 +68,8 @@ def new_page(request, chromium):
     """An async function that opens a page; all are closed after the test."""
     pages = request.node.pages = []
 
-    async def open_page():
-        pages.append(await chromium.page())
+    async def open_page(path: str = "index.html"):
+        pages.append(await chromium.page(path))
         return pages[-1]
 
     yield open_page
