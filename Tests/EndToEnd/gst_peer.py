@@ -21,6 +21,8 @@ gi.require_version("GstSdp", "1.0")
 gi.require_version("GstWebRTC", "1.0")
 from gi.repository import GLib, Gst, GstSdp, GstWebRTC  # noqa: E402
 
+from sdp_shapes import SHAPES, shaped, with_mids_of  # noqa: E402
+
 HTTP_LIMIT_SECONDS = 5
 REPORT_MILLISECONDS = 200
 FRAME_RATE = 15
@@ -36,8 +38,8 @@ VIDEO_PUBLISHERS = {
     "H264": "openh264enc complexity=low bitrate=400000 gop-size=3000 ! h264parse config-interval=-1 "
             "! rtph264pay pt=96 aggregate-mode=zero-latency mtu=1200 "
             "! application/x-rtp,media=video,encoding-name=H264,payload=96",
-    # As OBS does with x264: key frames at a fixed interval, and requests for one are not heard.
-    "H264-fixed": "x264enc tune=zerolatency speed-preset=ultrafast bitrate=400 key-int-max=30 "
+    # As OBS does with x264: key frames at a fixed interval (here 10 s), and requests for one are not heard.
+    "H264-fixed": "x264enc tune=zerolatency speed-preset=ultrafast bitrate=400 key-int-max=150 "
                   "! video/x-h264,profile=constrained-baseline ! h264parse config-interval=-1 "
                   "! identity name=deaf ! rtph264pay pt=96 aggregate-mode=zero-latency mtu=1200 "
                   "! application/x-rtp,media=video,encoding-name=H264,payload=96",
@@ -103,8 +105,12 @@ class Peer:
 
     def on_error(self, _bus, message) -> None:
         error, detail = message.parse_error()
-        say(event="error", text=f"{error.message}: {detail}")
+        self.fail(f"{error.message}: {detail}")
+
+    def fail(self, text: str) -> bool:
+        say(event="error", text=text)
         self.loop.quit()
+        return False
 
     def on_connection_state(self, webrtc, _property) -> None:
         say(event="connection", state=webrtc.props.connection_state.value_nick)
@@ -127,7 +133,9 @@ class Peer:
             GLib.idle_add(self.post)
 
     def post(self) -> bool:
-        offer = self.webrtc.props.local_description.sdp.as_text()
+        local = offer = self.webrtc.props.local_description.sdp.as_text()
+        if self.options.shape:
+            offer = shaped(local, self.options.shape)
         say(event="offer", sdp=offer)
         request = urllib.request.Request(
             self.options.url, data=offer.encode(), method="POST", headers={"Content-Type": "application/sdp"})
@@ -137,20 +145,29 @@ class Peer:
                 self.resource = urllib.parse.urljoin(self.options.url, response.headers["Location"])
                 say(event="answer", status=response.status, sdp=answer)
         except urllib.error.HTTPError as error:
-            say(event="error", text=f"{error.code}: {error.read().decode()}")
-            self.loop.quit()
-            return False
+            return self.fail(f"{error.code}: {error.read().decode()}")
+        except OSError as error:
+            return self.fail(f"{self.options.url}: {error}")
+        if self.options.shape:
+            answer = with_mids_of(answer, local)
         _, message = GstSdp.SDPMessage.new_from_text(answer)
         description = GstWebRTC.WebRTCSessionDescription.new(GstWebRTC.WebRTCSDPType.ANSWER, message)
-        self.webrtc.emit("set-remote-description", description, None)
+        self.webrtc.emit(
+            "set-remote-description", description, Gst.Promise.new_with_change_func(self.on_answer_applied))
         return False
+
+    def on_answer_applied(self, promise) -> None:
+        reply = promise.get_reply()
+        if reply is not None and reply.has_field("error"):
+            self.fail(f"answer refused: {reply.get_value('error').message}")
 
 
 class Publisher(Peer):
     def build(self) -> None:
         codec = self.options.codec
+        bundle = "none" if self.options.shape == "bare" else "max-bundle"
         self.pipeline = Gst.parse_launch(
-            "webrtcbin name=webrtc bundle-policy=max-bundle "
+            f"webrtcbin name=webrtc bundle-policy={bundle} "
             f"{AUDIO_PUBLISHER} ! webrtc. "
             f"videotestsrc is-live=true pattern=ball background-color=0xff406080 ! video/x-raw,{SIZE},"
             f"framerate={FRAME_RATE}/1 ! videoconvert ! video/x-raw,format=I420 ! queue "
@@ -243,6 +260,7 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--codec", default="VP8")
     parser.add_argument("--no-nack", action="store_true", help="offers no retransmission")
+    parser.add_argument("--shape", choices=SHAPES, help="posts an offer as another program writes it")
     options = parser.parse_args()
     Gst.init(None)
     (Publisher if options.role == "publish" else Player)(options).run()
