@@ -121,38 +121,47 @@ for (module, dependencies) in tests {
             path: "Tests/\(module)Tests", swiftSettings: common))
 }
 
-// libFuzzer targets have no `main`, so they exist only when asked for (`tools/fuzz`).
-if environment["WEIR_FUZZ"] != nil {
-    for name in ["STUN", "RTP", "RTCP", "SDP", "Codecs", "WCS"] {
-        var dependencies: [Target.Dependency] = ["Wire"]
-        switch name {
-        case "STUN": dependencies += ["ICE"]
-        case "RTP", "RTCP": dependencies += ["RTP"]
-        case "SDP": dependencies += ["SDP"]
-        case "Codecs": dependencies += ["MediaFormats"]
-        default: dependencies += ["WCS"]
-        }
+// libFuzzer targets bring no `main`, and everything below them must be built with coverage, so `tools/fuzz` gets a
+// manifest of its own: the protocol cores and WCS's codec without the server around it, hence without packages.
+let fuzzing = environment["WEIR_FUZZ"] != nil
+if fuzzing {
+    let cores = ["COpenSSL", "Wire", "ICE", "MediaFormats", "RTP", "SDP"]
+    targets = targets.filter { cores.contains($0.name) }
+    targets.append(
+        .target(
+            name: "WCS",
+            sources: [
+                "JSONParser.swift", "JSONValue.swift", "MessageAssembler.swift", "WCSCodec.swift", "WCSMessage.swift",
+                "WCSRequest.swift",
+            ],
+            swiftSettings: common))
+    let fuzzTargets: [(name: String, dependencies: [Target.Dependency])] = [
+        ("STUN", ["ICE", "Wire"]), ("RTP", ["RTP", "Wire"]), ("RTCP", ["RTP", "Wire"]), ("SDP", ["SDP"]),
+        ("Codecs", ["MediaFormats", "Wire"]), ("WCS", ["WCS"]),
+    ]
+    for (name, dependencies) in fuzzTargets {
         targets.append(
             .executableTarget(
-                name: "fuzz-\(name)", dependencies: dependencies, path: "Tests/Fuzz/\(name)",
-                exclude: ["Corpus"],
+                name: "fuzz-\(name)", dependencies: dependencies, path: "Tests/Fuzz/\(name)", exclude: ["Corpus"],
                 swiftSettings: common + [.unsafeFlags(["-parse-as-library"])]))
     }
 }
 
 let package = Package(
     name: "weir",
-    products: [.executable(name: "weir", targets: ["weir"])],
-    dependencies: [
-        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
-        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
-        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
-        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
-        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.0"),
-        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
-        .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
-    ],
+    products: fuzzing ? [] : [.executable(name: "weir", targets: ["weir"])],
+    dependencies: fuzzing
+        ? []
+        : [
+            .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+            .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
+            .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
+            .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+            .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+            .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+            .package(url: "https://github.com/apple/swift-certificates", from: "1.21.0"),
+            .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+            .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+        ],
     targets: targets
 )

@@ -41,9 +41,10 @@ private func check(_ packet: RTCPPacket) {
     case .nack(let sender, let media, let lost):
         precondition(!lost.isEmpty && lost.count <= RTCP.maxNackNumbers, "bound of NACK numbers")
         RTCPWriter.nack(sender: sender, media: media, lost: lost, into: &bytes)
-        var again: [UInt16] = []
-        read(bytes) { if case .nack(sender, media, let lost) = $0 { again += lost } }
-        precondition(again == lost, "a NACK that says something else")
+        // A list that does not rise may ask twice; written again each number stands once.
+        var again: Set<UInt16> = []
+        read(bytes) { if case .nack(sender, media, let lost) = $0 { again.formUnion(lost) } }
+        precondition(again == Set(lost), "a NACK that says something else")
     case .pli(let sender, let media):
         RTCPWriter.pli(sender: sender, media: media, into: &bytes)
         same(bytes) { if case .pli(sender, media) = $0 { true } else { false } }
