@@ -77,11 +77,11 @@ class TestPage:
         return await self.call("wcsConnect", session, server.ws_url, options)
 
     async def wcs_publish(self, server, name: str, codec: str | None = None, media: dict | None = None,
-                          key: str = "pub", wait: bool = True, **extra) -> None:
+                          key: str = "pub", wait: bool = True, remb: bool = False, **extra) -> None:
         """Connects a session of its own, publishes, and waits for PUBLISHING."""
         await self.wcs(server, key)
         strip = STRIP[codec] if codec else []
-        await self.call("wcsPublish", key, key, name, media or {}, {"strip": strip, "extra": extra})
+        await self.call("wcsPublish", key, key, name, media or {}, {"strip": strip, "extra": extra, "remb": remb})
         if wait:
             await self.call("waitStatus", key, ["PUBLISHING"], 10000)
 
@@ -91,8 +91,10 @@ class TestPage:
         await self.call("waitStatus", key, ["PLAYING"], 10000)
 
     async def whip_publish(self, server, name: str, codec: str | None = None, media: dict | None = None,
-                           key: str = "pub") -> None:
-        options = {"codec": f"video/{codec}"} if codec else {}
+                           key: str = "pub", **options) -> None:
+        """`options`: maxBitrate in bit/s, remb: whether the offer leaves transport-cc out."""
+        if codec:
+            options["codec"] = f"video/{codec}"
         await self.call("whipPublish", key, server.whip(name), media or {}, options)
 
     async def whep_play(self, server, name: str, key: str = "play", options: dict | None = None) -> None:

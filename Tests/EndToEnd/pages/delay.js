@@ -2,7 +2,7 @@
 // the SDP carried by the test, or through WHIP and WHEP.
 
 import { calibrateClock, clock, drawTime, HEIGHT, readTime, WIDTH } from "./clockpicture.js";
-import { gatheringComplete, preferCodec, showTracks } from "./media.js";
+import { gatheringComplete, limitBitrate, preferCodec, showTracks } from "./media.js";
 import { whepPlay, whipPublish } from "./whip.js";
 
 const FRAME_RATE = 15;
@@ -27,17 +27,6 @@ function clockStream() {
     };
     draw();
     return canvas.captureStream(FRAME_RATE);
-}
-
-async function limitBitrate(pc, maxBitrate) {
-    for (const sender of pc.getSenders()) {
-        const parameters = sender.getParameters();
-        for (const encoding of parameters.encodings) {
-            encoding.maxBitrate = maxBitrate;
-            encoding.maxFramerate = FRAME_RATE;
-        }
-        await sender.setParameters(parameters);
-    }
 }
 
 /** Notes the delay of every frame that is shown, from the time of drawing to that of presentation. */
@@ -90,9 +79,8 @@ window.app = {
         await peers.get(key).pc.setRemoteDescription({ type: "answer", sdp });
     },
     async whipPublish(key, url, codec, maxBitrate) {
-        const peer = await whipPublish(url, window.app.stream, { codec });
+        const peer = await whipPublish(url, window.app.stream, { codec, maxBitrate });
         peers.set(key, peer);
-        await limitBitrate(peer.pc, maxBitrate);
         await peer.connected();
     },
     async whepPlay(key, url, codec) {

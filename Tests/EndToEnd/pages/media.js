@@ -1,11 +1,49 @@
 // Capturing and measuring, independent of any signalling protocol.
 
-/** Opens the fake camera and microphone of the test browser. */
-export async function capture({ audio = true, video = true, width = 320, height = 240, frameRate = 15 } = {}) {
+/** Opens the fake camera and microphone of the test browser, or makes a picture of noise (without sound). */
+export async function capture({ audio = true, video = true, width = 320, height = 240, frameRate = 15, noise = false } = {}) {
+    if (noise) return noiseStream(width, height, frameRate);
     return navigator.mediaDevices.getUserMedia({
         audio,
         video: video ? { width, height, frameRate } : false,
     });
+}
+
+/** Noise that never repeats: no encoder can save anything, so it fills whatever bitrate it may have. */
+function noiseStream(width, height, frameRate) {
+    const canvas = document.createElement("canvas");
+    canvas.width = width;
+    canvas.height = height;
+    const context = canvas.getContext("2d");
+    const picture = context.createImageData(width, height);
+    const words = new Uint32Array(picture.data.buffer);
+    let state = 1;
+    setInterval(() => {
+        for (let i = 0; i < words.length; i += 1) {
+            state ^= state << 13;
+            state ^= state >>> 17;
+            state ^= state << 5;
+            words[i] = state | 0xff000000;
+        }
+        context.putImageData(picture, 0, 0);
+    }, 1000 / frameRate);
+    return canvas.captureStream(frameRate);
+}
+
+/** An offer that leaves goog-remb as the only way to learn the bandwidth: no transport-cc feedback and extension. */
+export function withoutTransportCC(sdp) {
+    return sdp.split("\r\n")
+        .filter(line => !/^a=rtcp-fb:\S+ transport-cc$/.test(line) && !line.includes("transport-wide-cc"))
+        .join("\r\n");
+}
+
+/** Sets the most that the video sender may use, in bit/s. */
+export async function limitBitrate(pc, maxBitrate) {
+    for (const sender of pc.getSenders().filter(s => s.track?.kind === "video")) {
+        const parameters = sender.getParameters();
+        for (const encoding of parameters.encodings) encoding.maxBitrate = maxBitrate;
+        await sender.setParameters(parameters);
+    }
 }
 
 /** A muted, playing <video> that shows what a peer connection receives. */

@@ -1,7 +1,7 @@
 // A client of the WCS WebSocket protocol, written from its specification: it sends what the Web SDK sends
 // (offer at once, without candidates, bundlePolicy max-compat) and reacts to messages as the SDK does.
 
-import { showTracks } from "./media.js";
+import { showTracks, withoutTransportCC } from "./media.js";
 
 const TERMINAL = new Set(["FAILED", "STOPPED", "UNPUBLISHED"]);
 
@@ -158,7 +158,7 @@ export class WcsSession {
         }
     }
 
-    async publish(name, media, { strip = [], extra = {} } = {}) {
+    async publish(name, media, { strip = [], extra = {}, remb = false } = {}) {
         const stream = new WcsStream(this, name, true);
         this.streams.set(stream.mediaSessionId, stream);
         for (const track of media.getTracks()) {
@@ -167,7 +167,7 @@ export class WcsSession {
         const offer = await stream.pc.createOffer();
         await stream.pc.setLocalDescription(offer);
         stream.status = "PENDING";
-        stream.offer = stripCodecs(offer.sdp, strip);
+        stream.offer = stripCodecs(remb ? withoutTransportCC(offer.sdp) : offer.sdp, strip);
         this.send("publishStream", {
             mediaSessionId: stream.mediaSessionId, name, published: true,
             hasVideo: media.getVideoTracks().length > 0, hasAudio: media.getAudioTracks().length > 0,

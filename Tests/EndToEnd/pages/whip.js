@@ -1,6 +1,6 @@
 // Clients of WHIP (RFC 9725) and WHEP: one POST with a complete offer, DELETE at the end.
 
-import { gatheringComplete, preferCodec, showTracks } from "./media.js";
+import { gatheringComplete, limitBitrate, preferCodec, showTracks, withoutTransportCC } from "./media.js";
 
 class HttpPeer {
     constructor(url) {
@@ -13,10 +13,11 @@ class HttpPeer {
         this.events = [];
     }
 
-    async negotiate() {
+    /** @param edit what is done to the offer on its way to the server */
+    async negotiate(edit = sdp => sdp) {
         await this.pc.setLocalDescription(await this.pc.createOffer());
         await gatheringComplete(this.pc);
-        this.offer = this.pc.localDescription.sdp;
+        this.offer = edit(this.pc.localDescription.sdp);
         const response = await fetch(this.url, {
             method: "POST", headers: { "Content-Type": "application/sdp" }, body: this.offer,
         });
@@ -53,13 +54,14 @@ class HttpPeer {
     }
 }
 
-export async function whipPublish(url, media, { codec = null } = {}) {
+export async function whipPublish(url, media, { codec = null, maxBitrate = null, remb = false } = {}) {
     const peer = new HttpPeer(url);
     for (const track of media.getTracks()) {
         peer.pc.addTransceiver(track, { direction: "sendonly", streams: [media] });
     }
     if (codec) preferCodec(peer.pc, "video", codec);
-    await peer.negotiate();
+    await peer.negotiate(remb ? withoutTransportCC : undefined);
+    if (maxBitrate) await limitBitrate(peer.pc, maxBitrate);
     return peer;
 }
 
