@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from browser import Chromium  # noqa: E402
+from firefox import Firefox  # noqa: E402
 from weir_server import BINARY, WeirServer  # noqa: E402
 
 TEST_LIMIT_SECONDS = 60
@@ -75,6 +76,23 @@ def new_page(request, chromium):
     yield open_page
     for page in pages:
         request.config.event_loop.run_until_complete(page.close())
+
+
+@pytest.fixture(scope="session")
+def firefox(request):
+    loop = request.config.event_loop
+    browser = loop.run_until_complete(Firefox().start())
+    yield browser
+    loop.run_until_complete(browser.stop())
+
+
+@pytest.fixture
+def firefox_page(request, firefox):
+    """A page of Firefox. There is one tab, so one page a test."""
+    page = request.config.event_loop.run_until_complete(firefox.page())
+    request.node.pages = getattr(request.node, "pages", []) + [page]
+    yield page
+    request.config.event_loop.run_until_complete(page.close())
 
 
 class _Shared:

@@ -116,6 +116,8 @@ export async function readStats(pc) {
             };
         } else if (s.type === "transport" && s.selectedCandidatePairId) {
             pair = report.get(s.selectedCandidatePairId);
+        } else if (s.type === "candidate-pair" && s.selected) {
+            pair = s;  // Firefox has it here
         }
     }
     if (pair) {
