@@ -96,6 +96,13 @@ package final class Egress {
     package func flush() {
         machine.flush()
         drainBacklog()
+        // What waits goes first.
+        if !backlog.isEmpty {
+            for i in 0..<count { keep(messages + i, socket: sockets[i]) }
+            count = 0
+            used = 0
+            return
+        }
         var start = 0
         while start < count {
             let socket = sockets[start]

@@ -24,6 +24,9 @@ package struct EngineConfiguration: Sendable {
     package var rtpTimeout = Interval.seconds(60)
     /// A joining player starts from a stored key frame that is at most this old; zero: always ask for a new one.
     package var groupCache = Interval.milliseconds(500)
+    /// A publisher that does not answer key-frame requests has its whole current group of pictures stored, up to so
+    /// many packets, so that joining players need not wait for the next; 0: never.
+    package var groupCachePackets = 4096
     /// Earlier packets of a picture wait for its last one at most this long…
     package var gatherLimit = Interval.milliseconds(10)
     /// …when the stream has at least so many players on a worker.

@@ -24,6 +24,8 @@ package struct Lane: BitwiseCopyable {
     package var isActive = false
     /// Video waits for a key frame.
     package var isStarted = false
+    /// Stored packets are on their way, a few per tick; live ones follow when they are through.
+    package var isCatchingUp = false
     package var needsKeyFrame: Bool
     /// Added to the stream's packet number: the 48-bit SRTP index (roll-over counter and sequence) of this player.
     package var indexOffset: Int64 = 0
@@ -38,8 +40,6 @@ package struct Lane: BitwiseCopyable {
     package var packetsSent: UInt64 = 0
     package var bytesSent: UInt64 = 0
     package var retransmitted: UInt64 = 0
-    /// Of the picture in progress: true while packets are being left out because the TCP queue is full.
-    package var isSkippingFrame = false
 
     /// Begins (or goes on after a pause) with the packet `number`, without a gap in the player's own sequence.
     @inline(__always) package mutating func start(at number: Int64) {
@@ -47,6 +47,7 @@ package struct Lane: BitwiseCopyable {
         indexOffset = next - number
         firstNumber = number
         isStarted = true
+        isCatchingUp = false
     }
 }
 

@@ -16,10 +16,22 @@ package enum WorkerCommand: Sendable {
     /// Datagrams from this address belong to a peer of `worker`.
     case route(SocketAddress, worker: Int)
     case subscribe(stream: UInt64, worker: Int)
+    /// To a new replica: what the stream has stored for players that join.
+    case group(StoredGroup)
     case unsubscribe(stream: UInt64, worker: Int)
     case requestKeyFrame(stream: UInt64)
     case senderReport(stream: UInt64, track: Int, ntp: UInt64, timestamp: UInt32, arrival: Instant)
     case stop
+}
+
+/// Copy of the current group of pictures of a stream's video track.
+package struct StoredGroup: @unchecked Sendable {
+    var stream: UInt64
+    var track: Int
+    var hearing: Track.Hearing
+    /// Without slots; the payloads lie one behind the other in `payloads`.
+    var packets: [StoredPacket] = []
+    var payloads: [UInt8] = []
 }
 
 /// Commands to one worker from any thread, and the wake-up that goes with them.

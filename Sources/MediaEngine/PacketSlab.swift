@@ -33,6 +33,9 @@ package final class PacketSlab {
         freeCount += 1
     }
 
+    /// Memory is getting short: time to keep only what is needed.
+    package var isHalfUsed: Bool { slotsInUse > maxSlots / 2 }
+
     package var slotsInUse: Int { totalSlots - freeCount }
 
     private func grow() -> Bool {

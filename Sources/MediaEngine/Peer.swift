@@ -58,9 +58,10 @@ package final class Peer {
     var nextFeedback: Instant
     var roundTrip = Interval.milliseconds(100)
     var retransmission: RetransmissionBudget
-    var lastPLI = Instant(nanoseconds: .min / 2)
-    /// Stream track of each negotiated track (players), by SSRC for feedback.
-    var trackOfSSRC: [(ssrc: UInt32, track: Int)] = []
+    /// Stream track of each negotiated track (players), by SSRC for feedback, and what the player says it lost.
+    var trackOfSSRC: [(ssrc: UInt32, track: Int, lost: Int32)] = []
+    /// Next stored packet of the video track while the player catches up.
+    var catchUp: Int64 = 0
 
     package init(registration: PeerRegistration, now: Instant, localSSRC: UInt32) {
         id = registration.id

@@ -18,9 +18,27 @@ package final class Track {
     var statistics = ReceiverStatistics()
     var ssrc: UInt32?
     var rtxSSRC: UInt32?
+    /// SSRC before the sender was restarted: its stragglers are not another restart.
+    var formerSSRC: UInt32?
     var lastKeyFrame: Int64 = -1
     var lastKeyFrameTimestamp: UInt32 = 0
     var lastTimestamp: UInt32 = 0
+    /// Parameter sets of the publisher's SDP, one NAL unit each, for key frames that come without (RFC 6184 §8.2.2).
+    let parameterSets: [[UInt8]]
+    /// Picture that brought its own parameter sets last.
+    var parameterSetTimestamp: UInt32?
+    /// What is known of the publisher's answers to key-frame requests.
+    var hearing = Hearing.unknown
+    package enum Hearing: Sendable {
+        /// Not asked yet: the current group of pictures is kept, in case the answer is none.
+        case unknown
+        /// Key frames come when they are asked for: nothing is kept.
+        case listens
+        /// Key frames come at the publisher's own times: the current group is kept, and given to who joins.
+        case deaf
+    }
+    /// Requests in a row that were answered at once: the publisher does listen after all.
+    var promptAnswers = 0
     var size = VideoSize(width: 0, height: 0)
     /// What the control side knows.
     var reportedSize: VideoSize?
@@ -35,6 +53,8 @@ package final class Track {
     var canNACK = false
     var canREMB = false
     var canTransportCC = false
+
+    private static let maxParameterSets = 8
 
     init(_ negotiated: NegotiatedTrack, slab: PacketSlab) {
         kind = negotiated.kind
@@ -53,6 +73,8 @@ package final class Track {
         canNACK = feedback.contains("nack")
         canREMB = feedback.contains("goog-remb")
         canTransportCC = feedback.contains("transport-cc")
+        let sets = codec == .h264 ? negotiated.parameterSets.map(H264.parameterSets(sprop:)) ?? [] : []
+        parameterSets = sets.count <= Self.maxParameterSets && sets.allSatisfy { $0.count <= 1200 } ? sets : []
     }
 }
 
@@ -83,6 +105,10 @@ package final class StreamState {
     var pictureIsOpen = false
     var lastKeyFrameRequest = Instant(nanoseconds: .min / 2)
     var keyFrameWanted = false
+    /// First request that no key frame has answered yet (origin and replicas keep their own).
+    var unansweredRequest: Instant?
+    /// An ICE-TCP player was congested and waits for a key frame once it is not.
+    var hasStalledPlayers = false
 
     package init(id: UInt64, tracks: [NegotiatedTrack], originWorker: Int, isOrigin: Bool, slab: PacketSlab) {
         self.id = id

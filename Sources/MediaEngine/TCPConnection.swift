@@ -13,6 +13,8 @@ final class TCPConnection {
     var framing = TCPFraming()
     /// Everything received before the connection's peer was known: handed on when another worker owns the peer.
     var early: [UInt8] = []
+    /// A few checks and their repetitions.
+    static let maxEarly = 16_384
     var isIdentified = false
     let opened: Instant
     private var queue: [UInt8] = []

@@ -19,8 +19,8 @@ package struct StoredPacket: BitwiseCopyable {
 /// The recent packets of one track on one worker: what is fanned out, retransmitted and given to late joiners.
 /// Owns the slots of the packets it holds.
 package struct TrackRing: ~Copyable {
-    private let entries: UnsafeMutablePointer<StoredPacket>
-    private let mask: Int64
+    private var entries: UnsafeMutablePointer<StoredPacket>
+    private var mask: Int64
     private let slab: PacketSlab
     /// Highest number stored, -1 before the first.
     package private(set) var highest: Int64 = -1
@@ -69,12 +69,30 @@ package struct TrackRing: ~Copyable {
         return true
     }
 
+    package var capacity: Int { Int(mask) + 1 }
+
+    /// Makes room for at least `capacity` packets; what is stored stays.
+    package mutating func grow(to capacity: Int) {
+        var size = self.capacity
+        while size < capacity { size *= 2 }
+        guard size > self.capacity else { return }
+        let bigger = UnsafeMutablePointer<StoredPacket>.allocate(capacity: size)
+        bigger.initialize(repeating: StoredPacket(), count: size)
+        for i in 0...Int(mask) where entries[i].slot != nil {
+            bigger[Int(entries[i].number & Int64(size - 1))] = entries[i]
+        }
+        entries.deallocate()
+        entries = bigger
+        mask = Int64(size - 1)
+    }
+
     /// Gives back packets older than the ring's age: memory follows the bitrate, not the ring's capacity.
-    package mutating func expire(now: Instant) {
+    /// - Parameter keepingFrom: this packet and younger ones stay whatever their age.
+    package mutating func expire(now: Instant, keepingFrom: Int64 = .max) {
         guard oldest >= 0 else { return }
         if oldest < highest - mask { oldest = highest - mask }
         var budget = 256
-        while oldest < highest, budget > 0 {
+        while oldest < min(highest, keepingFrom), budget > 0 {
             let entry = entries + Int(oldest & mask)
             if entry.pointee.number == oldest {
                 if now - entry.pointee.arrival < maxAge { return }
@@ -99,17 +117,22 @@ package struct TrackRing: ~Copyable {
 /// Turns the publisher's sequence numbers into numbers without gaps for padding-only packets (bandwidth probes),
 /// which are never forwarded. A packet that arrives late still gets the number its place had.
 package struct PacketNumbering: Sendable {
-    private static let rememberedPaddings = 64
+    private static let rememberedShifts = 64
     private var unwrapper = SequenceUnwrapper()
-    /// Extended source numbers of recent padding-only packets, rising.
-    private var paddings: [Int64] = []
-    /// Padding-only packets that were forgotten: all older than anything still expected.
+    /// Sources after `source` have numbers moved by `delta`.
+    private struct Shift: BitwiseCopyable {
+        var source: Int64
+        var delta: Int64
+    }
+    /// Recent padding-only and inserted packets, rising by source.
+    private var shifts: [Shift] = []
+    /// Sum of the shifts that were forgotten: all older than anything still expected.
     private var forgotten: Int64 = 0
     /// Added after a change of source so that numbers go on without a jump.
     private var base: Int64 = 0
     private var highestNumber: Int64 = -1
 
-    package init() { paddings.reserveCapacity(Self.rememberedPaddings) }
+    package init() { shifts.reserveCapacity(Self.rememberedShifts) }
 
     /// Extended number of the source, for loss detection.
     package mutating func unwrap(_ sequence: UInt16) -> Int64 { unwrapper.unwrap(sequence) }
@@ -117,30 +140,42 @@ package struct PacketNumbering: Sendable {
 
     /// Number for a packet with payload.
     package mutating func number(_ source: Int64) -> Int64 {
-        var before = forgotten
-        for padding in paddings where padding < source { before += 1 }
-        let number = source &- before &+ base
+        var shift = forgotten
+        for each in shifts where each.source < source { shift += each.delta }
+        let number = source &+ shift &+ base
         if number > highestNumber { highestNumber = number }
+        if source > highestNumbered { highestNumbered = source }
         return number
     }
+    private var highestNumbered = Int64.min
 
     /// Takes note of a padding-only packet. `true`: it leaves no gap. `false`: later packets have been numbered as
     /// if it were an ordinary one, so it must be forwarded to fill its place.
     package mutating func skip(_ source: Int64) -> Bool {
-        guard source >= unwrapper.highest, paddings.last.map({ $0 < source }) ?? true else { return false }
-        if paddings.count == Self.rememberedPaddings {
-            paddings.removeFirst()
-            forgotten += 1
-        }
-        paddings.append(source)
+        guard source >= unwrapper.highest, shifts.last.map({ $0.source < source }) ?? true else { return false }
+        remember(Shift(source: source, delta: -1))
         return true
+    }
+
+    /// Makes room for `count` packets of our own before the packet `source`, which has no number yet.
+    /// `false`: later packets have theirs already, so there is no room.
+    package mutating func insert(_ count: Int, before source: Int64) -> Bool {
+        guard source > highestNumbered, shifts.last.map({ $0.source < source }) ?? true else { return false }
+        remember(Shift(source: source - 1, delta: Int64(count)))
+        return true
+    }
+
+    private mutating func remember(_ shift: Shift) {
+        if shifts.count == Self.rememberedShifts { forgotten += shifts.removeFirst().delta }
+        shifts.append(shift)
     }
 
     /// A new SSRC began (the publisher restarted its sender): its first packet follows the last one of the old.
     package mutating func restart() {
         let next = highestNumber + 1
         unwrapper = SequenceUnwrapper()
-        paddings.removeAll(keepingCapacity: true)
+        shifts.removeAll(keepingCapacity: true)
+        highestNumbered = .min
         forgotten = 0
         base = 0
         pendingBase = next

@@ -40,7 +40,12 @@ extension Worker {
                     .senderReport(
                         stream: id, track: i, ntp: report.ntp, timestamp: report.timestamp, arrival: report.arrival))
             }
-            requestKeyFrame(stream)
+            if let group = storedGroup(of: stream) {
+                mailboxes[worker].post(.group(group))
+            } else {
+                requestKeyFrame(stream)
+            }
+        case .group(let group): take(group)
         case .unsubscribe(let id, let worker): streams[id]?.subscribers.remove(worker)
         case .requestKeyFrame(let id):
             if let stream = streams[id] { requestKeyFrame(stream) }
@@ -97,8 +102,12 @@ extension Worker {
     func connectedIfAll(_ peer: Peer) {
         guard !peer.isConnected, peer.transports.allSatisfy(\.isSecure) else { return }
         peer.isConnected = true
+        connecting.removeAll { $0 === peer }
         peer.lastRTP = now
-        if !peer.isPublisher {
+        if peer.isPublisher {
+            publishers.append(peer)
+            nextFastTick = min(nextFastTick, now)
+        } else {
             guard let stream = peer.stream else {
                 fail(peer, .error("the stream ended"))
                 return
@@ -120,7 +129,7 @@ extension Worker {
             let negotiated = match.map { peer.negotiation.tracks[$0] }
             if let match { used[match] = true }
             let transport = peer.transports[min(negotiated?.transportIndex ?? 0, peer.transports.count - 1)]
-            if let negotiated { peer.trackOfSSRC.append((negotiated.sendSSRC, i)) }
+            if let negotiated { peer.trackOfSSRC.append((negotiated.sendSSRC, i, 0)) }
             let extensions = negotiated?.extensions ?? [:]
             return Lane(
                 outbound: transport.outbound ?? peer.transports[0].outbound!,
@@ -162,7 +171,10 @@ extension Worker {
     private func pauseChanged(_ peer: Peer) {
         guard let stream = peer.stream, !peer.isPublisher else { return }
         refreshLanes(of: peer)
-        for i in stream.tracks.indices { stream.lane(of: peer, track: i)?.pointee.isStarted = false }
+        for i in stream.tracks.indices {
+            stream.lane(of: peer, track: i)?.pointee.isStarted = false
+            stream.lane(of: peer, track: i)?.pointee.isCatchingUp = false
+        }
         if !peer.isPaused, !startFromCache(stream, player: peer) { requestKeyFrame(stream) }
     }
 
@@ -178,6 +190,9 @@ extension Worker {
         guard peers.removeValue(forKey: peer.id) != nil else { return }
         counters.peers.wrappingSubtract(1, ordering: .relaxed)
         directory.remove(peer: peer.id)
+        connecting.removeAll { $0 === peer }
+        if peer.isPublisher { publishers.removeAll { $0 === peer } }
+        catchingUp.removeAll { $0 === peer }
         publishCounters(of: peer)
         if let stream = peer.stream {
             if peer.isPublisher {

@@ -51,23 +51,50 @@ extension Worker {
                     guard lane.pointee.isActive else { continue }
                     if !lane.pointee.isStarted {
                         guard !lane.pointee.needsKeyFrame || packet.pointee.isKeyFrameStart else { continue }
-                        lane.pointee.start(at: packet.pointee.number)
+                        lane.pointee.start(at: start(of: packet, track: stream.tracks[Int(stream.pending[i].track)]))
                     }
                     send(packet, on: lane, time: time)
                 }
             }
         }
-        if stream.keyFrameWanted, let video = stream.videoIndex {
-            // Somebody still waits for a key frame unless every active lane has begun.
-            stream.keyFrameWanted = (0..<stream.players.count).contains {
-                let lane = stream.lanes + $0 * trackCount + video
-                return lane.pointee.isActive && !lane.pointee.isStarted
+        if anyStalled {
+            stream.hasStalledPlayers = true
+            anyStalled = false
+        }
+        if stream.keyFrameWanted || stream.hasStalledPlayers { updateWaiting(stream) }
+    }
+
+    /// Somebody still waits for a key frame unless every active lane has begun. A congested ICE-TCP player waits for
+    /// room first: the others must not pay for key frames that it could not take.
+    private func updateWaiting(_ stream: StreamState) {
+        guard let video = stream.videoIndex else { return }
+        stream.keyFrameWanted = false
+        stream.hasStalledPlayers = false
+        for player in 0..<stream.players.count {
+            let lane = stream.lanes + player * stream.tracks.count + video
+            guard lane.pointee.isActive, !lane.pointee.isStarted, !lane.pointee.isCatchingUp else { continue }
+            if lane.pointee.connection != 0, connections[lane.pointee.connection]?.isCongested ?? true {
+                stream.hasStalledPlayers = true
+            } else {
+                stream.keyFrameWanted = true
             }
         }
     }
 
+    /// Number that a player begins with when `packet` is the first it is given. Packets missing right before a key
+    /// frame may be its parameter sets on their way by retransmission: they keep their place.
+    private func start(of packet: UnsafePointer<StoredPacket>, track: Track) -> Int64 {
+        var first = packet.pointee.number
+        guard track.kind == .video else { return first }
+        let least = max(first - Self.maxLateStart, 0)
+        while first > least, !track.ring.contains(first - 1) { first -= 1 }
+        // Nothing stored before: the stream begins here.
+        return first == least ? packet.pointee.number : first
+    }
+    private static let maxLateStart: Int64 = 8
+
     @inline(__always)
-    private func send(_ packet: UnsafePointer<StoredPacket>, on lane: UnsafeMutablePointer<Lane>, time: UInt32) {
+    func send(_ packet: UnsafePointer<StoredPacket>, on lane: UnsafeMutablePointer<Lane>, time: UInt32) {
         guard packet.pointee.number >= lane.pointee.firstNumber, let slot = packet.pointee.slot else { return }
         let index = packet.pointee.number &+ lane.pointee.indexOffset
         if lane.pointee.connection != 0 {
@@ -105,23 +132,11 @@ extension Worker {
         _ packet: UnsafePointer<StoredPacket>, on lane: UnsafeMutablePointer<Lane>, index: Int64, time: UInt32
     ) {
         guard let connection = connections[lane.pointee.connection], let slot = packet.pointee.slot else { return }
-        if lane.pointee.needsKeyFrame {
-            if lane.pointee.isSkippingFrame {
-                guard packet.pointee.isKeyFrameStart, !connection.isCongested else {
-                    // The numbers of what is left out are left out too.
-                    lane.pointee.indexOffset -= index > lane.pointee.lastIndex ? 1 : 0
-                    return
-                }
-                lane.pointee.isSkippingFrame = false
-            } else if connection.isCongested, packet.pointee.isFrameStart {
-                lane.pointee.isSkippingFrame = true
-                lane.pointee.indexOffset -= 1
-                counters.tcpPicturesDropped.bump()
-                return
-            }
+        if lane.pointee.needsKeyFrame, connection.isCongested, packet.pointee.isFrameStart {
+            stall(lane)
+            return
         }
         let room = egress.reserve()
-        let index = packet.pointee.number &+ lane.pointee.indexOffset
         let headerLength = LaneHeader.write(
             room, lane: lane, packet: packet, ssrc: lane.pointee.ssrc, payloadType: lane.pointee.payloadType,
             sequence: UInt16(truncatingIfNeeded: index), absSendTime: time)
@@ -131,17 +146,26 @@ extension Worker {
             ssrc: lane.pointee.ssrc, packetIndex: UInt64(bitPattern: index))
         machine.flush()
         guard connection.send(UnsafeRawBufferPointer(start: room, count: length)) else {
-            lane.pointee.isSkippingFrame = lane.pointee.needsKeyFrame
+            if lane.pointee.needsKeyFrame { stall(lane) }
             return
         }
         account(lane, packet: packet, index: index, length: Int(packet.pointee.payloadLength))
+    }
+
+    /// The player starts anew at a later key frame; the numbers of what is left out are left out too.
+    private func stall(_ lane: UnsafeMutablePointer<Lane>) {
+        lane.pointee.isStarted = false
+        lane.pointee.isCatchingUp = false
+        anyStalled = true
+        counters.tcpPicturesDropped.bump()
     }
 
     // MARK: - Retransmission
 
     /// Sends the packet again, by RTX (RFC 4588) where the player takes it, else as it was.
     func retransmit(_ sequence: UInt16, lane: UnsafeMutablePointer<Lane>, track: Track, peer: Peer) {
-        guard lane.pointee.isActive, lane.pointee.isStarted, lane.pointee.lastIndex >= 0 else { return }
+        // What went over ICE-TCP is not lost; what was left out has no number.
+        guard lane.pointee.isActive, lane.pointee.connection == 0, lane.pointee.lastIndex >= 0 else { return }
         let last = lane.pointee.lastIndex
         let index = last &+ Int64(Int16(bitPattern: sequence &- UInt16(truncatingIfNeeded: last)))
         let number = index &- lane.pointee.indexOffset
@@ -178,71 +202,7 @@ extension Worker {
                 packetIndex: UInt64(bitPattern: index))
         }
         lane.pointee.retransmitted &+= 1
-        if lane.pointee.connection != 0 {
-            machine.flush()
-            _ = send(UnsafeRawBufferPointer(start: room, count: length), connection: lane.pointee.connection)
-        } else {
-            egress.commit(
-                length: length, socket: lane.pointee.socket, remote: lane.pointee.remote, local: lane.pointee.local)
-        }
-    }
-
-    // MARK: - Key frames
-
-    /// Shortest time between two key-frame requests to one publisher, whoever asks.
-    static let keyFrameInterval = Interval.milliseconds(300)
-
-    /// Merged request of all players; goes to the publisher, here or on its worker.
-    func requestKeyFrame(_ stream: StreamState) {
-        stream.keyFrameWanted = true
-        guard now - stream.lastKeyFrameRequest >= Self.keyFrameInterval else { return }
-        stream.lastKeyFrameRequest = now
-        guard stream.isOrigin else {
-            mailboxes[stream.originWorker].post(.requestKeyFrame(stream: stream.id))
-            return
-        }
-        guard let publisher = stream.publisher, let index = stream.videoIndex, publisher.isConnected else { return }
-        let track = stream.tracks[index]
-        guard let ssrc = track.ssrc else { return }
-        var bytes: [UInt8] = []
-        RTCPWriter.receiverReport(ssrc: publisher.localSSRC, blocks: [], into: &bytes)
-        if track.canPLI || !track.canFIR {
-            RTCPWriter.pli(sender: publisher.localSSRC, media: ssrc, into: &bytes)
-        } else {
-            track.firSequence &+= 1
-            RTCPWriter.fir(sender: publisher.localSSRC, entries: [(ssrc, track.firSequence)], into: &bytes)
-        }
-        publisher.counters.plis.bump()
-        sendRTCP(bytes, on: transport(of: publisher, track: index))
-    }
-
-    func transport(of peer: Peer, track: Int) -> Transport {
-        let tracks = peer.negotiation.tracks
-        let index = track < tracks.count ? tracks[track].transportIndex : 0
-        return peer.transports[min(index, peer.transports.count - 1)]
-    }
-
-    /// Starts a player from the stored group of pictures when that is young and whole: no wait for a new key frame.
-    func startFromCache(_ stream: StreamState, player: Peer) -> Bool {
-        guard let video = stream.videoIndex, let lane = stream.lane(of: player, track: video) else { return true }
-        guard lane.pointee.isActive, !lane.pointee.isStarted else { return true }
-        let track = stream.tracks[video]
-        guard configuration.groupCache > .zero, track.lastKeyFrame >= 0,
-            let first = track.ring.find(track.lastKeyFrame), now - first.pointee.arrival <= configuration.groupCache
-        else { return false }
-        var number = track.lastKeyFrame
-        while number <= track.ring.highest {
-            guard track.ring.contains(number) else { return false }
-            number += 1
-        }
-        // Packets still pending would reach the player twice: let them go out first.
-        if stream.pendingCount > 0 { fanOut(stream) }
-        guard !lane.pointee.isStarted else { return true }
-        lane.pointee.start(at: track.lastKeyFrame)
-        let time = absSendTime
-        for number in track.lastKeyFrame...track.ring.highest {
-            if let packet = track.ring.find(number) { send(packet, on: lane, time: time) }
-        }
-        return true
+        egress.commit(
+            length: length, socket: lane.pointee.socket, remote: lane.pointee.remote, local: lane.pointee.local)
     }
 }

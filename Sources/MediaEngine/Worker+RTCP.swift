@@ -22,6 +22,7 @@ extension Worker {
                 case .senderReport(let report) where peer.isPublisher:
                     self.took(report, peer: peer, arrival: arrival)
                     for block in report.blocks { self.took(block, peer: peer) }
+                case .senderReport(let report): for block in report.blocks { self.took(block, peer: peer) }
                 case .receiverReport(_, let blocks): for block in blocks { self.took(block, peer: peer) }
                 case .nack(_, let media, let lost): self.took(nack: lost, media: media, peer: peer)
                 case .pli: self.wantsKeyFrame(peer)
@@ -49,22 +50,25 @@ extension Worker {
     }
 
     private func took(_ block: ReportBlock, peer: Peer) {
-        peer.counters.jitterMicroseconds.set(UInt64(block.jitter))
-        if !peer.isPublisher { peer.counters.packetsLost.set(UInt64(max(0, block.cumulativeLost))) }
-        guard block.lastSR != 0 else { return }
+        // Only what we send is reported on: the tracks of players.
+        guard let entry = peer.trackOfSSRC.firstIndex(where: { $0.ssrc == block.ssrc }), let stream = peer.stream else {
+            return
+        }
+        let track = stream.tracks[peer.trackOfSSRC[entry].track]
+        peer.trackOfSSRC[entry].lost = max(0, block.cumulativeLost)
+        peer.counters.packetsLost.set(peer.trackOfSSRC.reduce(0) { $0 + UInt64($1.lost) })
+        peer.counters.jitterMicroseconds.set(UInt64(block.jitter) * 1_000_000 / UInt64(track.clockRate))
         // RFC 3550 §6.4.1: A - LSR - DLSR in units of 1/65536 s. Reports carry the publisher's clock moved on by our
         // own, so the sum is ours to undo: `reportClock` is what we would send now.
-        guard let sent = peer.stream.flatMap({ reportClock($0, ssrc: block.ssrc, peer: peer) }) else { return }
+        guard block.lastSR != 0, let sent = reportClock(track) else { return }
         let units = Int64(Int32(bitPattern: sent &- block.lastSR &- block.delaySinceLastSR))
         guard units >= 0, units < 10 * 65_536 else { return }
         peer.roundTrip = .microseconds(units * 1_000_000 / 65_536)
         peer.counters.roundTripMicroseconds.set(UInt64(peer.roundTrip.microseconds))
     }
 
-    private func reportClock(_ stream: StreamState, ssrc: UInt32, peer: Peer) -> UInt32? {
-        guard let entry = peer.trackOfSSRC.first(where: { $0.ssrc == ssrc }),
-            let report = stream.tracks[entry.track].report
-        else { return nil }
+    private func reportClock(_ track: Track) -> UInt32? {
+        guard let report = track.report else { return nil }
         let ntp = report.ntp &+ Self.ntpUnits(now - report.arrival)
         return UInt32(truncatingIfNeeded: ntp >> 16)
     }
@@ -96,22 +100,17 @@ extension Worker {
 
     /// Every 10 ms: what publishers need quickly, and DTLS timers.
     func fastTick() {
-        nextFastTick = now + Self.fastInterval
-        var anyUrgent = false
-        for peer in Array(peers.values) {
-            if !peer.isConnected {
-                anyUrgent = true
-                for transport in peer.transports {
-                    guard let dtls = transport.dtls, let deadline = dtls.deadline, deadline <= now else { continue }
-                    dtls.poll(now: now)
-                    drainDTLS(transport)
-                }
+        for peer in connecting {
+            for transport in peer.transports {
+                guard let dtls = transport.dtls, let deadline = dtls.deadline, deadline <= now else { continue }
+                dtls.poll(now: now)
+                drainDTLS(transport)
             }
-            guard peer.isPublisher, peer.isConnected, peers[peer.id] != nil else { continue }
-            anyUrgent = true
-            feedback(to: peer)
         }
-        if !anyUrgent { nextFastTick = now + Self.slowInterval }
+        for peer in publishers where peers[peer.id] != nil { feedback(to: peer) }
+        continueCatchUp()
+        let isIdle = connecting.isEmpty && publishers.isEmpty && catchingUp.isEmpty
+        nextFastTick = now + (isIdle ? Self.slowInterval : Self.fastInterval)
     }
 
     private func feedback(to peer: Peer) {
@@ -146,14 +145,12 @@ extension Worker {
         nextSlowTick = now + Self.slowInterval
         for stream in streams.values {
             for track in stream.tracks {
-                track.ring.expire(now: now)
+                track.ring.expire(now: now, keepingFrom: keptGroup(of: track))
                 if let known = track.reportedSize, known != track.size, let publisher = stream.publisher {
                     reportSize(of: track, peer: publisher)
                 }
             }
-            if stream.keyFrameWanted, now - stream.lastKeyFrameRequest >= .milliseconds(1000) {
-                requestKeyFrame(stream)
-            }
+            reviewKeyFrameRequest(stream)
         }
         for peer in Array(peers.values) {
             if let reason = expiry(of: peer) {
@@ -196,11 +193,12 @@ extension Worker {
         for transport in peer.transports {
             var blocks: [ReportBlock] = []
             var video: [UInt32] = []
+            var lost: UInt64 = 0
             for (i, track) in stream.tracks.enumerated() where self.transport(of: peer, track: i) === transport {
                 guard let ssrc = track.ssrc, track.statistics.hasReceived else { continue }
                 let block = track.statistics.reportBlock(ssrc: ssrc, now: now)
                 blocks.append(block)
-                peer.counters.packetsLost.set(UInt64(max(0, block.cumulativeLost)))
+                lost += UInt64(max(0, block.cumulativeLost))
                 peer.counters.jitterMicroseconds.set(UInt64(block.jitter) * 1_000_000 / UInt64(track.clockRate))
                 if track.canREMB, !track.canTransportCC || transport.transportCCID == 0 { video.append(ssrc) }
             }
@@ -213,6 +211,7 @@ extension Worker {
                 RTCPWriter.remb(
                     sender: peer.localSSRC, bitrate: UInt64(bitrate), ssrcs: video, into: &bytes)
             }
+            if !blocks.isEmpty { peer.counters.packetsLost.set(lost) }
             sendRTCP(bytes, on: transport)
         }
     }

@@ -104,6 +104,8 @@ extension Worker {
         }
         let peer = Peer(registration: registration, now: now, localSSRC: UInt32.random(in: 1 ... .max, using: &random))
         peers[peer.id] = peer
+        connecting.append(peer)
+        nextFastTick = min(nextFastTick, now)
         counters.peers.wrappingAdd(1, ordering: .relaxed)
         for (i, negotiated) in registration.negotiation.transports.enumerated() {
             let each = i == index ? agent : makeAgent(registration, transport: i)
@@ -285,9 +287,7 @@ extension Worker {
         track.numbering.rebaseIfNeeded(first: source)
         if track.canNACK { track.nack.receive(source, now: now) }
         if payloadLength == 0, track.numbering.skip(source) { return false }
-        let number = track.numbering.number(source)
         var stored = StoredPacket()
-        stored.number = number
         stored.slot = slot
         stored.timestamp = header.timestamp &+ track.timestampOffset
         stored.payloadOffset = UInt16(payloadOffset)
@@ -302,15 +302,50 @@ extension Worker {
         if let codec = track.codec, codec.isVideo, payloadLength > 0 {
             let facts = PayloadInspector.inspect(
                 codec, packet.extracting(payloadOffset..<(payloadOffset + payloadLength)))
-            stored.isKeyFrameStart = facts.isKeyFrameStart
-            stored.isFrameStart = facts.isFrameStart
-            if let size = facts.size, size != track.size, size.width > 0, size.height > 0 {
-                track.size = size
-                // Later changes are told by the slow tick: a hostile publisher must not flood the control side.
-                if track.reportedSize == nil { reportSize(of: track, peer: peer) }
+            take(facts, of: &stored, track: track, peer: peer)
+            if facts.hasParameterSets {
+                track.parameterSetTimestamp = stored.timestamp
+            } else if stored.isKeyFrameStart, track.parameterSetTimestamp != stored.timestamp {
+                insertParameterSets(before: source, timestamp: stored.timestamp, track: trackIndex, stream: stream)
             }
         }
+        stored.number = track.numbering.number(source)
         return append(stored, track: trackIndex, stream: stream)
+    }
+
+    private func take(_ facts: RTPPayloadFacts, of packet: inout StoredPacket, track: Track, peer: Peer) {
+        packet.isKeyFrameStart = facts.isKeyFrameStart
+        packet.isFrameStart = facts.isFrameStart
+        guard let size = facts.size, size != track.size, size.width > 0, size.height > 0 else { return }
+        track.size = size
+        // Later changes are told by the slow tick: a hostile publisher must not flood the control side.
+        if track.reportedSize == nil { reportSize(of: track, peer: peer) }
+    }
+
+    /// Gives a key frame that came without parameter sets those of the publisher's SDP, as packets of their own
+    /// before it: a player knows nothing of the publisher's SDP.
+    private func insertParameterSets(before source: Int64, timestamp: UInt32, track index: Int, stream: StreamState) {
+        let track = stream.tracks[index]
+        let sets = track.parameterSets
+        guard !sets.isEmpty, let codec = track.codec, let publisher = stream.publisher,
+            track.numbering.insert(sets.count, before: source)
+        else { return }
+        track.parameterSetTimestamp = timestamp
+        let first = track.numbering.number(source) - Int64(sets.count)
+        for (i, set) in sets.enumerated() {
+            guard let slot = slab.take() else { return }
+            set.withUnsafeBytes { slot.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+            var packet = StoredPacket()
+            packet.number = first + Int64(i)
+            packet.slot = slot
+            packet.timestamp = timestamp
+            packet.payloadLength = UInt16(set.count)
+            packet.arrival = now
+            take(PayloadInspector.inspect(codec, set.span.bytes), of: &packet, track: track, peer: publisher)
+            packet.isKeyFrameStart = i == 0
+            packet.isFrameStart = i == 0
+            if !append(packet, track: index, stream: stream) { slab.give(slot) }
+        }
     }
 
     /// Track of a packet: by its SSRC if that is known, else by mid, else by payload type (RFC 8843 §9.2).
@@ -320,6 +355,7 @@ extension Worker {
         for (i, track) in stream.tracks.enumerated() {
             if header.ssrc == track.ssrc { return (i, false) }
             if header.ssrc == track.rtxSSRC { return (i, true) }
+            if header.ssrc == track.formerSSRC { return nil }
         }
         var candidates = Array(stream.tracks.indices)
         if transport.midID != 0,
@@ -332,7 +368,10 @@ extension Worker {
             let track = stream.tracks[i]
             if header.payloadType == track.payloadType {
                 // A new SSRC for a known payload type: the sender was restarted. Numbers and time go on.
-                if track.ssrc != nil, track.ring.highest >= 0 { restart(track, firstTimestamp: header.timestamp) }
+                if track.ssrc != nil, track.ring.highest >= 0 {
+                    track.formerSSRC = track.ssrc
+                    restart(track, firstTimestamp: header.timestamp)
+                }
                 track.ssrc = header.ssrc
                 return (i, false)
             }
@@ -356,9 +395,19 @@ extension Worker {
     /// Stores a packet of a stream and queues it for fan-out and for replicas. `true`: the slot was kept.
     func append(_ packet: StoredPacket, track index: Int, stream: StreamState) -> Bool {
         let track = stream.tracks[index]
+        var packet = packet
+        if packet.isKeyFrameStart {
+            if packet.timestamp != track.lastKeyFrameTimestamp || track.lastKeyFrame < 0 {
+                keyFrameBegan(stream, track: track)
+            } else {
+                // Several packets of one picture look like its start (slices); the first is where players begin.
+                packet.isKeyFrameStart = packet.number < track.lastKeyFrame
+            }
+        }
         guard track.ring.store(packet) else { return false }
         track.lastTimestamp = packet.timestamp
-        if packet.isKeyFrameStart, packet.timestamp != track.lastKeyFrameTimestamp || track.lastKeyFrame < 0 {
+        if packet.isKeyFrameStart, packet.number > track.lastKeyFrame || packet.timestamp == track.lastKeyFrameTimestamp
+        {
             track.lastKeyFrame = packet.number
             track.lastKeyFrameTimestamp = packet.timestamp
         }
@@ -371,7 +420,13 @@ extension Worker {
         if stream.pendingCount == StreamState.maxPending { fanOut(stream) }
         if stream.pendingCount == 0 { dirty.append(stream) }
         stream.enqueue(track: index, number: packet.number)
-        if track.kind == .video { gather(stream, packet: packet) }
+        if track.kind == .video {
+            gather(stream, packet: packet)
+        } else {
+            // Audio is never held: it closes the run.
+            stream.pictureIsOpen = false
+            stream.gatherDeadline = .distantFuture
+        }
         return true
     }
 

@@ -40,6 +40,14 @@ package final class Worker {
     var signalled: Set<Int> = []
 
     package internal(set) var peers: [UInt64: Peer] = [:]
+    /// Peers that need a look every fast tick: in their DTLS handshake, publishing, or fed from stored packets.
+    var connecting: [Peer] = []
+    var publishers: [Peer] = []
+    var catchingUp: [Peer] = []
+    /// An ICE-TCP player was stalled during this fan-out.
+    var anyStalled = false
+    /// Whether the sockets are watched for room to send.
+    private var awaitsRoom = false
     var byAddress: [SocketAddress: Transport] = [:]
     var byConnection: [UInt32: Transport] = [:]
     var routes: [SocketAddress: Int] = [:]
@@ -151,6 +159,7 @@ package final class Worker {
         if now >= nextFastTick { fastTick() }
         if now >= nextSlowTick { slowTick() }
         egress.flush()
+        if egress.hasBacklog != awaitsRoom { watchForRoom(egress.hasBacklog) }
         flushConnections()
         for worker in signalled { mailboxes[worker].wake() }
         signalled.removeAll(keepingCapacity: true)
@@ -161,7 +170,6 @@ package final class Worker {
     }
 
     private func waitTime() -> Int64 {
-        if egress.hasBacklog { return 1_000_000 }
         var next = nextSlowTick
         if peers.isEmpty && connections.isEmpty { return 1_000_000_000 }
         if nextFastTick < next { next = nextFastTick }
@@ -175,12 +183,22 @@ package final class Worker {
         case Token.mailbox:
             weir_eventfd_drain(mailbox.eventDescriptor)
             takeCommands()
-        case Token.socket: receive(socket: Int32(low))
+        // Room to send needs no call here: the turn ends with a flush.
+        case Token.socket: if ready.events != WEIR_WRITABLE { receive(socket: Int32(low)) }
         case Token.listener: accept(listener: Int(low))
         default:
             guard let connection = connections[low] else { return }
             if ready.events & WEIR_WRITABLE != 0 { flush(connection) }
             if ready.events & (WEIR_READABLE | WEIR_HANGUP) != 0 { read(connection) }
+        }
+    }
+
+    /// A full socket buffer: the kernel tells when it has drained.
+    private func watchForRoom(_ watch: Bool) {
+        awaitsRoom = watch
+        for (i, socket) in sockets.enumerated() {
+            _ = weir_epoll_set(
+                epoll, socket, watch ? WEIR_READABLE | WEIR_WRITABLE : WEIR_READABLE, Token.socket | UInt64(i), 0)
         }
     }
 
@@ -263,7 +281,14 @@ package final class Worker {
     }
 
     func feed(_ connection: TCPConnection, bytes: UnsafeRawBufferPointer) {
-        if !connection.isIdentified { connection.early.append(contentsOf: bytes) }
+        if !connection.isIdentified {
+            guard connection.early.count + bytes.count <= TCPConnection.maxEarly else {
+                counters.unknownSource.bump()
+                close(connection)
+                return
+            }
+            connection.early.append(contentsOf: bytes)
+        }
         do {
             try connection.framing.append(bytes.bytes)
             while let frame = connection.framing.next() {

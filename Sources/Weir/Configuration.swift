@@ -38,6 +38,7 @@ package struct Configuration: Sendable, Equatable {
         package var dtlsKey = ""
         package var rtpTimeout = Interval.seconds(60)
         package var groupCache = Interval.milliseconds(500)
+        package var groupCachePackets = 4096
         package var gatherLimit = Interval.milliseconds(10)
         package var gatherMinPlayers = 16
         /// Bytes.

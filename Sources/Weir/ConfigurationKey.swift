@@ -55,6 +55,7 @@ package struct ConfigurationKey: Sendable {
         .init("media", "dtls_key", \.media.dtlsKey, .path),
         .init("media", "rtp_timeout", \.media.rtpTimeout, .duration(.seconds(1)...hour)),
         .init("media", "group_cache", \.media.groupCache, .duration(.zero...minute)),
+        .init("media", "group_cache_packets", \.media.groupCachePackets, .integer(0...65_536)),
         .init("media", "gather_limit", \.media.gatherLimit, .duration(.zero ... .milliseconds(100))),
         .init("media", "gather_min_players", \.media.gatherMinPlayers, .integer(1...1_000_000)),
         .init("media", "receive_buffer", \.media.receiveBuffer, .size(bufferRange)),

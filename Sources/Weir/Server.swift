@@ -47,12 +47,14 @@ package struct Server {
         let control = ControlPlane(
             media: media, hooks: AllowAllBackend(), configuration: controlConfiguration(), metrics: metrics,
             logger: logger)
+        let connections = ConnectionBudget(
+            limit: configuration.limits.connections, limitPerAddress: configuration.limits.connectionsPerAddress)
         let webSocket = WCSServer(
-            configuration: webSocketConfiguration(), control: control, tlsContext: { tls.context }, metrics: metrics,
+            configuration: webSocketConfiguration(connections), control: control, tlsContext: { tls.context }, metrics: metrics,
             logger: logger)
         let logger = logger
         let http = HTTPService(
-            configuration: httpConfiguration(tls: tls), control: control, metrics: metrics,
+            configuration: httpConfiguration(connections, tls: tls), control: control, metrics: metrics,
             logLevel: LogLevelControl(
                 get: { [log] in Logger.Level(log.level) }, set: { [log] in log.level = LogLevel($0) }),
             logger: logger
@@ -122,6 +124,7 @@ package struct Server {
         engine.iceTimeout = configuration.ice.keepAliveTimeout
         engine.rtpTimeout = media.rtpTimeout
         engine.groupCache = media.groupCache
+        engine.groupCachePackets = media.groupCachePackets
         engine.gatherLimit = media.gatherLimit
         engine.gatherMinPlayers = media.gatherMinPlayers
         engine.receiveBuffer = media.receiveBuffer
@@ -158,15 +161,14 @@ package struct Server {
             rateEvents: configuration.features.videoRateEvents)
     }
 
-    private func webSocketConfiguration() -> WCSConfiguration {
+    private func webSocketConfiguration(_ connections: ConnectionBudget) -> WCSConfiguration {
         let settings = configuration.websocket
         var out = WCSConfiguration()
         out.listeners = [WCSListener(host: settings.listen.ip, port: Int(settings.port), secure: false)]
         if settings.tlsPort != 0 {
             out.listeners.append(WCSListener(host: settings.listen.ip, port: Int(settings.tlsPort), secure: true))
         }
-        out.maxConnections = configuration.limits.connections
-        out.maxConnectionsPerAddress = configuration.limits.connectionsPerAddress
+        out.connections = connections
         out.firstMessageTimeout = .nanoseconds(settings.connectTimeout.nanoseconds)
         out.keepAlive = .init(rawValue: settings.keepAlive.rawValue) ?? .text
         out.keepAliveInterval = .nanoseconds(settings.pingInterval.nanoseconds)
@@ -177,7 +179,7 @@ package struct Server {
         return out
     }
 
-    private func httpConfiguration(tls: TLSFiles) -> HTTPConfiguration {
+    private func httpConfiguration(_ connections: ConnectionBudget, tls: TLSFiles) -> HTTPConfiguration {
         let settings = configuration.http
         return HTTPConfiguration(
             listeners: [HTTPListenAddress(host: settings.listen.ip, port: Int(settings.port))],
@@ -191,8 +193,7 @@ package struct Server {
                         credential: server.credential.isEmpty ? nil : server.credential)
                 }
             },
-            bodyLimit: settings.maxBody, connectionLimit: configuration.limits.connections,
-            connectionLimitPerAddress: configuration.limits.connectionsPerAddress,
+            bodyLimit: settings.maxBody, connections: connections,
             idleTimeout: .nanoseconds(settings.idleTimeout.nanoseconds),
             admin: AdminSettings(token: settings.adminToken.isEmpty ? nil : settings.adminToken),
             publicStreamList: settings.publicStreamList)
