@@ -14,6 +14,10 @@ import Wire
 
     /// Payload of one datagram (ICE has no path MTU discovery).
     static let mtu = 1200
+    /// First retransmission, and the longest wait between two, microseconds. RFC 6347 §4.2.4.1 recommends 1 s and
+    /// allows less: ICE has shown that the path is up and short, and a browser begins with 50 ms.
+    private static let firstRetransmission: UInt32 = 100_000
+    private static let longestRetransmission: UInt32 = 3_000_000
     /// A handshake that takes longer has failed.
     package static let handshakeTimeout = Interval.seconds(30)
 
@@ -38,6 +42,9 @@ import Wire
         // Without NO_QUERY_MTU OpenSSL asks the BIO and falls back to 256-byte fragments.
         _ = unsafe weir_ssl_set_options(ssl, SSL_OP_NO_QUERY_MTU_VALUE | SSL_OP_NO_TICKET_VALUE)
         _ = unsafe weir_ssl_set_mtu(ssl, Self.mtu)
+        unsafe DTLS_set_timer_cb(ssl) { _, last in
+            last == 0 ? DTLSSession.firstRetransmission : min(last * 2, DTLSSession.longestRetransmission)
+        }
         if role == .client { unsafe SSL_set_connect_state(ssl) } else { unsafe SSL_set_accept_state(ssl) }
         unsafe self.ssl = ssl
         self.role = role

@@ -3,7 +3,7 @@ import Wire
 /// Finds out which packets of one source are missing and when to ask for each (RFC 4585 §6.2.1). Works on extended
 /// numbers, which do not wrap. A packet in order costs one comparison; memory is taken at the first loss.
 ///
-/// Reordering needs no wait of its own: packets are read in batches and requests made at ticks some ms apart.
+/// Packets of one batch come in before any request is made; what overtakes on the network needs `reorderWait`.
 package struct NackGenerator: Sendable {
     /// Packets missing at one time. More than that, and a key frame is cheaper.
     package static let maxMissing = 500
@@ -15,6 +15,9 @@ package struct NackGenerator: Sendable {
     package static let patience = Interval.seconds(1)
     /// Entries of one NACK message (17 numbers each at best), so that it fits a datagram: 800 bytes.
     package static let maxEntries = 200
+
+    /// Time that a packet may be overtaken by before it is asked for.
+    private let reorderWait: Interval
 
     private struct Missing: BitwiseCopyable {
         var number: Int64
@@ -35,7 +38,7 @@ package struct NackGenerator: Sendable {
     /// Missing packets that were given up.
     package private(set) var abandoned: UInt64 = 0
 
-    package init() {}
+    package init(reorderWait: Interval = .zero) { self.reorderWait = reorderWait }
 
     package var missingCount: Int { missing.count }
 
@@ -70,7 +73,9 @@ package struct NackGenerator: Sendable {
             abandoned &+= UInt64(excess)
             needsKeyFrame = true
         }
-        for number in first..<end { missing.append(Missing(number: number, since: now, next: now, tries: 0)) }
+        for number in first..<end {
+            missing.append(Missing(number: number, since: now, next: now + reorderWait, tries: 0))
+        }
     }
 
     /// Index of the first entry that is not below `number`.

@@ -38,7 +38,7 @@ private struct Pair {
 }
 
 extension DTLSSession {
-    fileprivate var keys: SRTPKeyingMaterial? {
+    var keys: SRTPKeyingMaterial? {
         if case .connected(let keys) = state { keys } else { nil }
     }
 }
@@ -71,7 +71,7 @@ extension DTLSSession {
         pair.client.start(now: .zero)
         pair.settle(drop: { $0 == 1 })
         #expect(pair.server.keys == nil)
-        // OpenSSL's first timer is one second of wall-clock time.
+        // OpenSSL's timers run in wall-clock time.
         let clock = ContinuousClock()
         let end = clock.now + .seconds(5)
         while pair.server.keys == nil, clock.now < end {

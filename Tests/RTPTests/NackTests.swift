@@ -19,6 +19,17 @@ import Wire
         #expect(nack.due(now: .ms(1), roundTrip: roundTrip) == [0xfffe, 0xffff, 0, 1])
     }
 
+    @Test func whatIsOnlyOvertakenIsNotAskedForWithinTheWait() {
+        var nack = NackGenerator(reorderWait: .milliseconds(5))
+        nack.receive(10, now: .ms(0))
+        nack.receive(13, now: .ms(0))
+        #expect(nack.due(now: .ms(4), roundTrip: roundTrip).isEmpty)
+        nack.receive(11, now: .ms(4))
+        #expect(nack.due(now: .ms(5), roundTrip: roundTrip) == [12])
+        #expect(nack.due(now: .ms(54), roundTrip: roundTrip).isEmpty)
+        #expect(nack.due(now: .ms(55), roundTrip: roundTrip) == [12])
+    }
+
     @Test func aPacketThatCameLateIsNotAskedFor() {
         var nack = NackGenerator()
         nack.receive(10, now: .ms(0))
