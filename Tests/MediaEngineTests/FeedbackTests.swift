@@ -1,0 +1,100 @@
+import MediaEngine
+import RTP
+import Testing
+import Wire
+
+/// Reports and feedback in both directions.
+@Suite struct FeedbackTests {
+    private static let loss = 0.05
+
+    private static func run(seed: UInt64) throws -> (World, PublisherCore, PlayerCore) {
+        let (world, publisher, players) = try LossyLinkTests.world(seed: seed, players: 1, up: .bad, down: .bad)
+        try LossyLinkTests.play(world, publisher, players)
+        return (world, publisher, players[0])
+    }
+
+    @Test(arguments: [1, 2, 3] as [UInt64]) func receiverReportsTellTheLinksLoss(seed: UInt64) throws {
+        let (world, publisher, _) = try Self.run(seed: seed)
+        let blocks = publisher.reports.map(\.block).filter { $0.ssrc == TestIDs.publisherVideo }
+        #expect((6...12).contains(blocks.count))
+        let mean = blocks.reduce(0.0) { $0 + Double($1.fractionLost) / 256 } / Double(blocks.count)
+        #expect((0.02...0.08).contains(mean), "\(mean)")
+        let last = try #require(blocks.last)
+        let sent = Double(publisher.sentVideo.count)
+        #expect((0.02 * sent...0.08 * sent).contains(Double(last.cumulativeLost)))
+        #expect(last.jitter > 0 && last.jitter < 90 * 10, "jitter of 3 ms, in units of 1/90 ms")
+        // The publisher's reports are acknowledged: it can compute its round trip.
+        #expect(last.lastSR != 0)
+        let counters = try #require(world.registrations[publisher.id]?.counters)
+        let audio = publisher.reports.map(\.block).last { $0.ssrc == TestIDs.publisherAudio }
+        #expect(Int64(counters.packetsLost.value) == Int64(max(0, last.cumulativeLost)) + Int64(max(0, audio?.cumulativeLost ?? 0)))
+    }
+
+    @Test func theRoundTripOfAPlayerIsMeasured() throws {
+        let (world, _, player) = try Self.run(seed: 1)
+        let counters = try #require(world.registrations[player.id]?.counters)
+        // Twice 10 ms and the world's steps of 1 ms.
+        #expect((18_000...32_000).contains(counters.roundTripMicroseconds.value))
+        // 3 ms of even jitter at a 90 kHz clock; 0 would mean that nobody wrote it.
+        #expect((300...6_000).contains(counters.jitterMicroseconds.value), "\(counters.jitterMicroseconds.value)")
+        #expect(counters.nacks.value > 0)
+        #expect(counters.packetsLost.value > 0)
+    }
+
+    @Test(arguments: [1, 2, 3] as [UInt64]) func senderReportsKeepSoundAndPicturesTogether(seed: UInt64) throws {
+        let (_, _, player) = try Self.run(seed: seed)
+        func captureError(_ track: ReceivedTrack, _ ssrc: UInt32, _ clock: Int) throws -> [Int64] {
+            let reports = player.reports.filter { $0.report.ssrc == ssrc }
+            #expect(reports.count >= 5)
+            return reports.compactMap { entry in
+                // The packet that is nearest to the report, mapped to the publisher's wall clock by it.
+                guard let packet = track.packets.values.filter({ $0.at <= entry.at && $0.part != nil }).max(by: { $0.at < $1.at }),
+                    let capture = packet.part?.capture
+                else { return nil }
+                let units = Int64(Int32(bitPattern: packet.timestamp &- entry.report.rtpTimestamp))
+                let wall = Int64(entry.report.ntp.unixNanoseconds) + units * 1_000_000_000 / Int64(clock)
+                return wall - Int64(PublisherCore.wallClock) - capture
+            }
+        }
+        let video = try captureError(player.video, player.videoSSRC, TestIDs.videoClock)
+        let audio = try captureError(player.audio, player.audioSSRC, TestIDs.audioClock)
+        // Both clocks tell the capture time of the publisher itself, to a fraction of a millisecond.
+        #expect(video.allSatisfy { abs($0) < 1_000_000 }, "\(video)")
+        #expect(audio.allSatisfy { abs($0) < 1_000_000 }, "\(audio)")
+    }
+
+    @Test func senderReportsCountWhatWasSent() throws {
+        let (_, _, player) = try Self.run(seed: 4)
+        let reports = player.reports.map(\.report).filter { $0.ssrc == player.videoSSRC }
+        let last = try #require(reports.last)
+        #expect(zip(reports, reports.dropFirst()).allSatisfy { $0.packetCount <= $1.packetCount })
+        #expect(Int(last.packetCount) <= player.video.packets.count && last.packetCount > 700)
+    }
+
+    @Test(arguments: [1, 2] as [UInt64]) func transportFeedbackComesSteadilyAndTellsTheLoss(seed: UInt64) throws {
+        let (world, publisher, players) = try LossyLinkTests.world(
+            seed: seed, players: 1, up: .bad, down: .perfect)
+        let start = world.now
+        try world.run(for: LossyLinkTests.duration)
+        _ = players
+        let feedbacks = publisher.feedbacks.filter { $0.at > start }
+        let gaps = zip(feedbacks, feedbacks.dropFirst()).map { ($1.at - $0.at).milliseconds }
+        #expect(gaps.allSatisfy { (50...100).contains($0) }, "\(gaps.filter { !(50...100).contains($0) })")
+        #expect(gaps.count > 80)
+        let told = feedbacks.reduce(0) { $0 + $1.feedback.statusCount }
+        let lost = feedbacks.reduce(0) { $0 + $1.feedback.lostCount }
+        let share = Double(lost) / Double(told)
+        // What is late counts as lost until it is told of again.
+        #expect((0.02...0.12).contains(share), "\(lost) of \(told)")
+    }
+
+    @Test func playersTransportNumbersAreContinuousOverAllTheirPackets() throws {
+        let (world, _, players) = try LossyLinkTests.world(seed: 5, players: 2, up: .bad, down: .perfect)
+        try world.run(for: .seconds(3))
+        for player in players {
+            let numbers = player.transportSequences
+            #expect(numbers.count > 300)
+            #expect(zip(numbers, numbers.dropFirst()).allSatisfy { $1 == $0 &+ 1 })
+        }
+    }
+}
