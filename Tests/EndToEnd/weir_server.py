@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -138,6 +139,11 @@ class WeirServer:
 
     def open_files(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def streams(self) -> list[str]:
+        """Names of the live streams."""
+        with urllib.request.urlopen(f"{self.http_url}/api/streams", timeout=5) as response:
+            return [stream["name"] for stream in json.load(response)]
 
     def metrics(self) -> dict[str, float]:
         """Samples of /metrics by their full name with labels."""

@@ -116,6 +116,7 @@ export async function readStats(pc) {
             };
         } else if (s.type === "transport" && s.selectedCandidatePairId) {
             pair = report.get(s.selectedCandidatePairId);
+            out.srtpCipher = s.srtpCipher ?? null;
         } else if (s.type === "candidate-pair" && s.selected) {
             pair = s;  // Firefox has it here
         }
