@@ -12,7 +12,9 @@ public func fuzzOneInput(_ data: UnsafeRawPointer?, _ count: Int) -> CInt {
     check(session)
 
     var options = AnswerOptions(
-        candidates: [Candidate(ip: "192.0.2.1", port: 31001), Candidate(ip: "192.0.2.1", port: 31001, transport: .tcp)],
+        candidates: [
+            Candidate(ip: "192.0.2.1", port: 31001), Candidate(ip: "192.0.2.1", port: 31001, transport: .tcp),
+        ],
         fingerprint: (0..<32).map { _ in "AB" }.joined(separator: ":"),
         makeCredentials: { ("weirfrag", "a-password-of-24-characters") }, makeSSRC: makeSSRC)
     options.preferTCP = choices & 1 != 0
@@ -70,7 +72,9 @@ private func check(_ session: SessionDescription) {
 private func check(_ negotiation: Negotiation, offer: SessionDescription) {
     guard let answer = try? SessionDescription.parse(negotiation.answer) else { preconditionFailure("our own answer") }
     precondition(answer.media.count == offer.media.count, "m-lines of the answer")
-    for (asked, given) in zip(offer.media, answer.media) { precondition(asked.media == given.media, "kind of an m-line") }
+    for (asked, given) in zip(offer.media, answer.media) {
+        precondition(asked.media == given.media, "kind of an m-line")
+    }
     precondition(!negotiation.tracks.isEmpty && !negotiation.transports.isEmpty, "an agreement on nothing")
     for track in negotiation.tracks {
         precondition(negotiation.transports.indices.contains(track.transportIndex), "a track without its transport")

@@ -52,7 +52,9 @@ private func fuzzDatagram(_ datagram: [UInt8]) {
 
 /// A reply is a well-formed answer to that transaction, with a right FINGERPRINT.
 private func check(reply: [UInt8], to request: [UInt8]) {
-    guard let message = try? STUNMessage(parsing: reply.span.bytes) else { preconditionFailure("our own reply is malformed") }
+    guard let message = try? STUNMessage(parsing: reply.span.bytes) else {
+        preconditionFailure("our own reply is malformed")
+    }
     precondition(message.messageClass == .success || message.messageClass == .error, "a reply that asks")
     precondition(message.transactionID == Array(request[8..<20]), "a reply to another request")
     precondition(message.hasValidFingerprint(reply.span.bytes), "a wrong FINGERPRINT of ours")

@@ -19,7 +19,9 @@ public func fuzzOneInput(_ data: UnsafeRawPointer?, _ count: Int) -> CInt {
     guard let request = try? WCSCodec.decode(bytes, limits: limits) else { return 0 }
     switch request {
     case .publishStream(let stream), .playStream(let stream):
-        for amount in [stream.width, stream.height, stream.bitrate, stream.minBitrate, stream.maxBitrate, stream.quality] {
+        for amount in [
+            stream.width, stream.height, stream.bitrate, stream.minBitrate, stream.maxBitrate, stream.quality,
+        ] {
             precondition(amount >= 0, "a negative amount")
         }
     case .connection(let connection):
