@@ -9,14 +9,14 @@
     final class MultiBuffer {
         /// Room for keys of either profile, RTP and RTCP, from a 64-byte aligned address.
         static let keyRoom = 2 * gcmStride
-        private static let gcmStride = (MemoryLayout<gcm_key_data>.size + 63) & ~63
+        fileprivate static let gcmStride = (MemoryLayout<gcm_key_data>.size + 63) & ~63
         // AES-CM: round keys (11 × 16), then the HMAC states after the inner and the outer pad.
-        private static let innerOffset = 256
-        private static let outerOffset = 320
+        fileprivate static let innerOffset = 256
+        fileprivate static let outerOffset = 320
         /// More than the library's queue holds, so that the scratch of a job outlives it.
-        private static let jobSlots = 512
-        private static let slotSize = 64
-        private static let tagOffset = 16
+        fileprivate static let jobSlots = 512
+        fileprivate static let slotSize = 64
+        fileprivate static let tagOffset = 16
 
         static let isSupported: Bool = {
             guard let manager = alloc_mb_mgr(0) else { return false }
@@ -26,18 +26,23 @@
             return imb_get_errno(manager) == 0 && architecture != IMB_ARCH_NONE && architecture != IMB_ARCH_NOAESNI
         }()
 
-        private let manager: UnsafeMutablePointer<IMB_MGR>
-        private let gcm128Encrypt: aes_gcm_enc_dec_t
-        private let gcm256Encrypt: aes_gcm_enc_dec_t
-        private let gcm128Decrypt: aes_gcm_enc_dec_t
-        private let gcm256Decrypt: aes_gcm_enc_dec_t
-        private let nextJob: get_next_job_t
-        private let submit: submit_job_t
-        private let flushJob: flush_job_t
-        private let context: UnsafeMutablePointer<gcm_context_data>
-        private let scratch: UnsafeMutableRawPointer
-        private var slot = 0
-        private var waiting = 0
+        /// What the packet path uses, as plain memory: no reference is counted there.
+        struct Core {
+            let manager: UnsafeMutablePointer<IMB_MGR>
+            let gcm128Encrypt: aes_gcm_enc_dec_t
+            let gcm256Encrypt: aes_gcm_enc_dec_t
+            let gcm128Decrypt: aes_gcm_enc_dec_t
+            let gcm256Decrypt: aes_gcm_enc_dec_t
+            let nextJob: get_next_job_t
+            let submit: submit_job_t
+            let flushJob: flush_job_t
+            let context: UnsafeMutablePointer<gcm_context_data>
+            let scratch: UnsafeMutableRawPointer
+            var slot = 0
+            var waiting = 0
+        }
+        let core: UnsafeMutablePointer<Core>
+        private var manager: UnsafeMutablePointer<IMB_MGR> { core.pointee.manager }
 
         init() throws(SRTPError) {
             guard Self.isSupported, let manager = alloc_mb_mgr(0) else {
@@ -52,22 +57,20 @@
                 free_mb_mgr(manager)
                 throw .backendUnavailable(SRTPBackendKind.ipsecMB.rawValue)
             }
-            self.manager = manager
-            gcm128Encrypt = e128
-            gcm256Encrypt = e256
-            gcm128Decrypt = d128
-            gcm256Decrypt = d256
-            nextJob = next
-            self.submit = submit
-            flushJob = flush
-            context = .allocate(capacity: 1)
-            scratch = .allocate(byteCount: Self.jobSlots * Self.slotSize, alignment: 64)
+            core = .allocate(capacity: 1)
+            core.initialize(
+                to: Core(
+                    manager: manager, gcm128Encrypt: e128, gcm256Encrypt: e256, gcm128Decrypt: d128,
+                    gcm256Decrypt: d256, nextJob: next, submit: submit, flushJob: flush,
+                    context: .allocate(capacity: 1),
+                    scratch: .allocate(byteCount: Self.jobSlots * Self.slotSize, alignment: 64)))
         }
 
         deinit {
             free_mb_mgr(manager)
-            context.deallocate()
-            scratch.deallocate()
+            core.pointee.context.deallocate()
+            core.pointee.scratch.deallocate()
+            core.deallocate()
         }
 
         // MARK: - Keys
@@ -94,10 +97,12 @@
         }
 
         @inline(__always)
-        private static func gcmKey(_ p: UnsafeMutableRawPointer) -> UnsafeMutablePointer<gcm_key_data> {
+        fileprivate static func gcmKey(_ p: UnsafeMutableRawPointer) -> UnsafeMutablePointer<gcm_key_data> {
             p.assumingMemoryBound(to: gcm_key_data.self)
         }
+    }
 
+    extension MultiBuffer.Core {
         // MARK: - AES-GCM
 
         /// Encrypts, or decrypts and computes the tag: comparing it is the caller's part.
@@ -110,7 +115,7 @@
             let function =
                 decrypt ? (is256 ? gcm256Decrypt : gcm128Decrypt) : (is256 ? gcm256Encrypt : gcm128Encrypt)
             function(
-                Self.gcmKey(isRTCP ? room + Self.gcmStride : room), context,
+                MultiBuffer.gcmKey(isRTCP ? room + MultiBuffer.gcmStride : room), context,
                 destination.assumingMemoryBound(to: UInt8.self), source.assumingMemoryBound(to: UInt8.self),
                 UInt64(length), nonce.assumingMemoryBound(to: UInt8.self), aad.assumingMemoryBound(to: UInt8.self),
                 UInt64(aadLength), tag.assumingMemoryBound(to: UInt8.self), 16)
@@ -121,12 +126,12 @@
         /// Queues a packet whose plain payload and, behind it, roll-over counter (4 bytes) already lie in place. The
         /// 10-byte tag overwrites the counter when the job is done.
         @inline(__always)
-        func submitCounterMode(
+        mutating func submitCounterMode(
             room: UnsafeMutableRawPointer, packet: UnsafeMutableRawPointer, headerLength: Int, payloadLength: Int,
             salt: Salt, ssrc: UInt32, index: UInt64
         ) {
-            let own = scratch + slot * Self.slotSize
-            slot = (slot + 1) % Self.jobSlots
+            let own = scratch + slot * MultiBuffer.slotSize
+            slot = (slot + 1) % MultiBuffer.jobSlots
             salt.writeCounter(own, ssrc: ssrc, index: index)
             guard let job = nextJob(manager) else { return }
             let bytes = packet.assumingMemoryBound(to: UInt8.self)
@@ -145,18 +150,18 @@
             job.pointee.msg_len_to_hash_in_bytes = UInt64(headerLength + payloadLength + 4)
             job.pointee.iv = UnsafePointer(own.assumingMemoryBound(to: UInt8.self))
             job.pointee.iv_len_in_bytes = 16
-            job.pointee.auth_tag_output = (own + Self.tagOffset).assumingMemoryBound(to: UInt8.self)
+            job.pointee.auth_tag_output = (own + MultiBuffer.tagOffset).assumingMemoryBound(to: UInt8.self)
             job.pointee.auth_tag_output_len_in_bytes = 20
             job.pointee.u.HMAC._hashed_auth_key_xor_ipad =
-                UnsafePointer((room + Self.innerOffset).assumingMemoryBound(to: UInt8.self))
+                UnsafePointer((room + MultiBuffer.innerOffset).assumingMemoryBound(to: UInt8.self))
             job.pointee.u.HMAC._hashed_auth_key_xor_opad =
-                UnsafePointer((room + Self.outerOffset).assumingMemoryBound(to: UInt8.self))
+                UnsafePointer((room + MultiBuffer.outerOffset).assumingMemoryBound(to: UInt8.self))
             job.pointee.user_data = UnsafeMutableRawPointer(bytes + headerLength + payloadLength)
             waiting += 1
             if let done = submit(manager) { complete(done) }
         }
 
-        func flush() {
+        mutating func flush() {
             while waiting > 0 {
                 guard let done = flushJob(manager) else {
                     waiting = 0
@@ -167,7 +172,7 @@
         }
 
         @inline(__always)
-        private func complete(_ job: UnsafeMutablePointer<IMB_JOB>) {
+        private mutating func complete(_ job: UnsafeMutablePointer<IMB_JOB>) {
             waiting -= 1
             guard let tag = job.pointee.auth_tag_output, let place = job.pointee.user_data else { return }
             place.copyMemory(from: tag, byteCount: 10)

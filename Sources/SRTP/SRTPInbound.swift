@@ -64,16 +64,19 @@ package final class SRTPInbound {
         let ssrc = PacketLayout.bigEndian32(packet + 8)
         let sequence = PacketLayout.bigEndian16(packet + 2)
         let known = rtpSources.firstIndex { $0.ssrc == ssrc }
-        let index: UInt64
+        var guess: UInt64 = 0
         if let known {
-            guard let guess = rtpSources[known].window.estimate(sequence), rtpSources[known].window.isFresh(guess)
+            guard let estimate = rtpSources[known].window.estimate(sequence), rtpSources[known].window.isFresh(estimate)
             else { return .replayed }
-            index = guess
-        } else {
-            guard rtpSources.count < SRTPLimits.maxSources else { return .tooManySources }
-            index = UInt64(sequence)
+            guess = estimate
+        } else if rtpSources.count >= SRTPLimits.maxSources {
+            return .tooManySources
         }
-        guard open(packet, header: header, plain: plain, ssrc: ssrc, index: index) else { return .authenticationFailed }
+        guard
+            let index = known == nil
+                ? openFirst(packet, header: header, plain: plain, ssrc: ssrc, sequence: sequence)
+                : open(packet, header: header, plain: plain, ssrc: ssrc, index: guess) ? guess : nil
+        else { return .authenticationFailed }
         if let known {
             rtpSources[known].window.accept(index)
         } else {
@@ -82,6 +85,27 @@ package final class SRTPInbound {
             rtpSources.append(Source(ssrc: ssrc, window: window))
         }
         return .ok(length: plain)
+    }
+
+    /// First packet of a source: its roll-over counter is 0, unless the source began shortly before 65,535 and its
+    /// first packets were lost or overtaken (RFC 3711 §3.3.1 gives the receiver no other way to find out).
+    private func openFirst(
+        _ packet: UnsafeMutableRawPointer, header: Int, plain: Int, ssrc: UInt32, sequence: UInt16
+    ) -> UInt64? {
+        guard sequence < SRTPLimits.firstRolledOver else {
+            return open(packet, header: header, plain: plain, ssrc: ssrc, index: UInt64(sequence))
+                ? UInt64(sequence) : nil
+        }
+        return withUnsafeTemporaryAllocation(byteCount: plain - header, alignment: 16) { copy in
+            // A failed attempt leaves the body decrypted with the wrong key stream.
+            copy.copyMemory(from: UnsafeRawBufferPointer(start: packet + header, count: plain - header))
+            for index in [UInt64(sequence), 1 << 16 | UInt64(sequence)] {
+                if open(packet, header: header, plain: plain, ssrc: ssrc, index: index) { return index }
+                UnsafeMutableRawBufferPointer(start: packet + header, count: plain - header)
+                    .copyMemory(from: UnsafeRawBufferPointer(copy))
+            }
+            return nil
+        }
     }
 
     private func open(_ packet: UnsafeMutableRawPointer, header: Int, plain: Int, ssrc: UInt32, index: UInt64) -> Bool {
@@ -107,9 +131,9 @@ package final class SRTPInbound {
     ) -> Bool {
         let scratch = machine.scratch
         #if arch(x86_64)
-            if let room, let multiBuffer = machine.multiBuffer {
+            if let room, let core = machine.core {
                 let computed = scratch + 64
-                multiBuffer.gcm(
+                core.pointee.gcm(
                     room: room, isRTCP: isRTCP, is256: profile == .aeadAES256GCM, decrypt: true, nonce: scratch,
                     aad: aad, aadLength: aadLength, source: body, destination: body, length: length, tag: computed)
                 return constantTimeEqual(computed, tag, count: 16)

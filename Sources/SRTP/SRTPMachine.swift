@@ -5,12 +5,16 @@ package final class SRTPMachine {
     package let backend: SRTPBackendKind
     #if arch(x86_64)
         let multiBuffer: MultiBuffer?
+        let core: UnsafeMutablePointer<MultiBuffer.Core>?
     #endif
     let scratch: UnsafeMutableRawPointer
 
     /// What an `SRTPOutbound` points to; the multi-buffer library's keys follow at `keyOffset`.
     struct State {
-        var profile: SRTPProfile
+        /// The profile in two flags: comparing an enumeration of another module costs calls.
+        let isCounterMode: Bool
+        let is256: Bool
+        let rtcpOverhead: Int
         var rtpSalt: Salt
         var rtcpSalt: Salt
         var rtcpIndex: UInt32
@@ -23,6 +27,7 @@ package final class SRTPMachine {
         self.backend = backend
         #if arch(x86_64)
             multiBuffer = backend == .ipsecMB ? try MultiBuffer() : nil
+            core = multiBuffer?.core
         #else
             guard backend != .ipsecMB else { throw .backendUnavailable(backend.rawValue) }
         #endif
@@ -50,7 +55,9 @@ package final class SRTPMachine {
 
     private func makeOutbound(session: SessionKeys, reference: LibSRTP?) throws(SRTPError) -> SRTPOutbound {
         var state = State(
-            profile: session.profile, rtpSalt: Salt(session.rtpSalt), rtcpSalt: Salt(session.rtcpSalt), rtcpIndex: 0)
+            isCounterMode: session.profile == .aes128CMHMACSHA1_80, is256: session.profile == .aeadAES256GCM,
+            rtcpOverhead: session.profile.rtcpOverhead, rtpSalt: Salt(session.rtpSalt),
+            rtcpSalt: Salt(session.rtcpSalt), rtcpIndex: 0)
         var room = 0
         switch backend {
         case .ipsecMB:
@@ -111,22 +118,22 @@ package final class SRTPMachine {
         let state = outbound.state.assumingMemoryBound(to: State.self)
         let destination = packet + headerLength
         #if arch(x86_64)
-            if let multiBuffer {
+            if let core {
                 let keys = outbound.state + Self.keyOffset
-                if state.pointee.profile == .aes128CMHMACSHA1_80 {
+                if state.pointee.isCounterMode {
                     if payload != UnsafeRawPointer(destination) {
                         destination.copyMemory(from: payload, byteCount: payloadLength)
                     }
                     PacketLayout.store32(
                         UInt32(truncatingIfNeeded: packetIndex >> 16), at: destination + payloadLength)
-                    multiBuffer.submitCounterMode(
+                    core.pointee.submitCounterMode(
                         room: keys, packet: packet, headerLength: headerLength, payloadLength: payloadLength,
                         salt: state.pointee.rtpSalt, ssrc: ssrc, index: packetIndex)
                     return headerLength + payloadLength + 10
                 }
                 state.pointee.rtpSalt.writeAEADNonce(scratch, ssrc: ssrc, index: packetIndex)
-                multiBuffer.gcm(
-                    room: keys, isRTCP: false, is256: state.pointee.profile == .aeadAES256GCM, decrypt: false,
+                core.pointee.gcm(
+                    room: keys, isRTCP: false, is256: state.pointee.is256, decrypt: false,
                     nonce: scratch, aad: packet, aadLength: headerLength, source: payload, destination: destination,
                     length: payloadLength, tag: destination + payloadLength)
                 return headerLength + payloadLength + 16
@@ -154,7 +161,7 @@ package final class SRTPMachine {
         guard let openSSL = state.pointee.openSSL else { return 0 }
         return openSSL._withUnsafeGuaranteedRef { keys in
             let tag = destination + payloadLength
-            guard state.pointee.profile == .aes128CMHMACSHA1_80 else {
+            guard state.pointee.isCounterMode else {
                 state.pointee.rtpSalt.writeAEADNonce(scratch, ssrc: ssrc, index: packetIndex)
                 let done = keys.rtp.gcm(
                     nonce: scratch, aad: packet, aadLength: headerLength, source: payload, destination: destination,
@@ -175,7 +182,7 @@ package final class SRTPMachine {
     @inline(__always)
     package func flush() {
         #if arch(x86_64)
-            multiBuffer?.flush()
+            core?.pointee.flush()
         #endif
     }
 
@@ -187,9 +194,8 @@ package final class SRTPMachine {
         -> Int
     {
         let state = outbound.state.assumingMemoryBound(to: State.self)
-        let profile = state.pointee.profile
         let header = PacketLayout.rtcpHeaderLength
-        guard length >= header, length + profile.rtcpOverhead <= capacity else { return 0 }
+        guard length >= header, length + state.pointee.rtcpOverhead <= capacity else { return 0 }
         if let reference = state.pointee.reference {
             return reference._withUnsafeGuaranteedRef { $0.protectRTCP(packet, length: length) }
         }
@@ -197,7 +203,7 @@ package final class SRTPMachine {
         let index = state.pointee.rtcpIndex
         let word = index | 0x8000_0000
         let ssrc = PacketLayout.bigEndian32(packet + 4)
-        if profile == .aes128CMHMACSHA1_80 {
+        if state.pointee.isCounterMode {
             guard let openSSL = state.pointee.openSSL else { return 0 }
             return openSSL._withUnsafeGuaranteedRef { keys in
                 state.pointee.rtcpSalt.writeCounter(scratch, ssrc: ssrc, index: UInt64(index))
@@ -217,10 +223,10 @@ package final class SRTPMachine {
         let body = packet + header
         let tag = packet + length
         #if arch(x86_64)
-            if let multiBuffer {
-                multiBuffer.gcm(
-                    room: outbound.state + Self.keyOffset, isRTCP: true, is256: profile == .aeadAES256GCM,
-                    decrypt: false, nonce: scratch, aad: aad, aadLength: header + 4, source: body, destination: body,
+            if let core {
+                core.pointee.gcm(
+                    room: outbound.state + Self.keyOffset, isRTCP: true, is256: state.pointee.is256, decrypt: false,
+                    nonce: scratch, aad: aad, aadLength: header + 4, source: body, destination: body,
                     length: length - header, tag: tag)
                 PacketLayout.store32(word, at: tag + 16)
                 return length + 20

@@ -60,6 +60,8 @@ package enum SRTPLimits {
     /// Packets behind the highest index that are still told apart (RFC 3711 §3.3.2 asks for at least 64).
     package static let replayWindow = 1024
     package static let maxSources = 32
+    /// A source first heard below this sequence number may have begun before the roll-over.
+    static let firstRolledOver: UInt16 = 0x4000
     /// 31-bit SRTCP index (RFC 3711 §3.4).
     static let maxRTCPIndex: UInt32 = 0x7fff_ffff
 }

@@ -181,6 +181,24 @@ import Wire
         #expect(unprotectRTP(inbound, atEdge).0 == .replayed)
     }
 
+    /// A sender that begins at 65,535 and whose first packets are lost: what arrives first has roll-over counter 1.
+    @Test(arguments: cases.filter { $0.backend != .libsrtp2 }) func aSourceMayBeginJustBeforeTheRollOver(_ c: Case)
+        throws
+    {
+        let machine = try SRTPMachine(backend: c.backend)
+        let outbound = try machine.makeOutbound(keyingMaterial(c.profile, seed: 5))
+        defer { machine.destroy(outbound) }
+        let inbound = try SRTPInbound(machine: machine, keys: keyingMaterial(c.profile, seed: 5, swapped: true))
+        for index: UInt64 in [65_538, 65_537, 65_535, 65_539] {
+            let sequence = UInt16(truncatingIfNeeded: index)
+            let plain = rtpPacket(ssrc: 9, sequence: sequence, payload: [1, 2, 3, UInt8(truncatingIfNeeded: index)])
+            let (result, bytes) = unprotectRTP(
+                inbound, protectRTP(machine, outbound, plain, headerLength: 12, index: index))
+            #expect(result == .ok(length: plain.count))
+            #expect(bytes == plain)
+        }
+    }
+
     @Test(arguments: cases) func sourcesAreBounded(_ c: Case) throws {
         let machine = try SRTPMachine(backend: c.backend)
         let inbound = try SRTPInbound(machine: machine, keys: keyingMaterial(c.profile, seed: 2, swapped: true))
