@@ -180,13 +180,18 @@ import Wire
             ERR_clear_error()
             let n = unsafe SSL_read(ssl, &scratch, CInt(scratch.count))
             if n > 0 { continue }
-            let reason = unsafe SSL_get_error(ssl, n)
-            if reason == SSL_ERROR_ZERO_RETURN {
+            switch unsafe SSL_get_error(ssl, n) {
+            case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: break
+            case SSL_ERROR_ZERO_RETURN:
                 state = .closed
                 return
+            default:
+                // OpenSSL drops forged records silently (RFC 6347 §4.1.2.7), so this came from the peer itself: a fatal
+                // alert, or what breaks the protocol. From now on OpenSSL fails without reading: the queue would
+                // never become empty.
+                state = .failed(.last())
+                return
             }
-            // A forged record is dropped silently (RFC 6347 §4.1.2.7); anything else shows at the next read.
-            if reason != SSL_ERROR_WANT_READ { ERR_clear_error() }
         }
     }
 }

@@ -56,7 +56,7 @@ package struct ICELiteAgent: Sendable {
     }
 
     /// Valid paths kept per agent; the one unheard for longest makes room.
-    static let maxPaths = 16
+    package static let maxPaths = 16
     /// Error replies per second, and as a burst.
     static let maxErrorReplies = 10
 

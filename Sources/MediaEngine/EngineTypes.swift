@@ -95,6 +95,12 @@ package final class EngineCounters: Sendable {
     package let noMemory = Atomic<UInt64>(0)
     package let retransmissionsRefused = Atomic<UInt64>(0)
     package let tcpPicturesDropped = Atomic<UInt64>(0)
+    /// Packets that another worker was too slow to take over.
+    package let crossingDropped = Atomic<UInt64>(0)
+    /// ICE-TCP connections closed by us: too many, no valid check in time, or framing that cannot be.
+    package let tcpRefused = Atomic<UInt64>(0)
+    /// Key-frame requests of players that needed no request of ours to the publisher.
+    package let keyFrameRequestsMerged = Atomic<UInt64>(0)
     package let peers = Atomic<Int>(0)
     package init() {}
 }

@@ -15,6 +15,8 @@ final class TCPConnection {
     var early: [UInt8] = []
     /// A few checks and their repetitions.
     static let maxEarly = 16_384
+    /// Time for the first valid check.
+    static let checkTimeout = Interval.seconds(10)
     var isIdentified = false
     let opened: Instant
     private var queue: [UInt8] = []

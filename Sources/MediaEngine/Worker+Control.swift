@@ -1,4 +1,5 @@
 import DTLS
+import Glibc
 import ICE
 import LinuxNet
 import RTP
@@ -28,6 +29,12 @@ extension Worker {
         case .connection(let descriptor, let received, let remote, let local):
             let connection = adopt(descriptor: descriptor, remote: remote, local: local)
             received.withUnsafeBytes { feed(connection, bytes: $0) }
+            // Handed over before its check has been authenticated, so the bound holds here, too.
+            guard connections.count < configuration.maxTCPConnections else {
+                counters.tcpRefused.bump()
+                Glibc.close(descriptor)
+                return
+            }
         case .route(let address, let worker):
             if routes.count >= Self.maxRoutes { routes.removeAll() }
             routes[address] = worker

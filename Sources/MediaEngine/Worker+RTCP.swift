@@ -12,6 +12,8 @@ extension Worker {
     private static let feedbackInterval = Interval.milliseconds(60)
     private static let reportInterval = Interval.milliseconds(1000)
     /// Sequence numbers of one NACK that are answered.
+    /// Sender reports of one source that follow each other closer than this are not passed on.
+    private static let minReportSpacing = Interval.milliseconds(50)
     private static let maxNackNumbers = 256
 
     func handleRTCP(_ packet: RawSpan, transport: Transport, arrival: Instant) {
@@ -40,6 +42,8 @@ extension Worker {
         for (i, track) in stream.tracks.enumerated() where track.ssrc == report.ssrc {
             track.statistics.receiveSenderReport(ntp: report.ntp, arrival: arrival)
             let timestamp = report.rtpTimestamp &+ track.timestampOffset
+            // Each goes to every worker with players of the stream.
+            if let last = track.report, arrival - last.arrival < Self.minReportSpacing { continue }
             track.report = (report.ntp.rawValue, timestamp, arrival)
             for worker in stream.subscribers {
                 mailboxes[worker].post(
@@ -94,6 +98,7 @@ extension Worker {
         guard !peer.isPublisher, let stream = peer.stream else { return }
         peer.counters.plis.bump()
         requestKeyFrame(stream)
+        if now - stream.lastKeyFrameRequest < Self.keyFrameInterval { counters.keyFrameRequestsMerged.bump() }
     }
 
     // MARK: - Ticks
@@ -169,8 +174,8 @@ extension Worker {
         counters.sendMessages.bump(egress.messagesSent &- reportedMessages)
         reportedMessages = egress.messagesSent
         for connection in Array(connections.values)
-        where !connection.isIdentified && now - connection.opened > .seconds(10) {
-            close(connection)
+        where !connection.isIdentified && now - connection.opened > TCPConnection.checkTimeout {
+            refuse(connection)
         }
     }
 

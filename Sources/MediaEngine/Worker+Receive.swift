@@ -132,7 +132,7 @@ extension Worker {
         switch outcome {
         case .validated: validated(transport, path: path, socket: socket)
         case .rejected: counters.stunRejected.bump()
-        case .ignored: break
+        case .ignored: counters.malformed.bump()
         }
     }
 
@@ -153,9 +153,7 @@ extension Worker {
             byAddress[path.remote] = transport
         }
         transport.socketOfPath[path] = socket
-        if transport.socketOfPath.count > 32 {
-            transport.socketOfPath = transport.socketOfPath.filter { transport.agent.isValid($0.key) }
-        }
+        if transport.socketOfPath.count > ICELiteAgent.maxPaths { forgetInvalidPaths(of: transport) }
         updatePath(of: transport)
         guard transport.dtls == nil, !transport.isSecure else { return }
         startDTLS(transport)
@@ -175,6 +173,21 @@ extension Worker {
         let negotiated = transport.negotiated
         let fingerprints = negotiated.fingerprints.compactMap { DTLSFingerprint(algorithm: $0.algorithm, hex: $0.hex) }
         do {
+    /// One peer may check from any number of addresses. The agent keeps a few, and so must all that hangs on them.
+    private func forgetInvalidPaths(of transport: Transport) {
+        for path in transport.socketOfPath.keys where !transport.agent.isValid(path) {
+            transport.socketOfPath[path] = nil
+            if let connection = connections[path.connection] {
+                close(connection)
+            } else if byAddress[path.remote] === transport,
+                !transport.socketOfPath.keys.contains(where: { $0.connection == 0 && $0.remote == path.remote })
+            {
+                byAddress[path.remote] = nil
+            }
+        }
+    }
+    private static let addressHold = Interval.seconds(5)
+
             let session = try DTLSSession(
                 context: dtlsContext, role: negotiated.dtlsRole == .client ? .client : .server,
                 fingerprints: fingerprints, now: now)
@@ -240,7 +253,11 @@ extension Worker {
             handleRTCP(packet, transport: transport, arrival: arrival)
             return false
         }
-        guard transport.peer.isPublisher, let stream = transport.peer.stream else { return false }
+        guard transport.peer.isPublisher, let stream = transport.peer.stream else {
+            // A player has no source that we know.
+            counters.unknownSSRC.bump()
+            return false
+        }
         return handleRTP(packet, slot: slot, transport: transport, stream: stream, arrival: arrival)
     }
 

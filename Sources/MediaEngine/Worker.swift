@@ -266,6 +266,7 @@ package final class Worker {
     }
 
     private func read(_ connection: TCPConnection) {
+                counters.tcpRefused.bump()
         guard let slot = slab.take() else { return }
         defer { slab.give(slot) }
         for _ in 0..<16 {
@@ -283,8 +284,7 @@ package final class Worker {
     func feed(_ connection: TCPConnection, bytes: UnsafeRawBufferPointer) {
         if !connection.isIdentified {
             guard connection.early.count + bytes.count <= TCPConnection.maxEarly else {
-                counters.unknownSource.bump()
-                close(connection)
+                refuse(connection)
                 return
             }
             connection.early.append(contentsOf: bytes)
@@ -292,8 +292,17 @@ package final class Worker {
         do {
             try connection.framing.append(bytes.bytes)
             while let frame = connection.framing.next() {
-                guard frame.count <= PacketSlab.slotSize, !frame.isEmpty else { continue }
-                guard let slot = slab.take() else { return }
+                if frame.isEmpty { continue }
+                // No peer of ours makes packets of this size: the stream is out of step, or means harm.
+                guard frame.count <= PacketSlab.slotSize else {
+                    counters.malformed.bump()
+                    refuse(connection)
+                    return
+                }
+                guard let slot = slab.take() else {
+                    counters.noMemory.bump()
+                    return
+                }
                 frame.withUnsafeBytes { slot.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
                 let path = ICEPath(remote: connection.remote, local: connection.local, connection: connection.id)
                 if !handle(slot, length: frame.count, path: path, socket: -1, arrival: now) { slab.give(slot) }
@@ -325,6 +334,11 @@ package final class Worker {
             ICEPath(remote: connection.remote, local: connection.local, connection: connection.id))
         updatePath(of: transport)
     }
+    func refuse(_ connection: TCPConnection) {
+        counters.tcpRefused.bump()
+        close(connection)
+    }
+
 
     func send(_ bytes: UnsafeRawBufferPointer, connection id: UInt32) -> Bool {
         guard let connection = connections[id] else { return false }
@@ -338,7 +352,7 @@ package final class Worker {
     private func flush(_ connection: TCPConnection) {
         let result = connection.flush()
         if result == .failed {
-            close(connection)
+            refuse(connection)
             return
         }
         let wants = result == .blocked

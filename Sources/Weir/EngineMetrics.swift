@@ -32,6 +32,14 @@ enum EngineMetrics {
                 counter(
                     "weir_media_tcp_pictures_dropped_total", "Pictures withheld from slow ICE-TCP players.",
                     counters.tcpPicturesDropped.value),
+                counter(
+                    "weir_media_tcp_connections_refused_total",
+                    "ICE-TCP connections closed: too many, no valid check in time, or malformed.",
+                    counters.tcpRefused.value),
+                counter(
+                    "weir_media_key_frame_requests_merged_total",
+                    "Key-frame requests of players that were merged into one to the publisher.",
+                    counters.keyFrameRequestsMerged.value),
                 counter(rejected, rejectedHelp, counters.unknownSource.value, "unknown_source"),
                 counter(rejected, rejectedHelp, counters.unknownUser.value, "unknown_user"),
                 counter(rejected, rejectedHelp, counters.stunRejected.value, "stun_rejected"),
