@@ -9,9 +9,13 @@ package actor ClientSession {
     /// Unguessable; the client shows it to re-attach.
     package nonisolated let authToken: String
     package nonisolated let facts: SessionFacts
+    /// What the client asked for when it connected.
+    package nonisolated let request: ConnectRequest
     /// What to tell the client, in order. One consumer. Finishes after `.closing`.
     package nonisolated let events: AsyncStream<SessionEvent>
 
+    /// Opened when all streams have ended and their names are free.
+    nonisolated let ended = Gate()
     nonisolated let context: ControlContext
     nonisolated let logger: Logger
     /// The key under which limits count this session.
@@ -23,12 +27,13 @@ package actor ClientSession {
     var isSampling = false
 
     init(
-        id: String, authToken: String, facts: SessionFacts, addressKey: String, context: ControlContext,
+        authToken: String, facts: SessionFacts, request: ConnectRequest, addressKey: String, context: ControlContext,
         logger: Logger
     ) {
-        self.id = id
+        id = facts.id
         self.authToken = authToken
         self.facts = facts
+        self.request = request
         self.addressKey = addressKey
         self.context = context
         var logger = logger
@@ -127,12 +132,21 @@ package actor ClientSession {
             switch reason {
             case .shutdown: .shutdown
             case .terminated: .terminated
-            case .clientClosed, .connectionLost, .keepAliveTimeout, .slowReader, .protocolError: .sessionLost
+            case .clientClosed, .connectionLost, .keepAliveTimeout, .slowReader, .replaced, .protocolError:
+                .sessionLost
             }
         let closings = await endAll(cause)
         queue.finish(reason)
-        context.registry.dismiss(address: addressKey, session: id)
+        if request.keepAlive, reason.mayReattach {
+            let now = context.timers.now
+            context.kept.keep(
+                KeptSessions.Kept(
+                    id: id, authToken: authToken, request: request, addressKey: addressKey,
+                    until: now + context.configuration.reattachTime), now: now)
+        }
+        context.registry.dismiss(address: addressKey, session: self)
         context.notifier.post(.connection(facts, ended: reason))
+        ended.open()
         logger.info("session closed", metadata: ["reason": "\(reason)"])
         for closing in closings { await closing.value }
     }
@@ -219,6 +233,16 @@ package actor ClientSession {
                 "stream": "\(stream.request.name)", "peer": "\(stream.peer)",
                 "mediaSessionId": "\(stream.request.mediaSessionId)", "published": "\(stream.published)",
             ].merging(more) { $1 })
+    }
+}
+
+extension SessionCloseReason {
+    /// Whether the client may come back: nobody decided that it must go.
+    fileprivate var mayReattach: Bool {
+        switch self {
+        case .clientClosed, .connectionLost, .keepAliveTimeout, .slowReader, .replaced: true
+        case .protocolError, .terminated, .shutdown: false
+        }
     }
 }
 

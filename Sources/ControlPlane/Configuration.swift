@@ -49,12 +49,15 @@ package struct ControlConfiguration: Sendable {
     package var eventPayloadLimit: Int
     /// Application keys that may connect; nil = all.
     package var applications: Set<String>?
+    /// How long a lost session waits for its client to re-attach, if the client asked for that; zero = never.
+    package var reattachTime: Duration
 
     package init(
         limits: Limits = Limits(), iceTimeout: Duration = .seconds(30), dtlsTimeout: Duration = .seconds(30),
         hookTimeout: Duration = .seconds(5), mediaTimeout: Duration = .seconds(5),
         transportCloseGrace: Duration = .seconds(2), rateEvents: Bool = true, eventQueueLimit: Int = 1024,
-        hookQueueLimit: Int = 4096, eventPayloadLimit: Int = 65_536, applications: Set<String>? = nil
+        hookQueueLimit: Int = 4096, eventPayloadLimit: Int = 65_536, applications: Set<String>? = nil,
+        reattachTime: Duration = .seconds(300)
     ) {
         self.limits = limits
         self.iceTimeout = iceTimeout
@@ -67,5 +70,6 @@ package struct ControlConfiguration: Sendable {
         self.hookQueueLimit = hookQueueLimit
         self.eventPayloadLimit = eventPayloadLimit
         self.applications = applications
+        self.reattachTime = reattachTime
     }
 }

@@ -9,6 +9,7 @@ struct ControlContext: Sendable {
     let notifier: HookNotifier
     let metrics: ControlMetrics
     let timers: Timers
+    let kept: KeptSessions
 
     /// Frees a peer in the background. The task ends in bounded time also when the media side hangs.
     @discardableResult

@@ -25,7 +25,7 @@ package actor ControlPlane {
             media: media, hooks: hooks, configuration: configuration,
             registry: StreamRegistry(limits: configuration.limits, metrics: metrics),
             notifier: HookNotifier(hooks: hooks, configuration: configuration, timers: timers, metrics: metrics),
-            metrics: metrics, timers: timers)
+            metrics: metrics, timers: timers, kept: KeptSessions(maxSessions: configuration.limits.sessions))
         self.logger = logger
     }
 
@@ -43,8 +43,43 @@ package actor ControlPlane {
 
     /// Admits a client. The adapter must call `close` on the session in the end.
     package func openSession(_ request: ConnectRequest) async throws(SignallingError) -> ClientSession {
+        try await counted(request) { () throws(SignallingError) in try await admit(request) }
+    }
+
+    /// Admits a client that comes back to a session of its own, by the token which that one had (signalling 2.5). The
+    /// session goes on under the same id and token, with what the client said when it first came; its streams have
+    /// ended. A connection that still holds the session, as after a change of network, is closed.
+    ///
+    /// Of `request` only what belongs to the new connection counts: address, bearer token and query.
+    package func reattach(
+        token: String, _ request: ConnectRequest
+    ) async throws(SignallingError) -> ClientSession {
+        try await counted(request) { () throws(SignallingError) in
+            if let holder = context.registry.session(token: token), holder.request.keepAlive {
+                await holder.close(.replaced)
+                await holder.ended.wait()
+            }
+            guard let kept = context.kept.take(token, now: context.timers.now) else { throw .sessionDoesNotExist }
+            var known = kept.request
+            known.remoteAddress = request.remoteAddress
+            known.bearerToken = request.bearerToken
+            known.query = request.query
+            do throws(SignallingError) {
+                return try await admit(known, as: kept)
+            } catch {
+                // It may try again, unless the backend does not want it any more.
+                if case .refused = error { throw error }
+                context.kept.keep(kept, now: context.timers.now)
+                throw error
+            }
+        }
+    }
+
+    private func counted(
+        _ request: ConnectRequest, _ open: () async throws(SignallingError) -> ClientSession
+    ) async throws(SignallingError) -> ClientSession {
         do throws(SignallingError) {
-            return try await admit(request)
+            return try await open()
         } catch {
             context.metrics.countRejection(error.label)
             logger.info(
@@ -54,13 +89,15 @@ package actor ControlPlane {
         }
     }
 
-    private func admit(_ request: ConnectRequest) async throws(SignallingError) -> ClientSession {
+    private func admit(
+        _ request: ConnectRequest, as kept: KeptSessions.Kept? = nil
+    ) async throws(SignallingError) -> ClientSession {
         if let applications = context.configuration.applications, !applications.contains(request.appKey) {
             throw .unknownApplication(request.appKey)
         }
         let addressKey = AddressKey.make(request.remoteAddress)
         try context.registry.admit(address: addressKey)
-        let facts = SessionFacts(id: Token.make(), request: request)
+        let facts = SessionFacts(id: kept?.id ?? Token.make(), request: request)
         let context = context
         let decision = await withDeadline(context.timers, context.configuration.hookTimeout) {
             await context.hooks.connect(facts)
@@ -74,8 +111,8 @@ package actor ControlPlane {
             refusal = .backendTimeout
         }
         let session = ClientSession(
-            id: facts.id, authToken: Token.make(), facts: facts, addressKey: addressKey, context: context,
-            logger: logger)
+            authToken: kept?.authToken ?? Token.make(), facts: facts, request: request, addressKey: addressKey,
+            context: context, logger: logger)
         if refusal == nil, !context.registry.add(session) { refusal = .shuttingDown }
         if let refusal {
             context.registry.dismiss(address: addressKey, session: nil)
@@ -83,7 +120,8 @@ package actor ControlPlane {
         }
         context.notifier.post(.connection(facts, ended: nil))
         session.logger.info(
-            "session opened", metadata: ["kind": "\(facts.kind.rawValue)", "address": "\(facts.remoteAddress)"])
+            kept == nil ? "session opened" : "session re-attached",
+            metadata: ["kind": "\(facts.kind.rawValue)", "address": "\(facts.remoteAddress)"])
         return session
     }
 
@@ -137,6 +175,7 @@ package actor ControlPlane {
         var next = timers.now + Self.samplingInterval
         while await timers.sleep(until: next) {
             await sample()
+            context.kept.expire(now: timers.now)
             next += Self.samplingInterval
             // After a hang, not a burst of samples.
             next = max(next, timers.now)
@@ -156,25 +195,14 @@ package actor ControlPlane {
     }
 }
 
-/// Unguessable identifiers.
-enum Token {
-    /// 128 bits of the system's generator, in hexadecimal.
-    static func make() -> String {
-        var generator = SystemRandomNumberGenerator()
-        return (0..<2).map { _ in
-            let text = String(generator.next() as UInt64, radix: 16)
-            return String(repeating: "0", count: 16 - text.count) + text
-        }.joined()
-    }
-}
-
 extension SignallingError {
     /// Value of the metrics label `reason`.
     var label: String {
         switch self {
         case .unknownApplication: "unknownApplication"
         case .refused: "refusedByBackend"
-        case .shuttingDown, .tooManySessions, .tooManySessionsFromAddress, .backendTimeout: "\(self)"
+        case .shuttingDown, .tooManySessions, .tooManySessionsFromAddress, .sessionDoesNotExist, .backendTimeout:
+            "\(self)"
         }
     }
 }

@@ -109,6 +109,8 @@ package enum SessionCloseReason: Hashable, Sendable, CustomStringConvertible {
     case slowReader
     /// The client broke the protocol.
     case protocolError(String)
+    /// The client re-attached to the session by a new connection.
+    case replaced
     /// Asked for by the operator.
     case terminated
     /// The server shuts down.
@@ -121,6 +123,7 @@ package enum SessionCloseReason: Hashable, Sendable, CustomStringConvertible {
         case .keepAliveTimeout: "keep-alive timeout"
         case .slowReader: "slow reader"
         case .protocolError(let what): "protocol error: \(what)"
+        case .replaced: "replaced by a new connection"
         case .terminated: "terminated"
         case .shutdown: "server shutdown"
         }
@@ -133,6 +136,8 @@ package enum SignallingError: Error, Hashable, Sendable {
     case tooManySessions
     case tooManySessionsFromAddress
     case unknownApplication(String)
+    /// There is no session of that token, or none any more.
+    case sessionDoesNotExist
     /// The backend refused; `code` is an HTTP status.
     case refused(code: Int, reason: String)
     /// The backend did not answer in time.
@@ -145,6 +150,7 @@ package enum SignallingError: Error, Hashable, Sendable {
         case .tooManySessions: "Too many sessions"
         case .tooManySessionsFromAddress: "Too many sessions from this address"
         case .unknownApplication: "Unknown application"
+        case .sessionDoesNotExist: StatusInfo.sessionDoesNotExist.rawValue
         case .refused(_, let reason): reason
         case .backendTimeout: "Backend did not answer in time"
         }
@@ -155,6 +161,7 @@ package enum SignallingError: Error, Hashable, Sendable {
         case .shuttingDown, .tooManySessions: .unavailable
         case .tooManySessionsFromAddress: .tooManyRequests
         case .unknownApplication: .forbidden
+        case .sessionDoesNotExist: StatusInfo.sessionDoesNotExist.code
         case .refused(let code, _): StatusCode(rawValue: code)
         case .backendTimeout: .unavailable
         }

@@ -16,6 +16,18 @@ package struct JSONText: Hashable, Sendable, CustomStringConvertible {
     package var description: String { text }
 }
 
+/// Unguessable identifiers.
+package enum Token {
+    /// 128 bits of the system's generator, in hexadecimal.
+    package static func make() -> String {
+        var generator = SystemRandomNumberGenerator()
+        return (0..<2).map { _ in
+            let text = String(generator.next() as UInt64, radix: 16)
+            return String(repeating: "0", count: 16 - text.count) + text
+        }.joined()
+    }
+}
+
 /// By which protocol a client talks to us.
 package enum SessionKind: String, Sendable, CaseIterable {
     case webSocket = "websocket"

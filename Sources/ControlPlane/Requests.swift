@@ -9,10 +9,15 @@ package struct ConnectRequest: Hashable, Sendable {
     package var bearerToken: String?
     /// Query of the request's URL, without the question mark.
     package var query: String?
+    /// Keep the session for `ControlConfiguration.reattachTime` after its connection is lost (signalling 2.5).
+    package var keepAlive: Bool
+    /// What the adapter wants to have again when the client re-attaches to its session.
+    package var profile: JSONText?
 
     package init(
         appKey: String = ControlConfiguration.defaultAppKey, remoteAddress: String, custom: JSONText? = nil,
-        kind: SessionKind = .webSocket, bearerToken: String? = nil, query: String? = nil
+        kind: SessionKind = .webSocket, bearerToken: String? = nil, query: String? = nil, keepAlive: Bool = false,
+        profile: JSONText? = nil
     ) {
         self.appKey = appKey
         self.remoteAddress = remoteAddress
@@ -20,6 +25,8 @@ package struct ConnectRequest: Hashable, Sendable {
         self.kind = kind
         self.bearerToken = bearerToken
         self.query = query
+        self.keepAlive = keepAlive
+        self.profile = profile
     }
 }
 

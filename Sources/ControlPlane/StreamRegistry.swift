@@ -48,6 +48,7 @@ final class StreamRegistry: Sendable {
         var admitted = 0
         var admittedByAddress: [String: Int] = [:]
         var sessions: [String: ClientSession] = [:]
+        var sessionsByToken: [String: ClientSession] = [:]
         var publications: [String: Publication] = [:]
         var mediaSessionIds: Set<String> = []
         var owners: [PeerID: ClientSession] = [:]
@@ -89,12 +90,14 @@ final class StreamRegistry: Sendable {
     }
 
     /// Undoes `admit` and forgets the session, if it got that far.
-    func dismiss(address: String, session id: String?) {
+    func dismiss(address: String, session: ClientSession?) {
         let wasOpen = state.withLock { state in
             state.admitted -= 1
             let left = state.admittedByAddress[address, default: 1] - 1
             state.admittedByAddress[address] = left > 0 ? left : nil
-            return id.map { state.sessions.removeValue(forKey: $0) != nil } ?? false
+            guard let session, state.sessions.removeValue(forKey: session.id) != nil else { return false }
+            state.sessionsByToken[session.authToken] = nil
+            return true
         }
         if wasOpen { metrics.sessions.add(-1) }
     }
@@ -104,6 +107,7 @@ final class StreamRegistry: Sendable {
         let added = state.withLock { state in
             if state.isDraining { return false }
             state.sessions[session.id] = session
+            state.sessionsByToken[session.authToken] = session
             return true
         }
         if added { metrics.sessions.add(1) }
@@ -121,6 +125,8 @@ final class StreamRegistry: Sendable {
     var sessions: [ClientSession] { state.withLock { Array($0.sessions.values) } }
 
     func session(_ id: String) -> ClientSession? { state.withLock { $0.sessions[id] } }
+
+    func session(token: String) -> ClientSession? { state.withLock { $0.sessionsByToken[token] } }
 
     func owner(of peer: PeerID) -> ClientSession? { state.withLock { $0.owners[peer] } }
 

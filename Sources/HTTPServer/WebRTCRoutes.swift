@@ -73,8 +73,9 @@ struct WebRTCRoutes: Sendable {
             hasAudio: offer.contains("m=audio"), hasVideo: offer.contains("m=video"))
         do {
             let answer = try await self.answer(client, kind, stream)
+            // Unguessable: whoever knows the URL may end the session (RFC 9725 §5).
             let session = WebRTCSession(
-                id: WebRTCSessions.makeID(), kind: kind, streamName: name, mediaSessionId: stream.mediaSessionId,
+                id: Token.make(), kind: kind, streamName: name, mediaSessionId: stream.mediaSessionId,
                 client: client, offer: offer, answer: answer)
             let tag = await session.entityTag
             sessions.insert(session)

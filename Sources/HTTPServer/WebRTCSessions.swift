@@ -11,16 +11,6 @@ final class WebRTCSessions: Sendable {
         gauge = metrics.gauge("weir_http_webrtc_sessions", help: "WHIP and WHEP sessions that exist.")
     }
 
-    /// 128 bits of the system's generator: whoever knows the URL may end the session (RFC 9725 §5).
-    static func makeID() -> String {
-        var generator = SystemRandomNumberGenerator()
-        let (high, low) = (generator.next() as UInt64, generator.next() as UInt64)
-        return [high, low].map { value in
-            let digits = String(value, radix: 16)
-            return String(repeating: "0", count: 16 - digits.count) + digits
-        }.joined()
-    }
-
     /// Makes the session known and watches it: when its media ends or the control plane closes it, it disappears.
     func insert(_ session: WebRTCSession) {
         sessions.withLock { $0[session.id] = session }

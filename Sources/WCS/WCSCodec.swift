@@ -34,7 +34,7 @@ package enum WCSCodec {
         func text(_ name: String) -> String { argument[name]?.text ?? "" }
         let mediaSessionId = text("mediaSessionId")
         switch message {
-        case "connection": return .connection(connectionRequest(argument))
+        case "connection": return .connection(WCSConnectionRequest(argument))
         case "ping": return .ping
         case "pong": return .pong
         case "publishStream": return .publishStream(streamRequest(argument))
@@ -64,18 +64,6 @@ package enum WCSCodec {
         }
     }
 
-    private static func connectionRequest(_ argument: JSONValue) -> WCSConnectionRequest {
-        var members: [JSONMember] = []
-        if case .object(let given) = argument { members = given }
-        let appKey = argument["appKey"]?.text ?? ""
-        return WCSConnectionRequest(
-            object: members,
-            appKey: appKey.isEmpty ? defaultAppKey : appKey,
-            keepAlive: argument["keepAlive"]?.flag ?? false,
-            authToken: argument["authToken"]?.text ?? "",
-            custom: argument["custom"])
-    }
-
     private static func streamRequest(_ argument: JSONValue) -> WCSStreamRequest {
         func text(_ name: String) -> String { argument[name]?.text ?? "" }
         func flag(_ name: String, else missing: Bool = false) -> Bool { argument[name]?.flag ?? missing }
@@ -88,7 +76,19 @@ package enum WCSCodec {
             quality: amount("quality"), transport: text("transport"), cvoExtension: flag("cvoExtension"),
             rtmpUrl: text("rtmpUrl"), custom: argument["custom"], constraints: argument["constraints"])
     }
+}
 
+extension WCSConnectionRequest {
     /// What the SDK itself sends if the application gave no key (section 2.1).
     private static let defaultAppKey = "defaultApp"
+
+    /// Reads the argument of `connection`; anything but an object is one without members.
+    init(_ argument: JSONValue) {
+        if case .object(let given) = argument { object = given } else { object = [] }
+        let key = argument["appKey"]?.text ?? ""
+        appKey = key.isEmpty ? Self.defaultAppKey : key
+        keepAlive = argument["keepAlive"]?.flag ?? false
+        authToken = argument["authToken"]?.text ?? ""
+        custom = argument["custom"]
+    }
 }

@@ -112,11 +112,15 @@ final class WCSConnection: Sendable {
     private func connect(_ request: WCSConnectionRequest) async -> ClientSession? {
         let session: ClientSession
         do {
-            session = try await control.openSession(
-                ConnectRequest(
-                    appKey: request.appKey, remoteAddress: remoteAddress,
-                    custom: request.custom.map { JSONText($0.serialized) }, kind: .webSocket,
-                    bearerToken: bearerToken, query: query))
+            let wanted = ConnectRequest(
+                appKey: request.appKey, remoteAddress: remoteAddress,
+                custom: request.custom.map { JSONText($0.serialized) }, kind: .webSocket, bearerToken: bearerToken,
+                query: query, keepAlive: request.keepAlive,
+                profile: request.keepAlive ? JSONText(JSONValue.object(request.object).serialized) : nil)
+            session =
+                request.authToken.isEmpty
+                ? try await control.openSession(wanted)
+                : try await control.reattach(token: request.authToken, wanted)
         } catch {
             reject(.sessionRefused)
             await send(.fail(info: error.info, apiMethod: "ConnectionStatusEvent", id: nil))
@@ -129,7 +133,8 @@ final class WCSConnection: Sendable {
             return state.isShuttingDown
         }
         if isShuttingDown { await session.close(.shutdown) }
-        await send(.getUserData(members: request.userData(authToken: session.authToken)))
+        let known = WCSConnectionRequest(of: session) ?? request
+        await send(.getUserData(members: known.userData(authToken: session.authToken)))
         await send(.getVersion(configuration.version))
         await onLoop { $0.startKeepAlive() }
         return session
@@ -148,13 +153,18 @@ final class WCSConnection: Sendable {
                 payload: event.payload.map { JSONText($0.serialized) })
         case .connection: await onLoop { $0.rejectMessage(.secondConnection) }
         case .submitBugReport(let text, let type):
-            guard limiter.admit() != nil else { return }
-            logger.notice(
-                "bug report of a client",
-                metadata: [
-                    "session": "\(session.id)", "type": "\(type.prefix(Self.loggedCharacters))",
-                    "text": "\(text.prefix(Self.loggedCharacters))",
-                ])
+            // The log is where reports are kept; the client is told what to search for.
+            let name = "bug-report-\(Token.make().prefix(Self.reportNameLength))"
+            if limiter.admit() != nil {
+                logger.notice(
+                    "bug report of a client",
+                    metadata: [
+                        "session": "\(session.id)", "report": "\(name)",
+                        "type": "\(type.prefix(Self.loggedCharacters))",
+                        "text": "\(text.prefix(Self.loggedCharacters))",
+                    ])
+            }
+            await send(.notifyBugReport(name))
         default:
             for message in WCSRefusal.messages(for: request) { await send(message) }
         }
@@ -177,7 +187,7 @@ final class WCSConnection: Sendable {
             case .shutdown: handler.beginClose(.goingAway, because: reason, text: "server shutdown")
             case .protocolError, .keepAliveTimeout, .terminated:
                 handler.beginClose(.policyViolation, because: reason)
-            case .clientClosed, .connectionLost: handler.beginClose(.normalClosure, because: reason)
+            case .clientClosed, .connectionLost, .replaced: handler.beginClose(.normalClosure, because: reason)
             }
         }
     }
@@ -197,4 +207,5 @@ final class WCSConnection: Sendable {
     }
 
     private static let loggedCharacters = 1_000
+    private static let reportNameLength = 8
 }

@@ -63,6 +63,13 @@ extension WCSStreamStatus {
 }
 
 extension WCSConnectionRequest {
+    /// What the client said when it first came, if its session keeps that.
+    init?(of session: ClientSession) {
+        guard let profile = session.request.profile, let value = try? JSONParser.parse(Array(profile.text.utf8))
+        else { return nil }
+        self.init(value)
+    }
+
     /// The object of `getUserData` (section 2.2): what the client sent, without its password and without what would
     /// make the SDK send metrics, and with what the server decided.
     package func userData(authToken: String) -> [JSONMember] {

@@ -16,6 +16,8 @@ package enum WCSMessage: Sendable {
     case fail(info: String, apiMethod: String?, id: String?)
     case dataStatusEvent(operationId: String, accepted: Bool, info: String?)
     case notifySessionDebugEvent(started: Bool)
+    /// The name under which a bug report was stored; a bare string (section 6.1).
+    case notifyBugReport(String)
     /// The end of a call, the only one the SDK's pages wait for.
     case finish(callId: String, incoming: Bool, failure: String?, caller: String, callee: String)
 
@@ -43,6 +45,7 @@ package enum WCSMessage: Sendable {
         case .fail: "fail"
         case .dataStatusEvent: "DataStatusEvent"
         case .notifySessionDebugEvent: "notifySessionDebugEvent"
+        case .notifyBugReport: "notifyBugReport"
         case .finish: "finish"
         }
     }
@@ -51,7 +54,7 @@ package enum WCSMessage: Sendable {
         switch self {
         case .ping, .pong: [.null]
         case .getUserData(let members): [.object(members)]
-        case .getVersion(let version): [.string(version)]
+        case .getVersion(let text), .notifyBugReport(let text): [.string(text)]
         // The third argument always goes: the Android client crashes without it.
         case .setRemoteSDP(let id, let sdp, let isInitiator): [.string(id), .string(sdp), .bool(isInitiator)]
         case .notifyStreamStatusEvent(let status): [status.object]
