@@ -159,6 +159,18 @@ extension Worker {
         startDTLS(transport)
     }
 
+    /// One peer may check from any number of addresses. The agent keeps a few, and so must all that hangs on them.
+    private func forgetInvalidPaths(of transport: Transport) {
+        for path in transport.socketOfPath.keys where !transport.agent.isValid(path) {
+            transport.socketOfPath[path] = nil
+            if let connection = connections[path.connection] {
+                close(connection)
+            } else if byAddress[path.remote] === transport {
+                byAddress[path.remote] = nil
+            }
+        }
+    }
+
     /// Follows the agent's choice of path, and tells the lanes.
     func updatePath(of transport: Transport) {
         guard transport.agent.selectedPath != transport.path else { return }
@@ -173,21 +185,6 @@ extension Worker {
         let negotiated = transport.negotiated
         let fingerprints = negotiated.fingerprints.compactMap { DTLSFingerprint(algorithm: $0.algorithm, hex: $0.hex) }
         do {
-    /// One peer may check from any number of addresses. The agent keeps a few, and so must all that hangs on them.
-    private func forgetInvalidPaths(of transport: Transport) {
-        for path in transport.socketOfPath.keys where !transport.agent.isValid(path) {
-            transport.socketOfPath[path] = nil
-            if let connection = connections[path.connection] {
-                close(connection)
-            } else if byAddress[path.remote] === transport,
-                !transport.socketOfPath.keys.contains(where: { $0.connection == 0 && $0.remote == path.remote })
-            {
-                byAddress[path.remote] = nil
-            }
-        }
-    }
-    private static let addressHold = Interval.seconds(5)
-
             let session = try DTLSSession(
                 context: dtlsContext, role: negotiated.dtlsRole == .client ? .client : .server,
                 fingerprints: fingerprints, now: now)
