@@ -14,6 +14,8 @@ package struct StoredPacket: BitwiseCopyable {
     /// Value of the video-orientation extension plus one; 0 when the packet carries none.
     package var orientation: UInt8 = 0
     package var arrival = Instant.zero
+
+    package init() {}
 }
 
 /// The recent packets of one track on one worker: what is fanned out, retransmitted and given to late joiners.
@@ -152,6 +154,8 @@ package struct PacketNumbering: Sendable {
     /// Takes note of a padding-only packet. `true`: it leaves no gap. `false`: later packets have been numbered as
     /// if it were an ordinary one, so it must be forwarded to fill its place.
     package mutating func skip(_ source: Int64) -> Bool {
+        // Come again: by its own number it would take the place of the packet behind it.
+        if shifts.contains(where: { $0.source == source && $0.delta < 0 }) { return true }
         guard source >= unwrapper.highest, shifts.last.map({ $0.source < source }) ?? true else { return false }
         remember(Shift(source: source, delta: -1))
         return true

@@ -73,7 +73,9 @@ import Wire
     @Test func withoutAKeyFrameNoPictureLeavesAndTheRequestIsRepeated() throws {
         var settings = PublisherCore.Settings()
         settings.answersPLI = false
-        let (world, publisher) = try Self.world(seed: 4, settings: settings)
+        let (world, publisher) = try Self.world(seed: 4, settings: settings) { $0.groupCachePackets = 0 }
+        // The publisher's only key frame leaves the ring.
+        try world.run(for: .seconds(3))
         let player = try world.addPlayer(of: publisher)
         try world.connect(player)
         let before = publisher.plis.count

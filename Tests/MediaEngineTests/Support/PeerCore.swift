@@ -186,6 +186,7 @@ class PeerCore {
 enum TestFailure: Error, Equatable {
     case badPacket(String)
     case notConnected
+    case system(Int32)
 }
 
 /// Certificates and contexts, made once: their keys cost more than a handshake.

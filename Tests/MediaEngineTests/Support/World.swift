@@ -38,8 +38,8 @@ final class World {
     /// By peer: what it sends, and what it is sent.
     private(set) var uplinks: [UInt64: VirtualLink] = [:]
     private(set) var downlinks: [UInt64: VirtualLink] = [:]
+    private var streams: [UInt64: StreamPipe] = [:]
     private(set) var registrations: [UInt64: PeerRegistration] = [:]
-    private var negotiations: [UInt64: Negotiation] = [:]
     private var nextID: UInt64 = 1
 
     private final class Log: Sendable { let events = Mutex<[EngineEvent]>([]) }
@@ -78,7 +78,10 @@ final class World {
     // MARK: - Peers
 
     /// - Parameter worker: which worker's socket hears the peer.
-    func addPublisher(worker: Int = 0, settings: PublisherCore.Settings = .init()) throws -> PublisherCore {
+    /// - Parameter fingerprint: what the engine expects of its certificate; `nil`: the truth.
+    func addPublisher(
+        worker: Int = 0, settings: PublisherCore.Settings = .init(), fingerprint: String? = nil
+    ) throws -> PublisherCore {
         let (id, local, remote, address) = identity()
         let publisher = try PublisherCore(id: id, address: address, local: local, remote: remote, security: security)
         publisher.settings = settings
@@ -89,16 +92,20 @@ final class World {
             tracks.insert(track(.audio, mid: "0", extensions: publisherExtensions), at: 0)
             tracks[0].ssrc = TestIDs.publisherAudio
         }
-        add(publisher, worker: worker, publisher: nil, tracks: tracks, local: local, remote: remote)
+        add(
+            publisher, worker: worker, publisher: nil, tracks: tracks, local: local, remote: remote,
+            fingerprint: fingerprint)
         return publisher
     }
 
-    func addPlayer(of publisher: PublisherCore, worker: Int = 0, takesRTX: Bool = true) throws -> PlayerCore {
+    func addPlayer(
+        of publisher: PublisherCore, worker: Int = 0, takesRTX: Bool = true, wrongPassword: Bool = false
+    ) throws -> PlayerCore {
         let (id, local, remote, address) = identity()
         let ssrc = 0x2000_0000 + UInt32(id) * 16
+        let known = wrongPassword ? ICECredentials(ufrag: remote.ufrag, password: "not the password of it") : remote
         let player = try PlayerCore(
-            id: id, address: address, local: local, remote: remote, security: security, ssrc: ssrc,
-            takesRTX: takesRTX)
+            id: id, address: address, local: local, remote: known, security: security, ssrc: ssrc, takesRTX: takesRTX)
         let stamps = [
             RTPExtensionURI.absSendTime: TestIDs.timeExtension, RTPExtensionURI.transportCC: TestIDs.transportExtension,
         ]
@@ -136,12 +143,13 @@ final class World {
 
     private func add(
         _ peer: PeerCore, worker: Int, publisher: PeerRegistration?, tracks: [NegotiatedTrack], local: ICECredentials,
-        remote: ICECredentials
+        remote: ICECredentials, fingerprint: String? = nil
     ) {
         let transport = NegotiatedTransport(
             localUfrag: remote.ufrag, localPassword: remote.password, remoteUfrag: local.ufrag,
             remotePassword: local.password,
-            fingerprints: [.init(algorithm: "sha-256", hex: security.client.fingerprintSHA256)], dtlsRole: .server)
+            fingerprints: [.init(algorithm: "sha-256", hex: fingerprint ?? security.client.fingerprintSHA256)],
+            dtlsRole: .server)
         let registration = PeerRegistration(
             id: peer.id, publisher: publisher,
             negotiation: Negotiation(answer: "", transports: [transport], tracks: tracks))
@@ -160,6 +168,9 @@ final class World {
         if let up { uplinks[peer.id]?.conditions = up }
         if let down { downlinks[peer.id]?.conditions = down }
     }
+
+    /// From now on another worker's socket hears the peer.
+    func move(_ peer: PeerCore, to worker: Int) { workerOf[peer.id] = worker }
 
     func dropUp(_ peer: PeerCore, _ drop: (([UInt8]) -> Bool)?) { uplinks[peer.id]?.drop = drop }
     func dropDown(_ peer: PeerCore, _ drop: (([UInt8]) -> Bool)?) { downlinks[peer.id]?.drop = drop }
@@ -181,7 +192,16 @@ final class World {
                 try peer.poll(now: now)
                 collect(peer)
             }
-            for worker in workers { worker.turn(now: now) { worker.takeCommands() } }
+            for worker in workers {
+                worker.turn(now: now) {
+                    if streams.isEmpty { worker.takeCommands() } else { worker.takeReady() }
+                }
+            }
+            for (id, stream) in streams {
+                guard let peer = peers[id] else { continue }
+                for frame in try stream.read() { try peer.receive(frame, now: now) }
+                collect(peer)
+            }
         }
     }
 
@@ -209,6 +229,10 @@ final class World {
     }
 
     private func collect(_ peer: PeerCore) {
+        if let stream = streams[peer.id] {
+            for datagram in peer.outgoing { stream.write(datagram) }
+            peer.outgoing.removeAll()
+        }
         for datagram in peer.outgoing {
             for at in uplinks[peer.id]?.deliveries(of: datagram, at: now) ?? [] {
                 events.insert(.toWorker(datagram, peer: peer.id), at: at)
@@ -230,6 +254,18 @@ final class World {
         }
     }
 
+    // MARK: - ICE-TCP
+
+    /// Gives the peer a connection to a worker; everything it sends from now on goes over it.
+    /// - Parameter kernelBuffer: bytes that the kernel takes before the engine has to queue.
+    func connectTCP(_ peer: PeerCore, worker: Int = 0, kernelBuffer: Int) throws -> StreamPipe {
+        let (pipe, descriptor) = try StreamPipe.make(kernelBuffer: kernelBuffer)
+        streams[peer.id] = pipe
+        mailboxes[worker].post(
+            .connection(descriptor: descriptor, received: [], remote: peer.address, local: Self.server))
+        return pipe
+    }
+
     // MARK: - Commands
 
     func close(_ peer: PeerCore) { command(.close(peer: peer.id), peer) }
@@ -238,6 +274,14 @@ final class World {
     private func command(_ command: WorkerCommand, _ peer: PeerCore) {
         guard let owner = registrations[peer.id]?.owner.load(ordering: .acquiring), owner >= 0 else { return }
         mailboxes[owner].post(command)
+    }
+
+    /// A datagram from somewhere to worker 0.
+    func inject(_ bytes: [UInt8], from address: SocketAddress) {
+        let time = now
+        workers[0].turn(now: now) {
+            workers[0].take(bytes, remote: address, local: Self.server, socket: 0, arrival: time)
+        }
     }
 
     /// Several datagrams of one peer in one turn of its worker, as a batch of the socket.
