@@ -69,7 +69,8 @@ class AiortcPeer:
         if audio:
             self.pc.addTransceiver(Tone(), direction="sendonly")
         if video:
-            transceiver = self.pc.addTransceiver(MovingPicture(), direction="sendonly")
+            self.picture = MovingPicture()
+            transceiver = self.pc.addTransceiver(self.picture, direction="sendonly")
             self._prefer(transceiver, codec)
 
     def receive(self, codec: str | None = None, video: bool = True, audio: bool = True, decode: bool = True) -> None:
@@ -135,6 +136,13 @@ class AiortcPeer:
         end = asyncio.get_running_loop().time() + limit
         while self.frames < count:
             assert asyncio.get_running_loop().time() < end, f"only {self.frames} frames of {count}"
+            await asyncio.sleep(0.05)
+
+    async def wait_audio(self, peak: int, limit: float = 10.0) -> None:
+        """Waits for a sample that is at least so loud."""
+        end = asyncio.get_running_loop().time() + limit
+        while self.audio_peak < peak:
+            assert asyncio.get_running_loop().time() < end, f"loudest sample is {self.audio_peak}"
             await asyncio.sleep(0.05)
 
     async def close(self) -> None:

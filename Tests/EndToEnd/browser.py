@@ -19,6 +19,8 @@ FLAGS = [
 ]
 MEASURE_SECONDS = 2.5
 FRAME_RATE = 15
+LEAST_SENT = 10  # pictures in MEASURE_SECONDS, below which a publisher is judged broken, not slow
+SENT_LAG = 5  # pictures that a publisher of another process may have sent without having said so yet
 STRIP = {
     "VP8": ["VP9", "H264", "AV1"], "VP9": ["VP8", "H264", "AV1"],
     "H264": ["VP8", "VP9", "AV1"], "AV1": ["VP8", "VP9", "H264"],
@@ -102,14 +104,43 @@ class TestPage:
 
     async def wait_frames(self, key: str, count: int = 1, limit: float = 10.0) -> dict:
         """Waits until that many frames were decoded (or encoded)."""
+        return await self._wait_stats(
+            key, f"{count} frames", lambda s: s["video"] and s["video"]["frames"] >= count, limit)
+
+    async def wait_audio(self, key: str, limit: float = 10.0) -> dict:
+        """Waits for the first audio packet. Before it the statistics have no entry for audio at all, and the first
+        pictures of a stored group may well be quicker."""
+        return await self._wait_stats(key, "audio", lambda s: s["audio"] and s["audio"]["packets"] > 0, limit)
+
+    async def _wait_stats(self, key: str, what: str, reached, limit: float) -> dict:
         end = asyncio.get_running_loop().time() + limit
         while True:
             stats = await self.call("stats", key)
-            if stats["video"] and stats["video"]["frames"] >= count:
+            if reached(stats):
                 return stats
             if asyncio.get_running_loop().time() > end:
-                raise AssertionError(f"{key}: {count} frames not reached; {stats} {await self.call('describe', key)}")
+                raise AssertionError(f"{key}: {what} not reached; {stats} {await self.call('describe', key)}")
             await asyncio.sleep(0.05)
+
+
+async def check_shown(player: TestPage, codec: str, sent, key: str = "play", seconds: float = MEASURE_SECONDS) -> None:
+    """Asserts that the page shows and plays what a publisher that is no browser sends.
+
+    `sent`: a function that returns how many pictures the publisher has sent so far; it may lag by SENT_LAG.
+    """
+    await player.wait_frames(key, 5)
+    await player.wait_audio(key)
+    first, picture_before, sent_before = await player.call("stats", key), await player.call("picture", key), sent()
+    await asyncio.sleep(seconds)
+    last, picture, sent_after = await player.call("stats", key), await player.call("picture", key), sent()
+    decoded = last["video"]["frames"] - first["video"]["frames"]
+    assert sent_after - sent_before >= LEAST_SENT, f"only {sent_after - sent_before} pictures sent in {seconds} s"
+    assert decoded >= 0.8 * (sent_after - sent_before) - SENT_LAG, (decoded, sent_before, sent_after)
+    assert last["video"]["codec"] == f"video/{codec}", last["video"]
+    assert 15 < picture["mean"] < 245 and picture["variance"] > 50, picture
+    assert sum(abs(a - b) > 8 for a, b in zip(picture["luma"], picture_before["luma"])) > 5, "picture does not move"
+    assert last["audio"]["codec"] == "audio/opus"
+    assert last["audio"]["energy"] - first["audio"]["energy"] > 1e-5, last["audio"]
 
 
 async def check_media(publisher: TestPage, player: TestPage, codec: str | None = None, audio: bool = True,
@@ -119,8 +150,8 @@ async def check_media(publisher: TestPage, player: TestPage, codec: str | None =
     if video:
         await publisher.wait_frames(publisher_key, 5)
         await player.wait_frames(player_key, 3)
-    else:
-        await asyncio.sleep(0.7)
+    if audio:
+        await player.wait_audio(player_key)
     sent_before, got_before = await publisher.call("stats", publisher_key), await player.call("stats", player_key)
     picture_before = await player.call("picture", player_key) if video else None
     await asyncio.sleep(seconds)

@@ -6,6 +6,7 @@ Writes a JSON object to standard output at every event and twice a second; SIGTE
 
 import argparse
 import array
+import collections
 import json
 import signal
 import sys
@@ -26,6 +27,7 @@ from sdp_shapes import SHAPES, shaped, with_mids_of  # noqa: E402
 HTTP_LIMIT_SECONDS = 5
 REPORT_MILLISECONDS = 200
 FRAME_RATE = 15
+THUMBNAIL_STEP = 97  # every so many pixels are compared with those of an earlier picture
 SIZE = "width=320,height=240"
 
 VIDEO_PUBLISHERS = {
@@ -163,6 +165,8 @@ class Peer:
 
 
 class Publisher(Peer):
+    last_time = None
+
     def build(self) -> None:
         codec = self.options.codec
         bundle = "none" if self.options.shape == "bare" else "max-bundle"
@@ -187,7 +191,11 @@ class Publisher(Peer):
             index += 1
 
     def count(self, _pad, info):
-        self.facts["sent"] += 1
+        """Counts pictures: all packets of one have the same time."""
+        buffer = info.get_buffer() or info.get_buffer_list().get(0)
+        if buffer.pts != self.last_time:
+            self.last_time = buffer.pts
+            self.facts["sent"] += 1
         return Gst.PadProbeReturn.OK
 
     def upstream(self, _pad, info):
@@ -206,7 +214,7 @@ class Publisher(Peer):
 class Player(Peer):
     def build(self) -> None:
         self.pipeline = Gst.Pipeline()
-        self.webrtc = Gst.parse_launch("webrtcbin bundle-policy=max-bundle latency=50")
+        self.webrtc = Gst.parse_launch("webrtcbin bundle-policy=max-bundle")
         self.pipeline.add(self.webrtc)
         self.webrtc.connect("pad-added", self.on_pad)
         receive = GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY
@@ -235,16 +243,18 @@ class Player(Peer):
     def on_video(self, sink):
         sample = sink.emit("pull-sample")
         self.facts["frames"] += 1
-        if self.facts["frames"] % 3 == 0:
+        if self.facts["frames"] % 5 == 0:
             data = sample.get_buffer().extract_dup(0, sample.get_buffer().get_size())
-            luma = data[::97]
-            mean = sum(luma) / len(luma)
+            histogram = collections.Counter(data)
+            mean = sum(value * count for value, count in histogram.items()) / len(data)
             self.facts["mean"] = mean
-            self.facts["variance"] = sum((value - mean) ** 2 for value in luma) / len(luma)
+            self.facts["variance"] = sum(
+                (value - mean) ** 2 * count for value, count in histogram.items()) / len(data)
+            thumbnail = data[::THUMBNAIL_STEP]
             if self.thumbnail:
                 self.facts["moved"] = max(
-                    self.facts["moved"], sum(abs(a - b) > 8 for a, b in zip(luma, self.thumbnail)))
-            self.thumbnail = luma
+                    self.facts["moved"], sum(abs(a - b) > 8 for a, b in zip(thumbnail, self.thumbnail)))
+            self.thumbnail = thumbnail
         return Gst.FlowReturn.OK
 
     def on_audio(self, sink):

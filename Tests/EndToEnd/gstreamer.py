@@ -77,5 +77,5 @@ class GstPeer:
         await self._wait(f"{count} frames", lambda: self.facts.get("frames", 0) >= count, limit)
 
     async def wait_sent(self, count: int, limit: float = 15.0) -> None:
-        """Waits until so many pictures (or parts of them) were given to webrtcbin."""
+        """Waits until so many pictures were given to webrtcbin."""
         await self._wait(f"{count} sent", lambda: self.facts.get("sent", 0) >= count, limit)

@@ -17,6 +17,7 @@ async def test_ten_players_of_one_stream(server, new_page, name):
     await asyncio.gather(*(page.call("waitStatus", key, ["PLAYING"], 10000) for key in keys))
     for key in keys:
         await page.wait_frames(key, 3)
+        await page.wait_audio(key)
     before = [await page.call("stats", key) for key in keys]
     await check_media(publisher, page, "VP8", player_key=keys[0], seconds=SECONDS)
     after = [await page.call("stats", key) for key in keys]

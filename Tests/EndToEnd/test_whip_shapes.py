@@ -8,11 +8,11 @@ import re
 
 import pytest
 
+from browser import check_shown
 from gstreamer import GstPeer
 from sdp_shapes import SHAPES, sections_of, value_of
-from test_gstreamer import check_chromium_shows
 
-FRAMES_BEFORE_PLAY = 20  # the player comes early in a group of 150 pictures, 10 s
+PICTURES_BEFORE_PLAY = 20  # the player comes early in a group of 150 pictures, 10 s
 START_LIMIT_SECONDS = 4  # much less than to the next key frame
 
 
@@ -22,11 +22,11 @@ async def test_offer_is_answered_and_its_media_plays(server, new_page, name, sha
     async with GstPeer("publish", server.whip(name), "H264-fixed", "--no-nack", "--shape", shape) as publisher:
         await publisher.connected()
         check_answer(publisher.offer, publisher.answer)
-        await publisher.wait_sent(FRAMES_BEFORE_PLAY)
+        await publisher.wait_sent(PICTURES_BEFORE_PLAY)
         await page.whep_play(server, name)
         # The publisher ignores PLI: only the stored group of pictures lets a player start before the next key frame.
         await page.wait_frames("play", 1, START_LIMIT_SECONDS)
-        await check_chromium_shows(page, "H264")
+        await check_shown(page, "H264", lambda: publisher.facts["sent"])
 
 
 def check_answer(offer: str, answer: str) -> None:

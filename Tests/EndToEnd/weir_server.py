@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -70,6 +71,8 @@ class WeirServer:
             settings or {},
         )
         self.environment = environment or {}
+        # A test that ends the server otherwise than by one SIGTERM says what status it expects.
+        self.expected_status = 0
         self.log_path = directory / "weir.log"
         self.process: subprocess.Popen | None = None
 
@@ -141,9 +144,16 @@ class WeirServer:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def streams(self) -> list[str]:
-        """Names of the live streams."""
+        """Names of the streams that can be played."""
         with urllib.request.urlopen(f"{self.http_url}/api/streams", timeout=5) as response:
-            return [stream["name"] for stream in json.load(response)]
+            return [stream["name"] for stream in json.load(response) if stream["isLive"]]
+
+    async def wait_live(self, name: str, limit: float = 10.0) -> None:
+        """Waits until that stream can be played."""
+        end = time.monotonic() + limit
+        while name not in self.streams():
+            assert time.monotonic() < end, f"{name} is not live\n{self.log_tail()}"
+            await asyncio.sleep(0.02)
 
     def metrics(self) -> dict[str, float]:
         """Samples of /metrics by their full name with labels."""
