@@ -141,7 +141,7 @@ def start_server(request, tmp_path):
     yield start
     for one in servers[own:]:
         status = one.stop()
-        if status != 0:
+        if status != one.expected_status:
             pytest.fail(f"weir ended with {status}\n{one.log_tail()}", pytrace=False)
 
 

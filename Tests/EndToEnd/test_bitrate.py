@@ -33,7 +33,8 @@ async def rates(pages: list[tuple], seconds: float) -> list[float]:
 
 def accepted_feedback(answer: str) -> set[str]:
     """How the answer's sender is told its bandwidth."""
-    return {line.split(" ", 1)[1] for line in answer.split("\r\n") if line.startswith("a=rtcp-fb:")} & BANDWIDTH_FEEDBACK
+    accepted = {line.split(" ", 1)[1] for line in answer.split("\r\n") if line.startswith("a=rtcp-fb:")}
+    return accepted & BANDWIDTH_FEEDBACK
 
 
 @pytest.mark.parametrize("feedback", ["transport-cc", "goog-remb"])
@@ -59,6 +60,7 @@ async def test_publisher_reaches_its_maximum(server, new_page, name, protocol, f
             break
     assert min(history[-1]) >= NEEDED_SHARE * MAX_KBPS, f"[sent, received] kbit/s: {history}"
     sent, received = await rates(ends, STAY_SECONDS)
-    print(f"\n{protocol}, {feedback}: [sent, received] kbit/s {history} after {took:.1f} s, then {sent:.0f}, {received:.0f}")
+    print(f"\n{protocol}, {feedback}: [sent, received] kbit/s {history} after {took:.1f} s, "
+          f"then {sent:.0f}, {received:.0f}")
     record_property("seconds", took)
     assert STAY_SHARE * MAX_KBPS <= received <= EXCESS_SHARE * MAX_KBPS, (sent, received)

@@ -1,7 +1,8 @@
 // Capturing and measuring, independent of any signalling protocol.
 
 /** Opens the fake camera and microphone of the test browser, or makes a picture of noise (without sound). */
-export async function capture({ audio = true, video = true, width = 320, height = 240, frameRate = 15, noise = false } = {}) {
+export async function capture(
+    { audio = true, video = true, width = 320, height = 240, frameRate = 15, noise = false } = {}) {
     if (noise) return noiseStream(width, height, frameRate);
     return navigator.mediaDevices.getUserMedia({
         audio,

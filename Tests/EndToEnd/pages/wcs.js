@@ -25,6 +25,11 @@ export function stripCodecs(sdp, names) {
     return lines.join("\r\n");
 }
 
+/** Sends the player to another TCP port (a relay of the test) than the candidates of the answer name. */
+function redirectTCP(sdp, port) {
+    return sdp.replace(/^(a=candidate:\S+ \d+ tcp \d+ \S+) \d+ /gim, `$1 ${port} `);
+}
+
 export class WcsStream {
     constructor(session, name, published) {
         this.session = session;
@@ -43,6 +48,7 @@ export class WcsStream {
     }
 
     async applyRemote(sdp) {
+        if (this.tcpPort) sdp = redirectTCP(sdp, this.tcpPort);
         this.remoteSDP = sdp;
         try {
             await this.pc.setRemoteDescription({ type: "answer", sdp });
@@ -177,8 +183,9 @@ export class WcsSession {
         return stream;
     }
 
-    async play(name, { audio = true, video = true, strip = [], extra = {} } = {}) {
+    async play(name, { audio = true, video = true, strip = [], extra = {}, tcpPort = null } = {}) {
         const stream = new WcsStream(this, name, false);
+        stream.tcpPort = tcpPort;
         this.streams.set(stream.mediaSessionId, stream);
         stream.video = showTracks(stream.pc);
         if (audio) stream.pc.addTransceiver("audio", { direction: "recvonly" });
