@@ -15,6 +15,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from aiortc_peer import AiortcPeer
 from weir_server import WeirServer
 
@@ -276,3 +278,32 @@ def rejected(reason: str) -> str:
 def wcs_rejected(reason: str) -> str:
     """Name of the counter of refused WebSocket messages and connections."""
     return f'weir_wcs_rejected_total{{reason="{reason}"}}'
+
+
+@pytest.fixture(scope="module")
+def live(request, tmp_path_factory):
+    """A live stream for the attacks of one file; its server must end cleanly afterwards."""
+    loop = request.config.event_loop
+    stream = LiveStream(tmp_path_factory.mktemp("hostile") / "weir")
+    loop.run_until_complete(stream.start())
+    yield stream
+    status = loop.run_until_complete(stream.stop())
+    assert status == 0, f"weir ended with {status}\n{stream.server.log_tail()}"
+
+
+async def open_publisher(live: LiveStream, name: str) -> AiortcPeer:
+    """Another publisher at the same server: an authenticated peer that may mean harm."""
+    peer = AiortcPeer()
+    peer.send("VP8", audio=False)
+    await peer.post(live.server.whip(name))
+    await peer.connected()
+    return peer
+
+
+async def open_player(live: LiveStream) -> AiortcPeer:
+    """Another player of the live stream."""
+    peer = AiortcPeer()
+    peer.receive(decode=False, audio=False)
+    await peer.post(live.server.whep(live.name))
+    await peer.connected()
+    return peer
