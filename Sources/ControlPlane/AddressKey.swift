@@ -6,14 +6,25 @@ enum AddressKey {
     /// is not an address counts under its own text.
     static func make(_ remote: String) -> String {
         let host = stripPort(remote)
-        var bytes = [UInt8](repeating: 0, count: 16)
-        guard inet_pton(AF_INET6, String(host.prefix { $0 != "%" }), &bytes) == 1 else { return host }
-        let isMappedIPv4 = bytes[..<10].allSatisfy { $0 == 0 } && bytes[10] == 0xff && bytes[11] == 0xff
-        if isMappedIPv4 { return bytes[12...].map { String($0) }.joined(separator: ".") }
+        guard let bytes = parse(host) else { return host }
+        if isIPv4(bytes) { return bytes[12...].map { String($0) }.joined(separator: ".") }
         return bytes[..<8].map { String($0, radix: 16) }.joined(separator: ".") + "/64"
     }
 
-    private static func stripPort(_ remote: String) -> String {
+    /// The 16 bytes of an IPv6 address, or of an IPv4 address as IPv6 writes it (`::ffff:192.0.2.1`); nil for anything
+    /// else. A zone (`%eth0`) is left out.
+    static func parse(_ host: String) -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: 16)
+        if inet_pton(AF_INET6, String(host.prefix { $0 != "%" }), &bytes) == 1 { return bytes }
+        var four = [UInt8](repeating: 0, count: 4)
+        guard inet_pton(AF_INET, host, &four) == 1 else { return nil }
+        return mappedPrefix + four
+    }
+
+    static func isIPv4(_ bytes: [UInt8]) -> Bool { bytes.starts(with: mappedPrefix) }
+
+    /// The address of `address:port` and `[address]:port`; a bare address stays as it is.
+    static func stripPort(_ remote: String) -> String {
         if remote.first == "[", let end = remote.firstIndex(of: "]") {
             return String(remote[remote.index(after: remote.startIndex)..<end])
         }
@@ -21,4 +32,6 @@ enum AddressKey {
         guard let colon = remote.firstIndex(of: ":"), colon == remote.lastIndex(of: ":") else { return remote }
         return String(remote[..<colon])
     }
+
+    private static let mappedPrefix = [UInt8](repeating: 0, count: 10) + [0xff, 0xff]
 }

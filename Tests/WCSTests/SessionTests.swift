@@ -124,7 +124,11 @@ import WCS
             #expect(try await client.message("finish").first["status"]?.text == "FAILED")
             try await client.send(#"{"message":"sessionDebug","data":[{"command":"stop"}]}"#)
             #expect(try await client.message("notifySessionDebugEvent").first["status"]?.text == "STOPPED")
-            try await client.send(#"{"message":"submitBugReport","data":[{"text":"x"}]}"#)
+            for report in [#"{"text":"x","type":"no_media"}"#, #"{"any":[1,2]}"#, "null"] {
+                try await client.send(#"{"message":"submitBugReport","data":[\#(report)]}"#)
+                let name = try await client.message("notifyBugReport").first.text ?? ""
+                #expect(name.hasPrefix("bug-report-"), "a bare string, not an object")
+            }
             try await client.send(#"{"message":"ping","data":[null]}"#)
             #expect(try await client.message("pong").first == .null)
         }
