@@ -29,7 +29,7 @@ USE_CANDIDATE, FINGERPRINT, ICE_CONTROLLED, ICE_CONTROLLING = 0x0025, 0x8028, 0x
 # Pictures per second that must still arrive during an attack: the publisher makes 30, and the attacker's own process
 # shares the machine with it.
 LEAST_FRAME_RATE = 8.0
-LONGEST_GAP_SECONDS = 1.5
+LONGEST_GAP_SECONDS = 3.0
 # An attack may leave behind what a server needs anyway (packet slots, buffers of sockets and allocator), no more.
 MEMORY_GROWTH_KIB = 48 * 1024
 COUNTER_LIMIT_SECONDS = 5.0
