@@ -88,6 +88,8 @@ import Wire
         let (world, publisher, _, far) = try Self.world(seed: 5)
         world.close(publisher)
         try world.run(for: .seconds(1))
+        #expect(!world.posted.contains { $0.failure(of: far) != nil }, "the control side has the first word")
+        try world.run(for: .seconds(5))
         #expect(world.posted.contains { $0.failure(of: far) == .error("the stream ended") })
         #expect(world.workers[1].streams.isEmpty && world.workers[1].peers.isEmpty)
         #expect(world.workers[1].slab.slotsInUse == 0)

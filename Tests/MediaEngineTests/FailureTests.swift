@@ -97,8 +97,11 @@ import Wire
         world.dropUp(joining) { ($0.first ?? 0) >= 20 }
         try world.run(for: .milliseconds(200))
         world.close(publisher)
-        try world.run(for: .milliseconds(500))
+        try world.run(for: .seconds(4))
         #expect(publisher.isClosed)
+        // The control side has the first word; the engine ends players that it has forgotten.
+        #expect(players.allSatisfy { Self.failures(world, of: $0) == [] })
+        try world.run(for: .seconds(2))
         #expect(Self.failures(world, of: publisher) == [], "an end that was ordered is no news")
         for player in players {
             #expect(Self.failures(world, of: player) == [.error("the stream ended")])

@@ -8,7 +8,7 @@ import Wire
 @Suite struct CrossingQueueTests {
     private let slab = PacketSlab(maxSlots: 256)
 
-    private func packet(_ number: Int64, payload: [UInt8], offset: Int = 30) -> StoredPacket? {
+    private func makePacket(_ number: Int64, payload: [UInt8], offset: Int = 30) -> StoredPacket? {
         guard let slot = slab.take() else { return nil }
         for (i, byte) in payload.enumerated() { slot.storeBytes(of: byte, toByteOffset: offset + i, as: UInt8.self) }
         var packet = StoredPacket()
@@ -24,7 +24,7 @@ import Wire
         let queue = CrossingQueue()
         #expect(queue.isEmpty)
         for number in 1...3 as ClosedRange<Int64> {
-            let packet = try #require(packet(number, payload: [UInt8(number), 2, 3]))
+            let packet = try #require(makePacket(number, payload: [UInt8(number), 2, 3]))
             #expect(queue.push(stream: 9, track: 1, packet: packet))
             // The sender's memory may change from now on.
             if let slot = packet.slot { slot.storeBytes(of: 0xff, toByteOffset: 30, as: UInt8.self) }
@@ -41,7 +41,7 @@ import Wire
 
     @Test func aFullQueueRefuses() throws {
         let queue = CrossingQueue()
-        let packet = try #require(packet(1, payload: [7]))
+        let packet = try #require(makePacket(1, payload: [7]))
         for _ in 0..<CrossingQueue.capacity { #expect(queue.push(stream: 1, track: 0, packet: packet)) }
         #expect(!queue.push(stream: 1, track: 0, packet: packet))
         #expect(queue.drain(limit: 5) { _, _ in } == 5)
@@ -92,7 +92,10 @@ import Wire
     @Test func commandsComeOutInOrderAndOnce() {
         let mailbox = Mailbox()
         for peer in 1...3 as ClosedRange<UInt64> { mailbox.post(.close(peer: peer)) }
-        let peers = mailbox.drain().map { if case .close(let peer) = $0 { peer } else { 0 } }
+        let peers = mailbox.drain().map { command -> UInt64 in
+            if case .close(let peer) = command { return peer }
+            return 0
+        }
         #expect(peers == [1, 2, 3])
         #expect(mailbox.drain().isEmpty)
     }

@@ -1,0 +1,83 @@
+import MediaEngine
+import Testing
+import Wire
+
+/// Frame-end gathering: with many players the packets of a picture leave together, bounded in time; sound never waits.
+@Suite struct GatheringTests {
+    private static let limit = Interval.milliseconds(10)
+
+    private static func world(players count: Int) throws -> (World, PublisherCore, [PlayerCore]) {
+        let world = try World(seed: 1) {
+            $0.gatherMinPlayers = 4
+            $0.gatherLimit = limit
+        }
+        let publisher = try world.addPublisher()
+        try world.connect(publisher)
+        let players = try (0..<count).map { _ in try world.addPlayer(of: publisher) }
+        for player in players { try world.connect(player) }
+        try world.run(for: .milliseconds(600))
+        return (world, publisher, players)
+    }
+
+    /// The datagrams of one picture and one sound frame, held back from the link.
+    private static func picture(_ world: World, _ publisher: PublisherCore) throws -> (video: [[UInt8]], audio: [UInt8]) {
+        publisher.isSending = false
+        try world.run(for: .milliseconds(100))
+        publisher.resume(now: world.now)
+        publisher.tick(now: world.now)
+        publisher.isSending = false
+        let media = publisher.outgoing.filter { $0[0] >= 128 && !(192...223).contains($0[1]) }
+        publisher.outgoing = []
+        let audio = try #require(media.first { $0[1] & 0x7f == TestIDs.audioType })
+        return (media.filter { $0[1] & 0x7f == TestIDs.videoType }, audio)
+    }
+
+    @Test func aPictureLeavesWithItsLastPacket() throws {
+        let (world, publisher, players) = try Self.world(players: 4)
+        let (video, _) = try Self.picture(world, publisher)
+        #expect(video.count == 4)
+        let before = players.map(\.video.packets.count)
+        let carried = world.downlinks[players[0].id]?.carried ?? 0
+        for datagram in video.dropLast() { world.deliverTogether([datagram], from: publisher) }
+        #expect(world.downlinks[players[0].id]?.carried == carried, "an open picture left")
+        world.deliverTogether([video[3]], from: publisher)
+        #expect(world.downlinks[players[0].id]?.carried == carried + 4)
+        try world.run(for: .milliseconds(30))
+        #expect(zip(players, before).allSatisfy { $0.video.packets.count == $1 + 4 && $0.video.everMissing == 0 })
+    }
+
+    @Test func anOpenPictureWaitsNoLongerThanTheLimit() throws {
+        let (world, publisher, players) = try Self.world(players: 4)
+        let (video, _) = try Self.picture(world, publisher)
+        let carried = world.downlinks[players[0].id]?.carried ?? 0
+        let start = world.now
+        world.deliverTogether(Array(video.dropLast()), from: publisher)
+        while world.now - start < .milliseconds(50), world.downlinks[players[0].id]?.carried == carried {
+            try world.run(for: .milliseconds(1))
+        }
+        #expect((world.now - start) >= Self.limit && (world.now - start) <= Self.limit + .milliseconds(1))
+        #expect(world.downlinks[players[0].id]?.carried == carried + 3)
+    }
+
+    @Test func soundNeverWaitsForAnOpenPicture() throws {
+        let (world, publisher, players) = try Self.world(players: 4)
+        let (video, audio) = try Self.picture(world, publisher)
+        let before = players[0].audio.packets.count
+        world.deliverTogether([video[0]], from: publisher)
+        world.deliverTogether([audio], from: publisher)
+        // The link takes 10 ms; nothing but the link may.
+        try world.run(for: .milliseconds(10))
+        #expect(players.allSatisfy { $0.audio.packets.count == before + 1 || $0 !== players[0] })
+        world.deliverTogether(Array(video.dropFirst()), from: publisher)
+        try world.run(for: .milliseconds(30))
+        #expect(players.allSatisfy { $0.video.everMissing == 0 && $0.video.violations == [] })
+    }
+
+    @Test func withFewPlayersNothingWaits() throws {
+        let (world, publisher, players) = try Self.world(players: 3)
+        let (video, _) = try Self.picture(world, publisher)
+        let carried = world.downlinks[players[0].id]?.carried ?? 0
+        world.deliverTogether([video[0]], from: publisher)
+        #expect(world.downlinks[players[0].id]?.carried == carried + 1)
+    }
+}
