@@ -15,6 +15,7 @@ import time
 import pytest
 
 from aiortc_peer import AiortcPeer
+from dtls_forgery import forged_records
 from hostile import live  # noqa: F401 (a fixture)
 from hostile import (
     BINDING_ERROR, BINDING_SUCCESS, ICE_CONTROLLED, Credentials, LiveStream, check, client_hello, error_code, flood,
@@ -141,6 +142,24 @@ async def test_forged_and_repeated_packets_of_an_authenticated_peer(live, name):
             await send_datagram(transport, b"\x80\x60")
     finally:
         await peer.close()
+
+
+@pytest.mark.parametrize("record", [22, 20, 21, 23], ids=["handshake", "cipher spec", "alert", "data"])
+async def test_records_that_break_dtls_after_the_handshake(live, name, monkeypatch, record):
+    """Encrypted with the right keys, so that OpenSSL takes them for the peer's own words."""
+    with forged_records(monkeypatch) as forge:
+        peer = await open_publisher(live, name)
+        try:
+            transport = transport_of(peer)
+            async with live.unaffected():
+                for n in range(40):
+                    await send_datagram(transport, forge(transport, record, 100 + n, os.urandom(n + 1)))
+                # The worker that got them still answers: another peer can connect to each of them.
+                others = [await open_publisher(live, f"{name}-{n}") for n in range(4)]
+                for other in others:
+                    await other.close()
+        finally:
+            await peer.close()
 
 
 async def test_authenticated_peers_with_the_ssrc_of_others(live, name):
