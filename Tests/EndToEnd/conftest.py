@@ -73,9 +73,16 @@ def new_page(request, chromium):
         pages.append(await chromium.page(path))
         return pages[-1]
 
+    async def close(page) -> list[str]:
+        if page.page.is_closed():
+            return []
+        violations = await page.page.evaluate("() => window.app?.wcsViolations?.() ?? []")
+        await page.close()
+        return violations
+
     yield open_page
-    for page in pages:
-        request.config.event_loop.run_until_complete(page.close())
+    violations = [one for page in pages for one in request.config.event_loop.run_until_complete(close(page))]
+    assert not violations, "the server broke the rules of the protocol:\n" + "\n".join(violations)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,9 @@ import uuid
 import websockets
 
 DEFAULT_LIMIT_SECONDS = 8.0
+TERMINAL = ("FAILED", "STOPPED", "UNPUBLISHED")
+# Refusals of a request, which say nothing about a stream that has the same id.
+REFUSED_IDS = ("MediaSessionId is null", "MediaSessionId is already in use")
 
 
 class WcsClient:
@@ -21,6 +24,25 @@ class WcsClient:
         self.inbox: list[dict] = []
         self.arrived = asyncio.Condition()
         self.closed = False
+        self.ended: set[str] = set()
+        self.answered: set[str] = set()
+
+    def _check(self, message: dict, text: str) -> None:
+        """Rules for every message to a client; one that breaks a rule fails the test when the client is closed."""
+        name, data = message["message"], message.get("data")
+        assert isinstance(data, list), f"data must be an array: {text[:200]}"
+        assert name != "registered", "only for sessions with SIP: streams would throw in the SDK"
+        if name == "setRemoteSDP":
+            assert len(data) == 3 and isinstance(data[2], bool), f"isInitiator is missing: {text[:200]}"
+            assert data[0] not in self.answered, f"second answer: {text[:200]}"
+            self.answered.add(data[0])
+        elif name == "notifyStreamStatusEvent":
+            identifier = data[0].get("mediaSessionId")
+            assert identifier is not None and data[0].get("status") and "available" not in data[0], text[:200]
+            refused = data[0].get("info") in REFUSED_IDS
+            assert identifier not in self.ended or refused, f"after the terminal status: {text[:200]}"
+            if data[0]["status"] in TERMINAL and not refused:
+                self.ended.add(identifier)
 
     async def __aenter__(self) -> "WcsClient":
         self.socket = await websockets.connect(self.url, max_size=None, ping_interval=None)
@@ -34,8 +56,9 @@ class WcsClient:
     async def _read(self) -> None:
         try:
             async for text in self.socket:
+                assert isinstance(text, str), "binary frame on the signalling socket"
                 message = json.loads(text)
-                assert isinstance(message.get("data"), list), f"data must be an array: {text[:200]}"
+                self._check(message, text)
                 if message["message"] == "ping":
                     self.pings += 1
                     if self.answer_pings:

@@ -23,9 +23,11 @@ window.app = {
         return created.connect(options);
     },
     wcsSession(session) {
-        const { received, pings, closed } = sessions.get(session);
-        return { received, pings, closed };
+        const { received, sent, pings, closed } = sessions.get(session);
+        return { received, sent, pings, closed };
     },
+    /** What the server sent to the sessions of this page and must not have. */
+    wcsViolations: () => [...sessions.values()].flatMap(session => session.violations),
     wcsClose(session) {
         sessions.get(session).socket.close();
     },
@@ -74,6 +76,11 @@ window.app = {
     picture: key => readPicture(peers.get(key).video),
     describe: key => describe(peers.get(key)),
     stop: key => peers.get(key).stop(),
+    stopAsSDK: key => peers.get(key).stopAsSDK(),
+    /** The publisher's camera and microphone fall silent; the connection stays. */
+    async silence(key) {
+        await Promise.all(peers.get(key).pc.getSenders().map(sender => sender.replaceTrack(null)));
+    },
     /** Milliseconds from the call of play to the first decoded frame. */
     async joinTime(key, session, name) {
         const begin = performance.now();

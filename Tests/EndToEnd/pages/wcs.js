@@ -4,6 +4,14 @@
 import { showTracks, withoutTransportCC } from "./media.js";
 
 const TERMINAL = new Set(["FAILED", "STOPPED", "UNPUBLISHED"]);
+const STATUSES = new Set(["PENDING", "PUBLISHING", "PLAYING", "PAUSED", ...TERMINAL]);
+/** Messages that the SDK knows, and those that it ignores but other clients of the protocol read. */
+const KNOWN = new Set([
+    "ping", "getUserData", "setRemoteSDP", "notifyStreamStatusEvent", "notifyStreamEvent", "availableStream",
+    "inboundVideoRate", "outboundVideoRate", "fail", "DataStatusEvent", "notifySessionDebugEvent", "finish",
+    "getVersion", "notifyBugReport", "pong",
+]);
+const SDK_STOP_RETRY_MS = 200;
 
 /** What the SDK's option stripCodecs does to an offer: rtx payloads of removed codecs stay, with a dangling apt. */
 export function stripCodecs(sdp, names) {
@@ -91,6 +99,15 @@ export class WcsStream {
         });
     }
 
+    /**
+     * As the SDK's own `stop()`: while the stream is PENDING nothing is sent, it tries again a little later. `stop()`
+     * does not wait, as older clients.
+     */
+    async stopAsSDK() {
+        while (this.status === "PENDING") await new Promise(resolve => setTimeout(resolve, SDK_STOP_RETRY_MS));
+        if (!TERMINAL.has(this.status)) this.stop();
+    }
+
     stop() {
         this.session.send(this.published ? "unPublishStream" : "stopStream", {
             mediaSessionId: this.mediaSessionId, name: this.name, published: this.published,
@@ -105,6 +122,11 @@ export class WcsSession {
         this.url = url;
         this.streams = new Map();
         this.received = [];
+        this.sent = [];
+        /** What the server must never send: the SDK would throw, hang, or lose a stream over it. */
+        this.violations = [];
+        this.ended = new Set();
+        this.answered = new Set();
         this.pings = 0;
         this.closed = false;
     }
@@ -128,11 +150,69 @@ export class WcsSession {
                 msePacketizationVersion: 2,
                 ...options,
             });
-            this.socket.onmessage = event => this.receive(JSON.parse(event.data), resolve);
+            this.socket.onmessage = event => {
+                if (typeof event.data !== "string") {
+                    this.violations.push("binary frame");
+                    return;
+                }
+                const message = JSON.parse(event.data);
+                this.check(message);
+                this.receive(message, resolve);
+            };
         });
     }
 
+    /** The rules for messages to the SDK; one that breaks a rule is kept in `violations`. */
+    check({ message, data }) {
+        const wrong = why => this.violations.push(`${message}: ${why}: ${JSON.stringify(data)?.slice(0, 300)}`);
+        if (!KNOWN.has(message)) wrong("unknown to the SDK");
+        if (!Array.isArray(data)) {
+            wrong("data is no array");
+            return;
+        }
+        const first = data[0];
+        const id = first?.mediaSessionId;
+        const stream = this.streams.get(id);
+        switch (message) {
+            case "getUserData":
+                if (!first?.authToken || first.status !== "ESTABLISHED") wrong("no authToken or status");
+                if ("webRTCMetricsServerDescription" in first) wrong("would switch metrics on");
+                break;
+            case "setRemoteSDP":
+                if (typeof data[2] !== "boolean") wrong("isInitiator is missing");
+                if (this.answered.has(first)) wrong("second answer");
+                this.answered.add(first);
+                break;
+            case "notifyStreamStatusEvent":
+                if (!id || !STATUSES.has(first.status)) wrong("no id or an unknown status");
+                if ("available" in first) wrong("goes to the availability handler");
+                if (this.ended.has(id)) wrong("after the terminal status");
+                if (["PUBLISHING", "PLAYING"].includes(first.status) && !this.answered.has(id)) wrong("before the answer");
+                if (first.published === false && !(first.audioState && first.videoState)) wrong("mute state is missing");
+                if (TERMINAL.has(first.status)) this.ended.add(id);
+                break;
+            case "notifyStreamEvent":
+                if (!first.type) wrong("no type");
+                if (first.type === "resize" && !(first.payload?.streamerVideoWidth && first.payload?.streamerVideoHeight)) {
+                    wrong("no size");
+                }
+                break;
+            case "availableStream":
+                if (!first.id || !["true", "false"].includes(first.status)) wrong("id and textual status are missing");
+                break;
+            case "inboundVideoRate":
+            case "outboundVideoRate":
+                if (typeof first.videoRate !== "number" || "status" in first) wrong("no rate");
+                if (stream && !["PUBLISHING", "PLAYING"].includes(stream.status)) wrong("before the stream is live");
+                break;
+            case "fail":
+                if (first.status !== "FAILED" || !first.info) wrong("no status or info");
+                break;
+        }
+    }
+
     send(message, object) {
+        this.sent.push({ message, data: [object] });
         this.socket.send(JSON.stringify({ message, data: [object] }));
     }
 
