@@ -8,11 +8,13 @@
 #include <netinet/udp.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,6 +23,10 @@
 #endif
 
 _Static_assert(WEIR_READABLE == EPOLLIN && WEIR_WRITABLE == EPOLLOUT && WEIR_HANGUP == EPOLLHUP, "epoll bits");
+
+/* Bytes that the kernel may hold of what it cannot send yet. By itself it would hold up to tcp_wmem, 4 MiB: seconds of
+ * stale video that nobody can take back. What the network has in flight does not count. */
+#define WEIR_TCP_UNSENT 65536
 
 #define RECEIVE_CONTROL 128
 #define SEND_CONTROL 96
@@ -137,6 +143,8 @@ int weir_tcp_accept(int fd, struct weir_address *remote, struct weir_address *lo
     from_sockaddr(&name, remote);
     int one = 1;
     setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    int unsent = WEIR_TCP_UNSENT;
+    setsockopt(client, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
     int result = weir_local_address(client, local);
     if (result < 0) {
         close(client);
@@ -307,11 +315,16 @@ static int64_t clock_ns(clockid_t clock) {
 int64_t weir_monotonic_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 int64_t weir_realtime_ns(void) { return clock_ns(CLOCK_REALTIME); }
 
-void weir_pin_thread(int cpu) {
-    cpu_set_t set;
+void weir_pin_thread(int index) {
+    cpu_set_t usable, set;
+    if (sched_getaffinity(0, sizeof usable, &usable) != 0) return;
     CPU_ZERO(&set);
-    CPU_SET(cpu, &set);
-    pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &usable) || index-- > 0) continue;
+        CPU_SET(cpu, &set);
+        pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+        return;
+    }
 }
 void weir_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
 
@@ -319,4 +332,19 @@ int weir_usable_cores(void) {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
     return CPU_COUNT(&set);
+}
+
+int weir_claim_name(const char *name) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(name);
+    if (length + 1 > sizeof address.sun_path) return -ENAMETOOLONG;
+    memcpy(address.sun_path + 1, name, length);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -errno;
+    if (bind(fd, (struct sockaddr *)&address, offsetof(struct sockaddr_un, sun_path) + 1 + length) < 0) {
+        int code = errno;
+        close(fd);
+        return -code;
+    }
+    return fd;
 }

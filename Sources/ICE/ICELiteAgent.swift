@@ -152,6 +152,19 @@ package struct ICELiteAgent: Sendable {
         lastCheck = now
     }
 
+    /// Reply to a Binding request of a user that nobody knows, or that names none (RFC 8489 §9.1.3); `nil` when the
+    /// datagram is no such request. The caller bounds how many are sent.
+    package static func refusal(ofUnknown datagram: RawSpan) -> [UInt8]? {
+        guard let message = try? STUNMessage(parsing: datagram), message.method == 1, message.messageClass == .request
+        else { return nil }
+        let isComplete =
+            message.find(STUN.Attribute.username) != nil && message.find(STUN.Attribute.messageIntegrity) != nil
+        var builder = STUNBuilder(messageClass: .error, transactionID: message.transactionID)
+        if isComplete { builder.addErrorCode(401, "Unauthenticated") } else { builder.addErrorCode(400, "Bad Request") }
+        builder.addFingerprint()
+        return builder.bytes
+    }
+
     // MARK: - Helpers
 
     private func credentials(for user: [UInt8]) -> (local: ICECredentials, isPrevious: Bool)? {

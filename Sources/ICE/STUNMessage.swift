@@ -66,13 +66,17 @@ package struct STUNMessage {
         method = type & 0xf | (type >> 1) & 0x70 | (type >> 2) & 0xf80
         transactionID = bytes.extracting(8..<20).copied()
         var at = STUN.headerLength
+        var isSealed = false
         while at < bytes.byteCount {
             guard at + 4 <= bytes.byteCount else { throw .truncated(needed: at + 4, have: bytes.byteCount) }
             let size = Int(bytes.loadBigEndian(at: at + 2, as: UInt16.self))
             let next = at + 4 + (size + 3) & ~3
             guard next <= bytes.byteCount else { throw .truncated(needed: next, have: bytes.byteCount) }
             guard attributes.count < Self.maxAttributes else { throw .malformed("too many STUN attributes") }
-            attributes.append((bytes.loadBigEndian(at: at), at + 4, size))
+            let type: UInt16 = bytes.loadBigEndian(at: at)
+            // What follows MESSAGE-INTEGRITY is not covered by it and must be ignored (RFC 8489 §14.5).
+            if !isSealed || type == STUN.Attribute.fingerprint { attributes.append((type, at + 4, size)) }
+            if type == STUN.Attribute.messageIntegrity { isSealed = true }
             at = next
         }
     }

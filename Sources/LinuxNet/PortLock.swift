@@ -1,3 +1,4 @@
+import CLinuxNet
 import Glibc
 
 /// Why a socket or poll call failed, with the words of the operating system.
@@ -12,19 +13,18 @@ package struct NetworkError: Error, Equatable, CustomStringConvertible {
 }
 
 /// An exclusive claim on a media port. `SO_REUSEPORT` lets a second server bind the same port and steal half of the
-/// traffic without an error, so a lock file named after the port is held for the life of the process.
+/// traffic without an error, so a socket with the port in its name is held for the life of the process. The name is
+/// an abstract one (unix(7)): it belongs to the network namespace, as the port does, needs no file and no rights,
+/// and is free again when the process ends, however it ends.
 package struct PortLock: ~Copyable, Sendable {
     private let descriptor: CInt
 
     package init(port: UInt16) throws(NetworkError) {
-        let path = "/tmp/weir-media-\(port).lock"
-        let fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0o666)
-        guard fd >= 0 else { throw NetworkError("open \(path)", code: errno) }
-        guard flock(fd, LOCK_EX | LOCK_NB) == 0 else {
-            let code = errno == EWOULDBLOCK ? EADDRINUSE : errno
-            close(fd)
-            throw NetworkError("media port \(port) is held by another Weir (lock \(path))", code: code)
+        let fd = weir_claim_name("weir-media-\(port)")
+        guard fd != -EADDRINUSE else {
+            throw NetworkError("media port \(port) is held by another Weir", code: EADDRINUSE)
         }
+        guard fd >= 0 else { throw NetworkError("claim media port \(port)", code: -fd) }
         descriptor = fd
     }
 

@@ -1,6 +1,7 @@
 import CLinuxNet
 import Glibc
 import SRTP
+import Wire
 
 /// What a worker is about to send: packets in one contiguous arena, neighbours of equal size to one destination
 /// joined into UDP GSO messages, many messages to one `sendmmsg`. One thread only.
@@ -16,8 +17,10 @@ package final class Egress {
     private static let arenaSize = 1 << 20
     /// Room for one packet: header, payload, tag.
     package static let packetRoom = PacketSlab.slotSize + LaneHeader.maxLength + 32
-    /// Messages that wait for a full socket buffer; the oldest are dropped beyond it.
+    /// Messages that wait for a full socket buffer; beyond it the oldest are dropped, video first.
     private static let maxBacklog = 512
+    /// Destinations that are remembered as unable to take GSO.
+    private static let maxPlainDestinations = 256
 
     private let arena: UnsafeMutableRawPointer
     private var used = 0
@@ -26,9 +29,22 @@ package final class Egress {
     private var count = 0
     private let transmit: Transmit
     private let machine: SRTPMachine
-    private var gso: Bool
-    private var backlog: [(socket: Int32, bytes: [UInt8], segment: UInt32, remote: weir_address, local: weir_address)] =
-        []
+    private let gso: Bool
+    /// Destinations behind a route that cannot segment (EIO: no checksum offload, IPsec).
+    private var plainDestinations: Set<SocketAddress> = []
+
+    private struct Waiting {
+        var socket: Int32
+        var bytes: [UInt8]
+        var segment: UInt32
+        var remote: weir_address
+        var local: weir_address
+        var packets: UInt64 { (UInt64(bytes.count) + UInt64(segment) - 1) / UInt64(max(segment, 1)) }
+        /// Several packets of near full size: media rather than STUN, DTLS, RTCP or audio.
+        var isVideo: Bool { segment > Egress.largestNonVideo }
+    }
+    private static let largestNonVideo: UInt32 = 600
+    private var backlog: [Waiting] = []
 
     package private(set) var packetsSent: UInt64 = 0
     package private(set) var messagesSent: UInt64 = 0
@@ -61,9 +77,11 @@ package final class Egress {
     /// them apart again: same destination, neighbours in memory, and all but the last of one size.
     @inline(__always)
     package func commit(length: Int, socket: Int32, remote: weir_address, local: weir_address) {
+        // Nothing was written: the cipher refused the packet.
+        guard length > 0 else { return }
         let data = arena + used
         used += length
-        if count > 0, gso {
+        if count > 0, gso, plainDestinations.isEmpty || !plainDestinations.contains(SocketAddress(remote)) {
             let last = messages + (count - 1)
             let segment = Int(last.pointee.segment)
             let previous = Int(last.pointee.length)
@@ -131,8 +149,12 @@ package final class Egress {
 
     private func account(_ message: UnsafeMutablePointer<weir_message>) {
         messagesSent &+= 1
-        let segment = max(message.pointee.segment, 1)
-        packetsSent &+= UInt64((message.pointee.length + segment - 1) / segment)
+        packetsSent &+= Self.packets(length: message.pointee.length, segment: message.pointee.segment)
+    }
+
+    private static func packets(length: UInt32, segment: UInt32) -> UInt64 {
+        let segment = max(segment, 1)
+        return UInt64((length + segment - 1) / segment)
     }
 
     /// A message the kernel refused for its own sake: without segmentation it may pass (RFC 768 sizes, device without
@@ -143,7 +165,10 @@ package final class Egress {
             packetsDropped &+= 1
             return
         }
-        if code == EIO { gso = false }
+        if code == EIO {
+            if plainDestinations.count >= Self.maxPlainDestinations { plainDestinations.removeAll() }
+            plainDestinations.insert(SocketAddress(whole.remote))
+        }
         var offset: UInt32 = 0
         while offset < whole.length {
             var part = whole
@@ -160,27 +185,41 @@ package final class Egress {
     }
 
     private func keep(_ message: UnsafeMutablePointer<weir_message>, socket: Int32) {
-        if backlog.count == Self.maxBacklog {
-            backlog.removeFirst(Self.maxBacklog / 4)
-            packetsDropped &+= UInt64(Self.maxBacklog / 4)
-        }
+        if backlog.count >= Self.maxBacklog { thinBacklog() }
         let m = message.pointee
         backlog.append(
-            (socket, Array(UnsafeBufferPointer(start: m.data, count: Int(m.length))), m.segment, m.remote, m.local))
+            Waiting(
+                socket: socket, bytes: Array(UnsafeBufferPointer(start: m.data, count: Int(m.length))),
+                segment: m.segment, remote: m.remote, local: m.local))
+    }
+
+    /// Drops a quarter: the oldest video, and of the rest the oldest when that is not enough.
+    private func thinBacklog() {
+        var excess = Self.maxBacklog / 4
+        backlog.removeAll { waiting in
+            guard excess > 0, waiting.isVideo else { return false }
+            excess -= 1
+            packetsDropped &+= waiting.packets
+            return true
+        }
+        for waiting in backlog.prefix(excess) { packetsDropped &+= waiting.packets }
+        backlog.removeFirst(min(excess, backlog.count))
     }
 
     private func drainBacklog() {
         guard !backlog.isEmpty else { return }
         var done = 0
         for entry in backlog {
-            let sent = entry.bytes.withUnsafeBufferPointer { bytes in
+            let isFull = entry.bytes.withUnsafeBufferPointer { bytes in
                 var m = weir_message(
                     data: bytes.baseAddress, length: UInt32(bytes.count), segment: entry.segment, remote: entry.remote,
                     local: entry.local)
-                return transmit(entry.socket, &m, 1)
+                let sent = transmit(entry.socket, &m, 1)
+                if sent == -EAGAIN || sent == -ENOBUFS { return true }
+                if sent == 1 { account(&m) } else { fail(&m, socket: entry.socket, code: -sent) }
+                return false
             }
-            if sent == -EAGAIN || sent == -ENOBUFS { break }
-            if sent == 1 { messagesSent &+= 1 } else { packetsDropped &+= 1 }
+            if isFull { break }
             done += 1
         }
         backlog.removeFirst(done)

@@ -130,7 +130,7 @@ package final class PeerRegistration: Sendable {
     package var streamID: UInt64 { publisher?.id ?? id }
 
     /// One atomic claim decides which worker keeps the peer for life.
-    func claim(worker: Int) -> Bool {
+    package func claim(worker: Int) -> Bool {
         owner.compareExchange(expected: -1, desired: worker, ordering: .acquiringAndReleasing).exchanged
     }
 }
@@ -146,6 +146,7 @@ package final class Directory: Sendable {
         var fragments: [UInt64: [[UInt8]]] = [:]
     }
     private let state = Mutex(State())
+    private static let keptFragments = 2
 
     package func insert(_ registration: PeerRegistration) {
         state.withLock { s in
@@ -158,19 +159,23 @@ package final class Directory: Sendable {
         }
     }
 
-    func addFragment(_ fragment: String, peer: UInt64, transport: Int) {
+    package func addFragment(_ fragment: String, peer: UInt64, transport: Int) {
         state.withLock { s in
             guard let registration = s.byID[peer] else { return }
             s.byFragment[Array(fragment.utf8)] = (registration, transport)
             s.fragments[peer, default: []].append(Array(fragment.utf8))
+            // The fragment before a restart serves until the first check with the new one; older ones are done with.
+            while let all = s.fragments[peer], all.count > Self.keptFragments {
+                s.byFragment[s.fragments[peer]?.removeFirst() ?? []] = nil
+            }
         }
     }
 
-    func find(fragment: [UInt8]) -> (registration: PeerRegistration, transport: Int)? {
+    package func find(fragment: [UInt8]) -> (registration: PeerRegistration, transport: Int)? {
         state.withLock { $0.byFragment[fragment] }
     }
 
-    func find(peer: UInt64) -> PeerRegistration? { state.withLock { $0.byID[peer] } }
+    package func find(peer: UInt64) -> PeerRegistration? { state.withLock { $0.byID[peer] } }
 
     @discardableResult package func remove(peer: UInt64) -> PeerRegistration? {
         state.withLock { s in
@@ -180,5 +185,5 @@ package final class Directory: Sendable {
         }
     }
 
-    var count: Int { state.withLock { $0.byID.count } }
+    package var count: Int { state.withLock { $0.byID.count } }
 }

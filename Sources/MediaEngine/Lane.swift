@@ -30,6 +30,9 @@ package struct Lane: BitwiseCopyable {
     /// Added to the stream's packet number: the 48-bit SRTP index (roll-over counter and sequence) of this player.
     package var indexOffset: Int64 = 0
     package var firstNumber: Int64 = 0
+    /// The key frame that the player began with: of what comes late before it only its own packets are of use.
+    package var keyNumber: Int64 = 0
+    package var keyTimestamp: UInt32 = 0
     package var lastIndex: Int64 = -1
     package var rtxIndex: Int64
     package var initialIndex: Int64
@@ -41,11 +44,33 @@ package struct Lane: BitwiseCopyable {
     package var bytesSent: UInt64 = 0
     package var retransmitted: UInt64 = 0
 
+    package init(
+        outbound: SRTPOutbound, remote: weir_address, local: weir_address, ssrc: UInt32, rtxSSRC: UInt32,
+        payloadType: UInt8, rtxPayloadType: UInt8, absSendTimeID: UInt8, transportCCID: UInt8, orientationID: UInt8,
+        needsKeyFrame: Bool, rtxIndex: Int64, initialIndex: Int64, transportSequence: UnsafeMutablePointer<UInt16>
+    ) {
+        self.outbound = outbound
+        self.remote = remote
+        self.local = local
+        self.ssrc = ssrc
+        self.rtxSSRC = rtxSSRC
+        self.payloadType = payloadType
+        self.rtxPayloadType = rtxPayloadType
+        self.absSendTimeID = absSendTimeID
+        self.transportCCID = transportCCID
+        self.orientationID = orientationID
+        self.needsKeyFrame = needsKeyFrame
+        self.rtxIndex = rtxIndex
+        self.initialIndex = initialIndex
+        self.transportSequence = transportSequence
+    }
+
     /// Begins (or goes on after a pause) with the packet `number`, without a gap in the player's own sequence.
     @inline(__always) package mutating func start(at number: Int64) {
         let next = lastIndex < 0 ? initialIndex : lastIndex + 1
         indexOffset = next - number
         firstNumber = number
+        keyNumber = number
         isStarted = true
         isCatchingUp = false
     }

@@ -1,4 +1,5 @@
 import CLinuxNet
+import Glibc
 import ICE
 import Synchronization
 import Wire
@@ -19,6 +20,8 @@ package enum WorkerCommand: Sendable {
     /// To a new replica: what the stream has stored for players that join.
     case group(StoredGroup)
     case unsubscribe(stream: UInt64, worker: Int)
+    /// To the holders of replicas: the publisher is gone.
+    case ended(stream: UInt64)
     case requestKeyFrame(stream: UInt64)
     case senderReport(stream: UInt64, track: Int, ntp: UInt64, timestamp: UInt32, arrival: Instant)
     case stop
@@ -47,7 +50,8 @@ package final class Mailbox: Sendable {
 
     package init() { eventDescriptor = weir_eventfd() }
 
-    package func post(_ command: WorkerCommand) {
+    /// - Parameter waking: `false` when the caller wakes the worker once for many commands.
+    package func post(_ command: WorkerCommand, waking: Bool = true) {
         let accepted = state.withLock { s in
             if case .datagram = command {
                 guard s.datagrams < Self.maxDatagrams else { return false }
@@ -56,8 +60,10 @@ package final class Mailbox: Sendable {
             s.commands.append(command)
             return true
         }
-        if accepted { wake() }
+        if accepted, waking { wake() }
     }
+
+    deinit { Glibc.close(eventDescriptor) }
 
     func wake() { weir_eventfd_signal(eventDescriptor) }
 

@@ -67,7 +67,17 @@ package final class MediaEngine: Sendable {
                         mailboxes: boxes, outgoing: queues[i], incoming: queues.map { $0[i] }, sockets: udp[i],
                         listeners: tcp[i], dtlsContext: context, post: events))
             }
-            for worker in workers { started.append(Self.start(worker)) }
+            for worker in workers {
+                guard let thread = Self.start(worker) else {
+                    for i in started.indices { boxes[i].post(.stop) }
+                    for thread in started { pthread_join(thread, nil) }
+                    // Workers that ran have closed theirs.
+                    let closed = Set(udp.prefix(started.count).joined()).union(tcp.prefix(started.count).joined())
+                    opened.removeAll { closed.contains($0) }
+                    throw NetworkError("start media thread \(started.count + 1) of \(count)", code: EAGAIN)
+                }
+                started.append(thread)
+            }
             threads = Mutex(started)
         } catch {
             for descriptor in opened { Glibc.close(descriptor) }
@@ -86,19 +96,23 @@ package final class MediaEngine: Sendable {
         return bound.port
     }
 
-    private static func start(_ worker: Worker) -> pthread_t {
+    private static func start(_ worker: Worker) -> pthread_t? {
         var thread = pthread_t()
         var attributes = pthread_attr_t()
         pthread_attr_init(&attributes)
         pthread_attr_setstacksize(&attributes, 4 << 20)
         let context = Unmanaged.passRetained(worker).toOpaque()
-        pthread_create(
+        let result = pthread_create(
             &thread, &attributes,
             { context in
                 Unmanaged<Worker>.fromOpaque(context!).takeRetainedValue().run()
                 return nil
             }, context)
         pthread_attr_destroy(&attributes)
+        guard result == 0 else {
+            Unmanaged<Worker>.fromOpaque(context).release()
+            return nil
+        }
         return thread
     }
 
@@ -132,7 +146,10 @@ package final class MediaEngine: Sendable {
 
     /// New credentials for all transports of a peer (RFC 8839 §4.4); the old path serves until the first new check.
     package func restartICE(peer: UInt64, local: ICECredentials, remote: ICECredentials) -> Bool {
-        guard let registration = directory.find(peer: peer) else { return false }
+        // Without BUNDLE there is one pair of credentials per transport, which one new pair cannot replace.
+        guard let registration = directory.find(peer: peer), registration.negotiation.transports.count == 1 else {
+            return false
+        }
         let (unclaimed, owner) = registration.owner.compareExchange(
             expected: -1, desired: -2, ordering: .acquiringAndReleasing)
         if unclaimed {

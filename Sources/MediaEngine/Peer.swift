@@ -22,6 +22,8 @@ final class Transport {
     var socketOfPath: [ICEPath: Int32] = [:]
     let transportSequence = UnsafeMutablePointer<UInt16>.allocate(capacity: 1)
     var feedback = TransportFeedbackRecorder()
+    /// Latest packet or check that proved to be the peer's.
+    var lastHeard = Instant.zero
     var transportCCID: UInt8 = 0
     var midID: UInt8 = 0
 
@@ -51,6 +53,8 @@ package final class Peer {
     let isPublisher: Bool
     var isConnected = false
     var isPaused = false
+    /// When its stream ended under a player.
+    var orphaned: Instant?
     let localSSRC: UInt32
     var lastRTP: Instant
     var gotMedia = false

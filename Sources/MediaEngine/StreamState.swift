@@ -14,7 +14,7 @@ package final class Track {
     let rtxPayloadType: UInt8?
     package internal(set) var ring: TrackRing
     var numbering = PacketNumbering()
-    var nack = NackGenerator()
+    var nack = NackGenerator(reorderWait: Track.reorderWait)
     var statistics = ReceiverStatistics()
     var ssrc: UInt32?
     var rtxSSRC: UInt32?
@@ -55,6 +55,8 @@ package final class Track {
     var canTransportCC = false
 
     private static let maxParameterSets = 8
+    /// Time that packets may overtake each other on the publisher's link before one counts as lost.
+    static let reorderWait = Interval.milliseconds(5)
 
     init(_ negotiated: NegotiatedTrack, slab: PacketSlab) {
         kind = negotiated.kind

@@ -23,6 +23,8 @@ final class TCPConnection {
     private var queueStart = 0
     private let maxQueue: Int
     var wantsWrite = false
+    /// In the worker's list of connections with new bytes to send.
+    var isListed = false
 
     init(id: UInt32, descriptor: CInt, remote: SocketAddress, local: SocketAddress, maxQueue: Int, now: Instant) {
         self.id = id

@@ -23,23 +23,28 @@ extension Worker {
                 transport.agent.restart(local: local, remote: remote, now: now)
             }
         case .datagram(let bytes, let remote, let local, let socket, let arrival, let from):
-            let before = byAddress[remote]
             take(bytes, remote: remote, local: local, socket: socket, arrival: arrival)
-            if before == nil, byAddress[remote] != nil { mailboxes[from].post(.route(remote, worker: index)) }
+            // Checks alone: what follows them finds its way by the route, which may have been forgotten meanwhile.
+            if (bytes.first ?? .max) < 4, byAddress[remote] != nil {
+                mailboxes[from].post(.route(remote, worker: index))
+            }
         case .connection(let descriptor, let received, let remote, let local):
-            let connection = adopt(descriptor: descriptor, remote: remote, local: local)
-            received.withUnsafeBytes { feed(connection, bytes: $0) }
             // Handed over before its check has been authenticated, so the bound holds here, too.
             guard connections.count < configuration.maxTCPConnections else {
                 counters.tcpRefused.bump()
                 Glibc.close(descriptor)
                 return
             }
+            let connection = adopt(descriptor: descriptor, remote: remote, local: local)
+            received.withUnsafeBytes { feed(connection, bytes: $0) }
         case .route(let address, let worker):
-            if routes.count >= Self.maxRoutes { routes.removeAll() }
+            if routes.count >= Self.maxRoutes, routes[address] == nil { routes.remove(at: routes.startIndex) }
             routes[address] = worker
         case .subscribe(let id, let worker):
-            guard let stream = streams[id], stream.isOrigin else { return }
+            guard let stream = streams[id], stream.isOrigin else {
+                mailboxes[worker].post(.ended(stream: id))
+                return
+            }
             stream.subscribers.insert(worker)
             for (i, track) in stream.tracks.enumerated() {
                 guard let report = track.report else { continue }
@@ -54,6 +59,7 @@ extension Worker {
             }
         case .group(let group): take(group)
         case .unsubscribe(let id, let worker): streams[id]?.subscribers.remove(worker)
+        case .ended(let id): if let stream = streams[id], !stream.isOrigin { release(stream) }
         case .requestKeyFrame(let id):
             if let stream = streams[id] { requestKeyFrame(stream) }
         case .senderReport(let id, let track, let ntp, let timestamp, let arrival):
@@ -116,7 +122,7 @@ extension Worker {
             nextFastTick = min(nextFastTick, now)
         } else {
             guard let stream = peer.stream else {
-                fail(peer, .error("the stream ended"))
+                if peer.orphaned == nil { fail(peer, .error("the stream ended")) }
                 return
             }
             stream.add(peer, lanes: makeLanes(peer, stream: stream))
@@ -204,9 +210,8 @@ extension Worker {
         if let stream = peer.stream {
             if peer.isPublisher {
                 stream.publisher = nil
-                streams[stream.id] = nil
-                dirty.removeAll { $0 === stream }
-                for player in stream.players { player.stream = nil }
+                release(stream)
+                for worker in stream.subscribers { mailboxes[worker].post(.ended(stream: stream.id)) }
             } else {
                 stream.remove(peer)
                 releaseIfUnused(stream)
@@ -235,6 +240,19 @@ extension Worker {
             transport.inbound = nil
             transport.dtls = nil
         }
+    }
+
+    /// The stream is no more: its players, and who was about to become one, find out at the next slow tick.
+    private func release(_ stream: StreamState) {
+        streams[stream.id] = nil
+        dirty.removeAll { $0 === stream }
+        for peer in Array(peers.values) where peer.stream === stream {
+            publishCounters(of: peer)
+            stream.remove(peer)
+            peer.stream = nil
+            peer.orphaned = now
+        }
+        stream.pendingCount = 0
     }
 
     /// A replica without players gives its memory back.

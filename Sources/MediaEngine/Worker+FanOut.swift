@@ -45,14 +45,23 @@ extension Worker {
             let time = absSendTime
             for player in 0..<stream.players.count {
                 let lanes = stream.lanes + player * trackCount
+                // Last packet of the video track that this player got out of turn.
+                var ahead: Int64 = -1
                 for i in 0..<count {
                     guard let packet = packets[i] else { continue }
                     let lane = lanes + Int(stream.pending[i].track)
                     guard lane.pointee.isActive else { continue }
                     if !lane.pointee.isStarted {
                         guard !lane.pointee.needsKeyFrame || packet.pointee.isKeyFrameStart else { continue }
-                        lane.pointee.start(at: start(of: packet, track: stream.tracks[Int(stream.pending[i].track)]))
+                        let track = stream.tracks[Int(stream.pending[i].track)]
+                        lane.pointee.start(at: start(of: packet, track: track))
+                        lane.pointee.keyNumber = packet.pointee.number
+                        lane.pointee.keyTimestamp = packet.pointee.timestamp
+                        if lane.pointee.needsKeyFrame {
+                            ahead = sendHeld(from: packet, on: lane, track: track, time: time)
+                        }
                     }
+                    guard !lane.pointee.needsKeyFrame || packet.pointee.number > ahead else { continue }
                     send(packet, on: lane, time: time)
                 }
             }
@@ -93,9 +102,27 @@ extension Worker {
     }
     private static let maxLateStart: Int64 = 8
 
+    /// A key frame whose first packet came late, by retransmission: the packets behind it have been here for a while,
+    /// and no player that waited for the first was given them.
+    /// - Returns: the last number sent.
+    private func sendHeld(
+        from first: UnsafePointer<StoredPacket>, on lane: UnsafeMutablePointer<Lane>, track: Track, time: UInt32
+    ) -> Int64 {
+        let end = track.ring.highest
+        guard end - first.pointee.number <= Self.maxHeld else { return -1 }
+        for number in first.pointee.number...end where lane.pointee.isStarted {
+            if let packet = track.ring.find(number) { send(packet, on: lane, time: time) }
+        }
+        return end
+    }
+    /// Packets sent out of turn; a key frame this late is old, and the player asks for what it wants.
+    private static let maxHeld: Int64 = 512
+
     @inline(__always)
     func send(_ packet: UnsafePointer<StoredPacket>, on lane: UnsafeMutablePointer<Lane>, time: UInt32) {
-        guard packet.pointee.number >= lane.pointee.firstNumber, let slot = packet.pointee.slot else { return }
+        guard packet.pointee.number >= lane.pointee.firstNumber, let slot = packet.pointee.slot,
+            packet.pointee.number >= lane.pointee.keyNumber || packet.pointee.timestamp == lane.pointee.keyTimestamp
+        else { return }
         let index = packet.pointee.number &+ lane.pointee.indexOffset
         if lane.pointee.connection != 0 {
             sendOverTCP(packet, on: lane, index: index, time: time)
@@ -145,7 +172,7 @@ extension Worker {
             payload: slot + Int(packet.pointee.payloadOffset), payloadLength: Int(packet.pointee.payloadLength),
             ssrc: lane.pointee.ssrc, packetIndex: UInt64(bitPattern: index))
         machine.flush()
-        guard connection.send(UnsafeRawBufferPointer(start: room, count: length)) else {
+        guard length > 0, send(UnsafeRawBufferPointer(start: room, count: length), on: connection) else {
             if lane.pointee.needsKeyFrame { stall(lane) }
             return
         }

@@ -10,10 +10,11 @@ extension Worker {
     private static let fastInterval = Interval.milliseconds(10)
     private static let slowInterval = Interval.milliseconds(100)
     private static let feedbackInterval = Interval.milliseconds(60)
+    private static let orphanGrace = Interval.seconds(5)
     private static let reportInterval = Interval.milliseconds(1000)
-    /// Sequence numbers of one NACK that are answered.
     /// Sender reports of one source that follow each other closer than this are not passed on.
     private static let minReportSpacing = Interval.milliseconds(50)
+    /// Sequence numbers of one NACK that are answered.
     private static let maxNackNumbers = 256
 
     func handleRTCP(_ packet: RawSpan, transport: Transport, arrival: Instant) {
@@ -41,9 +42,9 @@ extension Worker {
         guard let stream = peer.stream else { return }
         for (i, track) in stream.tracks.enumerated() where track.ssrc == report.ssrc {
             track.statistics.receiveSenderReport(ntp: report.ntp, arrival: arrival)
-            let timestamp = report.rtpTimestamp &+ track.timestampOffset
             // Each goes to every worker with players of the stream.
             if let last = track.report, arrival - last.arrival < Self.minReportSpacing { continue }
+            let timestamp = report.rtpTimestamp &+ track.timestampOffset
             track.report = (report.ntp.rawValue, timestamp, arrival)
             for worker in stream.subscribers {
                 mailboxes[worker].post(
@@ -97,8 +98,8 @@ extension Worker {
     private func wantsKeyFrame(_ peer: Peer) {
         guard !peer.isPublisher, let stream = peer.stream else { return }
         peer.counters.plis.bump()
-        requestKeyFrame(stream)
         if now - stream.lastKeyFrameRequest < Self.keyFrameInterval { counters.keyFrameRequestsMerged.bump() }
+        requestKeyFrame(stream)
     }
 
     // MARK: - Ticks
@@ -173,6 +174,7 @@ extension Worker {
         reportedDrops = egress.packetsDropped
         counters.sendMessages.bump(egress.messagesSent &- reportedMessages)
         reportedMessages = egress.messagesSent
+        listenAgain()
         for connection in Array(connections.values)
         where !connection.isIdentified && now - connection.opened > TCPConnection.checkTimeout {
             refuse(connection)
@@ -189,7 +191,8 @@ extension Worker {
             return peer.isConnected ? .iceKeepAlive : .iceTimeout
         }
         if peer.isPublisher, peer.isConnected, now - peer.lastRTP > configuration.rtpTimeout { return .rtpActivity }
-        if !peer.isPublisher, peer.stream == nil, peer.isConnected { return .error("the stream ended") }
+        // The control side ends players itself and says why; this is for those that it does not know of any more.
+        if let orphaned = peer.orphaned, now - orphaned > Self.orphanGrace { return .error("the stream ended") }
         return nil
     }
 

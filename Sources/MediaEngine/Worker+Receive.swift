@@ -43,7 +43,8 @@ extension Worker {
         mailboxes[worker].post(
             .datagram(
                 bytes: [UInt8](UnsafeRawBufferPointer(start: slot, count: length)), remote: path.remote,
-                local: path.local, socket: socket, arrival: arrival, from: index))
+                local: path.local, socket: socket, arrival: arrival, from: index), waking: false)
+        signalled.insert(worker)
     }
 
     // MARK: - ICE
@@ -54,10 +55,12 @@ extension Worker {
         let bytes = UnsafeRawBufferPointer(start: slot, count: length).bytes
         guard STUN.isSTUN(bytes), let fragment = STUN.localUsernameFragment(of: bytes) else {
             counters.malformed.bump()
+            refuse(bytes, path: path, socket: socket)
             return
         }
         guard let (registration, transportIndex) = directory.find(fragment: fragment) else {
             counters.unknownUser.bump()
+            refuse(bytes, path: path, socket: socket)
             return
         }
         let owner = registration.owner.load(ordering: .acquiring)
@@ -70,6 +73,11 @@ extension Worker {
                 registration, transport: transportIndex, check: bytes, slot: slot, path: path, socket: socket,
                 arrival: arrival)
         }
+    }
+
+    private func refuse(_ check: RawSpan, path: ICEPath, socket: Int32) {
+        guard takeReplyToken(), let reply = ICELiteAgent.refusal(ofUnknown: check) else { return }
+        send(reply, path: path, socket: socket)
     }
 
     private func pass(
@@ -149,9 +157,15 @@ extension Worker {
             byConnection[path.connection] = transport
             connections[path.connection]?.isIdentified = true
             connections[path.connection]?.early = []
-        } else if byAddress[path.remote] !== transport {
+        } else if let other = byAddress[path.remote], other !== transport {
+            // A check with a forged source address must not take the address from a peer that is there.
+            if now - other.lastHeard > Self.addressHold || !other.agent.isValid(path) {
+                byAddress[path.remote] = transport
+            }
+        } else {
             byAddress[path.remote] = transport
         }
+        transport.lastHeard = now
         transport.socketOfPath[path] = socket
         if transport.socketOfPath.count > ICELiteAgent.maxPaths { forgetInvalidPaths(of: transport) }
         updatePath(of: transport)
@@ -165,11 +179,14 @@ extension Worker {
             transport.socketOfPath[path] = nil
             if let connection = connections[path.connection] {
                 close(connection)
-            } else if byAddress[path.remote] === transport {
+            } else if byAddress[path.remote] === transport,
+                !transport.socketOfPath.keys.contains(where: { $0.connection == 0 && $0.remote == path.remote })
+            {
                 byAddress[path.remote] = nil
             }
         }
     }
+    private static let addressHold = Interval.seconds(5)
 
     /// Follows the agent's choice of path, and tells the lanes.
     func updatePath(of transport: Transport) {
@@ -245,6 +262,7 @@ extension Worker {
             }
             return false
         }
+        transport.lastHeard = now
         let packet = UnsafeRawBufferPointer(start: slot, count: plain).bytes
         if isRTCP {
             handleRTCP(packet, transport: transport, arrival: arrival)
@@ -366,17 +384,20 @@ extension Worker {
     private func route(
         _ header: RTPHeader, packet: RawSpan, transport: Transport, stream: StreamState
     ) -> (track: Int, isRTX: Bool)? {
-        for (i, track) in stream.tracks.enumerated() {
+        let negotiated = transport.peer.negotiation.tracks
+        for (i, track) in stream.tracks.enumerated() where negotiated[i].transportIndex == transport.index {
             if header.ssrc == track.ssrc { return (i, false) }
             if header.ssrc == track.rtxSSRC { return (i, true) }
             if header.ssrc == track.formerSSRC { return nil }
         }
-        var candidates = Array(stream.tracks.indices)
+        // Further layers that the offer announced: one per track is forwarded.
+        if negotiated.contains(where: { $0.allSSRCs.contains(header.ssrc) }) { return nil }
+        var candidates = stream.tracks.indices.filter { negotiated[$0].transportIndex == transport.index }
         if transport.midID != 0,
             let (offset, size) = RTPExtensions.find(id: transport.midID, in: packet, header: header)
         {
             let mid = packet.extracting(offset..<(offset + size)).copied()
-            candidates = candidates.filter { transport.peer.negotiation.tracks[$0].mid.map { Array($0.utf8) } == mid }
+            candidates = candidates.filter { negotiated[$0].mid.map { Array($0.utf8) } == mid }
         }
         for i in candidates {
             let track = stream.tracks[i]
@@ -399,7 +420,7 @@ extension Worker {
 
     private func restart(_ track: Track, firstTimestamp: UInt32) {
         track.numbering.restart()
-        track.nack = NackGenerator()
+        track.nack = NackGenerator(reorderWait: Track.reorderWait)
         track.statistics = ReceiverStatistics()
         track.report = nil
         let gap = UInt32(track.clockRate / 30)
@@ -410,15 +431,17 @@ extension Worker {
     func append(_ packet: StoredPacket, track index: Int, stream: StreamState) -> Bool {
         let track = stream.tracks[index]
         var packet = packet
-        if packet.isKeyFrameStart {
-            if packet.timestamp != track.lastKeyFrameTimestamp || track.lastKeyFrame < 0 {
-                keyFrameBegan(stream, track: track)
-            } else {
-                // Several packets of one picture look like its start (slices); the first is where players begin.
-                packet.isKeyFrameStart = packet.number < track.lastKeyFrame
-            }
+        let isNewKeyFrame =
+            packet.isKeyFrameStart
+            && (track.lastKeyFrame < 0
+                || packet.number > track.lastKeyFrame && packet.timestamp != track.lastKeyFrameTimestamp)
+        if packet.isKeyFrameStart, packet.timestamp == track.lastKeyFrameTimestamp, track.lastKeyFrame >= 0 {
+            // Several packets of one picture look like its start (slices); the first is where players begin.
+            packet.isKeyFrameStart = packet.number < track.lastKeyFrame
         }
         guard track.ring.store(packet) else { return false }
+        // Only now: bandwidth probes repeat packets of old key frames.
+        if isNewKeyFrame { keyFrameBegan(stream, track: track) }
         track.lastTimestamp = packet.timestamp
         if packet.isKeyFrameStart, packet.number > track.lastKeyFrame || packet.timestamp == track.lastKeyFrameTimestamp
         {
@@ -428,6 +451,10 @@ extension Worker {
         for worker in stream.subscribers {
             if outgoing[worker]?.push(stream: stream.id, track: index, packet: packet) == true {
                 signalled.insert(worker)
+            } else {
+                // The players over there miss a packet that no retransmission brings.
+                counters.crossingDropped.bump()
+                if track.kind == .video { requestKeyFrame(stream) }
             }
         }
         guard !stream.players.isEmpty else { return true }
@@ -463,7 +490,7 @@ extension Worker {
     func drainCrossings() {
         for queue in incoming {
             guard let queue, !queue.isEmpty else { continue }
-            let limit = 512
+            let limit = CrossingQueue.capacity
             let taken = queue.drain(limit: limit) { header, bytes in
                 guard let stream = self.streams[header.stream], !stream.isOrigin,
                     Int(header.track) < stream.tracks.count, let slot = self.slab.take()

@@ -32,6 +32,8 @@ package final class Worker {
     let sockets: [CInt]
     let listeners: [CInt]
     private let epoll: CInt
+    private var ready = [weir_ready](repeating: weir_ready(), count: 64)
+    private var readyCount = 0
     /// All workers' mailboxes, this one's included.
     let mailboxes: [Mailbox]
     /// Queues to and from other workers, by worker; nil for itself.
@@ -53,6 +55,10 @@ package final class Worker {
     var routes: [SocketAddress: Int] = [:]
     package internal(set) var streams: [UInt64: StreamState] = [:]
     var connections: [UInt32: TCPConnection] = [:]
+    /// Connections with bytes of this turn to send.
+    private var unflushed: [TCPConnection] = []
+    /// Listeners that found no descriptor to spare; heard again at the next slow tick.
+    private var deafListeners: [Int] = []
     var nextConnection: UInt32 = 1
     /// Streams with packets to fan out.
     var dirty: [StreamState] = []
@@ -134,20 +140,33 @@ package final class Worker {
     func run() {
         weir_name_thread("weir-media-\(index)")
         if configuration.pinWorkers { weir_pin_thread(CInt(index)) }
-        var ready = [weir_ready](repeating: weir_ready(), count: 64)
         while running {
-            let count = ready.withUnsafeMutableBufferPointer {
-                weir_epoll_wait(epoll, $0.baseAddress, 64, waitTime())
-            }
-            turn(now: .now) {
-                for i in 0..<max(0, Int(count)) { dispatch(ready[i]) }
-            }
+            wait(waitTime())
+            turn(now: .now) { dispatchReady() }
         }
         for peer in Array(peers.values) { end(peer) }
-        for connection in connections.values { Glibc.close(connection.descriptor) }
-        connections.removeAll()
         // The goodbyes of `end`.
         egress.flush()
+        for connection in connections.values { Glibc.close(connection.descriptor) }
+        connections.removeAll()
+        for descriptor in sockets + listeners { Glibc.close(descriptor) }
+    }
+
+    private func wait(_ nanoseconds: Int64) {
+        readyCount = ready.withUnsafeMutableBufferPointer {
+            max(0, Int(weir_epoll_wait(epoll, $0.baseAddress, CInt($0.count), nanoseconds)))
+        }
+    }
+
+    private func dispatchReady() {
+        for i in 0..<readyCount { dispatch(ready[i]) }
+        readyCount = 0
+    }
+
+    /// Takes in what the kernel holds for this worker now, without waiting; for use as a turn's input.
+    package func takeReady() {
+        wait(0)
+        dispatchReady()
     }
 
     /// One turn; `input` takes commands and datagrams in.
@@ -155,12 +174,18 @@ package final class Worker {
         self.now = now
         input()
         drainCrossings()
+        // Other workers need not wait for our own players.
+        if !signalled.isEmpty { wakeOthers() }
         fanOutDue()
         if now >= nextFastTick { fastTick() }
         if now >= nextSlowTick { slowTick() }
         egress.flush()
         if egress.hasBacklog != awaitsRoom { watchForRoom(egress.hasBacklog) }
         flushConnections()
+        if !signalled.isEmpty { wakeOthers() }
+    }
+
+    private func wakeOthers() {
         for worker in signalled { mailboxes[worker].wake() }
         signalled.removeAll(keepingCapacity: true)
     }
@@ -244,13 +269,29 @@ package final class Worker {
             var remote = weir_address()
             var local = weir_address()
             let descriptor = weir_tcp_accept(listeners[listener], &remote, &local)
-            guard descriptor >= 0 else { return }
+            guard descriptor >= 0 else {
+                if descriptor == -EMFILE || descriptor == -ENFILE {
+                    // The connection stays in the kernel's queue: without this it would wake us again at once.
+                    counters.tcpRefused.bump()
+                    deafListeners.append(listener)
+                    _ = weir_epoll_set(epoll, listeners[listener], 0, Token.listener | UInt64(listener), 0)
+                }
+                return
+            }
             guard connections.count < configuration.maxTCPConnections else {
+                counters.tcpRefused.bump()
                 Glibc.close(descriptor)
                 continue
             }
             _ = adopt(descriptor: descriptor, remote: SocketAddress(remote), local: SocketAddress(local))
         }
+    }
+
+    func listenAgain() {
+        for listener in deafListeners {
+            _ = weir_epoll_set(epoll, listeners[listener], WEIR_READABLE, Token.listener | UInt64(listener), 0)
+        }
+        deafListeners.removeAll(keepingCapacity: true)
     }
 
     func adopt(descriptor: CInt, remote: SocketAddress, local: SocketAddress) -> TCPConnection {
@@ -266,7 +307,6 @@ package final class Worker {
     }
 
     private func read(_ connection: TCPConnection) {
-                counters.tcpRefused.bump()
         guard let slot = slab.take() else { return }
         defer { slab.give(slot) }
         for _ in 0..<16 {
@@ -310,8 +350,13 @@ package final class Worker {
             }
         } catch {
             counters.malformed.bump()
-            close(connection)
+            refuse(connection)
         }
+    }
+
+    func refuse(_ connection: TCPConnection) {
+        counters.tcpRefused.bump()
+        close(connection)
     }
 
     /// Gives the connection to the worker that owns its peer, with all that has been read from it.
@@ -334,25 +379,34 @@ package final class Worker {
             ICEPath(remote: connection.remote, local: connection.local, connection: connection.id))
         updatePath(of: transport)
     }
-    func refuse(_ connection: TCPConnection) {
-        counters.tcpRefused.bump()
-        close(connection)
-    }
-
 
     func send(_ bytes: UnsafeRawBufferPointer, connection id: UInt32) -> Bool {
         guard let connection = connections[id] else { return false }
+        return send(bytes, on: connection)
+    }
+
+    /// - Returns: `false` when the frame was dropped because the connection's queue is full.
+    func send(_ bytes: UnsafeRawBufferPointer, on connection: TCPConnection) -> Bool {
+        if !connection.isListed {
+            connection.isListed = true
+            unflushed.append(connection)
+        }
         return connection.send(bytes)
     }
 
     private func flushConnections() {
-        for connection in connections.values where connection.queued > 0 && !connection.wantsWrite { flush(connection) }
+        guard !unflushed.isEmpty else { return }
+        for connection in unflushed {
+            connection.isListed = false
+            if !connection.wantsWrite, connections[connection.id] === connection { flush(connection) }
+        }
+        unflushed.removeAll(keepingCapacity: true)
     }
 
     private func flush(_ connection: TCPConnection) {
         let result = connection.flush()
         if result == .failed {
-            refuse(connection)
+            close(connection)
             return
         }
         let wants = result == .blocked

@@ -33,6 +33,9 @@ enum EngineMetrics {
                     "weir_media_tcp_pictures_dropped_total", "Pictures withheld from slow ICE-TCP players.",
                     counters.tcpPicturesDropped.value),
                 counter(
+                    "weir_media_crossing_packets_dropped_total",
+                    "Packets that another media thread was too slow to take over.", counters.crossingDropped.value),
+                counter(
                     "weir_media_tcp_connections_refused_total",
                     "ICE-TCP connections closed: too many, no valid check in time, or malformed.",
                     counters.tcpRefused.value),

@@ -74,5 +74,8 @@ int64_t weir_monotonic_ns(void);
 int64_t weir_realtime_ns(void);
 /* Processors in the affinity mask of this process. */
 int weir_usable_cores(void);
-void weir_pin_thread(int cpu);
+/* Pins the calling thread to the index-th processor of the affinity mask. */
+void weir_pin_thread(int index);
+/* Holds an abstract Unix socket of that name: its descriptor, or -errno (-EADDRINUSE when somebody holds it). */
+int weir_claim_name(const char *name);
 void weir_name_thread(const char *name);
