@@ -34,30 +34,40 @@ struct ProblemMiddleware: RouterMiddleware {
         _ request: Request, context: HTTPContext, next: (Request, HTTPContext) async throws -> Response
     ) async throws -> Response {
         do {
-            guard Router<HTTPContext>.knownMethods.contains(request.method) else {
-                throw Problem(.notImplemented, "This method is not known here", remedy: "Use a method of RFC 9110.")
-            }
-            return try await next(request, context)
-        } catch let problem as Problem {
-            return problem.response()
-        } catch let error as HTTPError where error.status == .notFound {
+            return try await answer(request, context, next)
+        } catch {
+            let response = problem(of: error, context).response()
+            // A body would be taken for the next response (RFC 9110 §9.3.2).
+            return request.method == .head ? response.createHeadResponse() : response
+        }
+    }
+
+    private func answer(
+        _ request: Request, _ context: HTTPContext, _ next: (Request, HTTPContext) async throws -> Response
+    ) async throws -> Response {
+        guard Router<HTTPContext>.knownMethods.contains(request.method) else {
+            throw Problem(.notImplemented, "This method is not known here", remedy: "Use a method of RFC 9110.")
+        }
+        return try await next(request, context)
+    }
+
+    private func problem(of error: any Error, _ context: HTTPContext) -> Problem {
+        switch error {
+        case let problem as Problem: return problem
+        case let error as HTTPError where error.status == .notFound:
             return Problem(
                 .notFound, "There is nothing at this path",
-                remedy: "The page is at /, WHIP at /whip/NAME, WHEP at /whep/NAME."
-            ).response()
-        } catch let error as any HTTPResponseError {
-            return Problem(error.status, "The request cannot be served", remedy: "Check the request.").response()
-        } catch is CancellationError {
+                remedy: "The page is at /, WHIP at /whip/NAME, WHEP at /whep/NAME.")
+        case let error as any HTTPResponseError:
+            return Problem(error.status, "The request cannot be served", remedy: "Check the request.")
+        case is CancellationError:
             return Problem(
                 .serviceUnavailable, "The server is shutting down", remedy: "Try again later.",
-                headers: [.retryAfter: Problem.retryLater]
-            ).response()
-        } catch {
-            logger.error(
-                "request failed", metadata: ["peer": "\(context.remoteText)", "error": "\(error)"])
+                headers: [.retryAfter: Problem.retryLater])
+        default:
+            logger.error("request failed", metadata: ["peer": "\(context.remoteText)", "error": "\(error)"])
             return Problem(
-                .internalServerError, "The request failed inside of the server", remedy: "Tell the operator."
-            ).response()
+                .internalServerError, "The request failed inside of the server", remedy: "Tell the operator.")
         }
     }
 }

@@ -185,9 +185,37 @@ async def test_other_methods_are_not_allowed(server, name):
     assert "POST" in headers["Allow"]
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_the_resources_have_no_representation(server, name, method):
+    """RFC 9725 §4.1: GET and HEAD succeed with nothing, of an endpoint and of a session."""
+    _, headers, _ = await request("POST", server.whip(name), make_offer(True), SDP_TYPE)
+    for url in (server.whip(name), server.whep(name), server.http_url + headers["Location"]):
+        status, _, body = await request(method, url)
+        assert (status, body) == (204, "")
+    status, _, _ = await request(method, server.whip(name) + "/no-such-session")
+    assert status == 404
+
+
+async def test_options_name_type_and_ice_servers(start_server, name):
+    stun = {"urls": ["stun:stun.example.net:3478"]}
+    turn = {"urls": ["turn:turn.example.net?transport=udp"], "username": "user", "credential": "pass"}
+    server = start_server({"http": {"ice_servers": [stun, turn]}})
+    status, headers, _ = await request("OPTIONS", server.whip(name))
+    assert status == 200 and headers["Accept-Post"] == "application/sdp"
+    wanted = [
+        '<stun:stun.example.net:3478>; rel="ice-server"',
+        '<turn:turn.example.net?transport=udp>; rel="ice-server"; username="user"; credential="pass"; '
+        'credential-type="password"',
+    ]
+    assert headers.getall("Link") == wanted
+    status, headers, _ = await request("POST", server.whip(name), make_offer(True), SDP_TYPE)
+    assert status == 201 and headers.getall("Link") == wanted
+
+
 async def test_publisher_without_media_cannot_be_played_yet(server, name):
     assert (await request("POST", server.whip(name), make_offer(True), SDP_TYPE))[0] == 201
     status, headers, answer = await request("POST", server.whep(name), make_offer(False), SDP_TYPE)
-    assert status in (404, 409, 503), answer
+    assert status == 409, answer
+    assert int(headers["Retry-After"]) > 0, "the publisher is only just connecting: a player is told when to ask again"
     check_problem(headers, answer)
     assert "Publish stream is not ready" in answer
