@@ -73,6 +73,7 @@ extension Problem {
                 headers: [.retryAfter: Self.retryLater])
         case .unknownApplication(let key):
             self.init(.forbidden, "\(error.info): \(key)", remedy: "Ask the operator which applications may connect.")
+        case .sessionDoesNotExist: self.init(.notFound, error.info, remedy: "Open a new session.")
         case .refused(let code, let reason):
             self.init(refusal: code, reason: reason)
         case .backendTimeout:
