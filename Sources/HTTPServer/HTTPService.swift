@@ -32,6 +32,7 @@ package final class HTTPService: Service {
     private let logger: Logger
     private let state = ServiceState()
     private let connections: ConnectionGuard
+    private let watch: RequestWatch.Counters
     private let responder: RouterResponder<HTTPContext>
     private let onListening: @Sendable (HTTPListenAddress, _ tls: Bool) -> Void
 
@@ -46,6 +47,7 @@ package final class HTTPService: Service {
         self.logger = logger
         self.onListening = onListening
         connections = ConnectionGuard(limitPerAddress: configuration.connectionLimitPerAddress, metrics: metrics)
+        watch = RequestWatch.Counters(metrics: metrics)
         let router = Router(context: HTTPContext.self)
         router.add(middleware: RequestMetricsMiddleware(metrics: metrics))
         router.add(middleware: CORSMiddleware(policy: CORSPolicy(origins: configuration.corsOrigins)))
@@ -96,7 +98,9 @@ package final class HTTPService: Service {
         _ address: HTTPListenAddress, tls: (@Sendable () throws -> NIOSSLContext)?
     ) -> Application<RouterResponder<HTTPContext>> {
         let nanoseconds = configuration.idleTimeout / .nanoseconds(1)
+        let watch = self.watch
         let http = HTTP1Channel.Configuration(
+            additionalChannelHandlers: [RequestWatch(counters: watch)],
             idleTimeout: .nanoseconds(Int64(nanoseconds.rounded())),
             httpDecoderConfiguration: .init(
                 maxHeaderFieldSize: Self.maxHeaderBytes, maxHeaderListSize: Self.maxHeaderBytes,
