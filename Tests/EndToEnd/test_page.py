@@ -9,6 +9,8 @@ from browser import TestPage
 START_LIMIT_MS = 15_000
 LIST_LIMIT_MS = 5_000  # the page asks once a second
 RESOLUTION = "640x360"
+SOUND_BITS_PER_SECOND = 80_000
+PHONE = {"width": 390, "height": 844}
 
 # Luma of what a <video> shows, as a small thumbnail.
 LUMA = """video => {
@@ -101,6 +103,73 @@ async def test_publish_list_play_and_stop(request, open_page, name):
 
     messages = [message for page in request.node.pages for message in page.messages]
     assert not [message for message in messages if "Content Security Policy" in message or "Uncaught" in message], messages
+
+
+@pytest.mark.parametrize("source", ["camera", "screen"])
+async def test_camera_and_screen_are_published(open_page, name, source):
+    publisher = await open_page()
+    # The radio button itself is hidden behind its label, which is what a person clicks.
+    await publisher.locator(f"label:has(input[name=source][value={source}])").click()
+    await publish(publisher, name, "video/VP8")
+    assert await publisher.locator("#preview").evaluate("video => video.videoWidth") > 0
+    player = await open_page(f"/?play={name}")
+    await playing(player)
+    assert await player.locator("#player").evaluate("video => video.videoWidth") > 0
+    if source == "camera":
+        await check_picture_moves(player)
+
+
+async def test_bitrate_limit_is_kept_and_may_change_in_mid_stream(open_page, name):
+    page = await open_page()
+    await page.locator("#publish-bitrate").fill("1")
+    limit = await page.locator("#publish-bitrate-text").inner_text()
+    await publish(page, name, "video/VP8")
+    await asyncio.sleep(4)
+    low = bits_per_second((await tiles(page, "#publish-stats"))["Bitrate"])
+    # The tile counts the sound, too.
+    assert low < bits_per_second(limit) * 1.3 + SOUND_BITS_PER_SECOND, (low, limit)
+    await page.locator("#publish-bitrate").fill("7")
+    await page.locator("#publish-bitrate").dispatch_event("change")
+    for _ in range(40):
+        await asyncio.sleep(0.25)
+        high = bits_per_second((await tiles(page, "#publish-stats"))["Bitrate"])
+        if high > low * 1.5:
+            break
+    assert high > low * 1.5, (low, high)
+    assert await page.locator("#publish-state").inner_text() == "Live"
+
+
+def bits_per_second(text: str) -> float:
+    number, unit = text.split()[:2]
+    return float(number) * {"bit/s": 1, "kbit/s": 1e3, "Mbit/s": 1e6}[unit]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_a_phone_in_light_and_dark(request, chromium, server, name, scheme):
+    context = await chromium.browser.new_context(
+        viewport=PHONE, color_scheme=scheme, has_touch=True, is_mobile=True, device_scale_factor=2)
+    page = await context.new_page()
+    try:
+        await page.goto(server.http_url)
+        await page.wait_for_selector("#server-state[data-tone=good]", timeout=START_LIMIT_MS)
+        # Nothing is wider than the phone, with a long name in the list, too.
+        await page.fill("#publish-name", f"{name}-{'long-' * 20}")
+        await page.tap("#publish-start")
+        await page.wait_for_selector("#publish-state:text-is('Live')", timeout=START_LIMIT_MS)
+        await listed(page, f"{name}-{'long-' * 20}").wait_for(timeout=LIST_LIMIT_MS)
+        assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        small = await page.locator("button:visible, select:visible, input[type=text]:visible").evaluate_all(
+            "all => all.filter(one => one.getBoundingClientRect().height < 32).map(one => one.outerHTML.slice(0, 120))")
+        assert small == [], "too small for a finger"
+        colours = await page.evaluate("""() => {
+            const luma = text => { const [r, g, b] = text.match(/[0-9.]+/g).map(Number); return 0.3*r + 0.6*g + 0.1*b; };
+            const card = getComputedStyle(document.querySelector('.card'));
+            return [luma(getComputedStyle(document.body).backgroundColor), luma(card.color)];
+        }""")
+        ground, text = colours
+        assert (ground > 200 and text < 90) if scheme == "light" else (ground < 50 and text > 170), colours
+    finally:
+        await context.close()
 
 
 @pytest.mark.parametrize("codec", ["video/VP9", "video/H264"])
