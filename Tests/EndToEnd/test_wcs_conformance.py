@@ -7,6 +7,7 @@ import time
 import pytest
 
 from browser import check_media
+from hostile import check, credential, udp_socket
 from offers import make_offer
 from wcs_client import WcsClient
 
@@ -169,6 +170,23 @@ async def test_a_silent_publisher_fails_by_rtp_activity(start_server, new_page, 
     assert (await page.call("describe", "pub"))["info"] == "Failed by RTP activity"
     await page.call("waitStatus", "play", ["FAILED"], 3000)
     assert (await page.call("describe", "play"))["info"] == "Stopped by publisher stop"
+
+
+async def test_ice_without_dtls_fails_by_dtls_error(start_server, name):
+    """A peer that answers connectivity checks and never begins the handshake."""
+    server = start_server({"ice": {"timeout": "1s"}})
+    offer = make_offer(True)
+    async with WcsClient(server.ws_url) as client:
+        await client.connect()
+        identifier = await client.publish(name, offer)
+        answer = await client.answer(identifier)
+        user = f"{credential(answer, 'ice-ufrag')}:{credential(offer, 'ice-ufrag')}"
+        failure = asyncio.create_task(client.failure(identifier))
+        with udp_socket(server) as peer:
+            while not failure.done():
+                peer.send(check(user, credential(answer, "ice-pwd")))
+                await asyncio.sleep(0.1)
+        assert await failure == "Failed by DTLS error"
 
 
 async def test_a_burst_of_pushed_logs_is_accepted(server, name):
