@@ -22,6 +22,8 @@ final class Transport {
     var socketOfPath: [ICEPath: Int32] = [:]
     let transportSequence = UnsafeMutablePointer<UInt16>.allocate(capacity: 1)
     var feedback = TransportFeedbackRecorder()
+    /// When our latest handshake flight left.
+    var flightSent: Instant?
     /// Latest packet or check that proved to be the peer's.
     var lastHeard = Instant.zero
     var transportCCID: UInt8 = 0
@@ -64,6 +66,32 @@ package final class Peer {
     var retransmission: RetransmissionBudget
     /// Stream track of each negotiated track (players), by SSRC for feedback, and what the player says it lost.
     var trackOfSSRC: [(ssrc: UInt32, track: Int, lost: Int32)] = []
+    /// What was retransmitted lately, by the low bits of its number: a request that crosses its answer is no new one.
+    /// Empty until the first request.
+    private var resent: [(index: Int64, track: Int, at: Instant)]
+    private static let resentMarks = 256
+
+    /// Smoothed over the last few measurements (RFC 6298 §2).
+    func took(roundTrip sample: Interval) {
+        let bounded = min(max(sample, .microseconds(100)), .seconds(2))
+        roundTrip = hasRoundTrip ? roundTrip + .nanoseconds((bounded - roundTrip).nanoseconds / 8) : bounded
+        hasRoundTrip = true
+        counters.roundTripMicroseconds.set(UInt64(max(0, roundTrip.microseconds)))
+    }
+    private var hasRoundTrip = false
+
+    /// Whether a packet may be retransmitted now; `false` while an answer to an earlier request is on its way.
+    func mayResend(_ index: Int64, track: Int, now: Instant) -> Bool {
+        if resent.isEmpty {
+            resent = Array(repeating: (-1, -1, now), count: Self.resentMarks)
+        }
+        let place = Int(truncatingIfNeeded: index) & (Self.resentMarks - 1)
+        let mark = resent[place]
+        if mark.index == index, mark.track == track, now - mark.at < min(roundTrip, .milliseconds(100)) { return false }
+        resent[place] = (index, track, now)
+        return true
+    }
+
     /// Next stored packet of the video track while the player catches up.
     var catchUp: Int64 = 0
 
@@ -77,6 +105,7 @@ package final class Peer {
         lastRTP = now
         nextReport = now + .milliseconds(200)
         nextFeedback = now
+        resent = []
         retransmission = RetransmissionBudget(bytesPerSecond: 1_250_000, burst: 500_000, now: now)
     }
 }

@@ -107,6 +107,8 @@ package final class StreamState {
     var pictureIsOpen = false
     var lastKeyFrameRequest = Instant(nanoseconds: .min / 2)
     var keyFrameWanted = false
+    /// A request came too soon after the one before and has not been answered by a key frame since.
+    var isRequestDue = false
     /// First request that no key frame has answered yet (origin and replicas keep their own).
     var unansweredRequest: Instant?
     /// An ICE-TCP player was congested and waits for a key frame once it is not.

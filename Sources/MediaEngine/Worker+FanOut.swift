@@ -200,7 +200,9 @@ extension Worker {
             let slot = packet.pointee.slot
         else { return }
         let payload = Int(packet.pointee.payloadLength)
-        guard peer.retransmission.take(bytes: payload + 40, now: now) else {
+        guard peer.mayResend(index, track: track.kind == .video ? 1 : 0, now: now),
+            peer.retransmission.take(bytes: payload + 40, now: now)
+        else {
             counters.retransmissionsRefused.bump()
             return
         }

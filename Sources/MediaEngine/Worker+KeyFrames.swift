@@ -20,8 +20,12 @@ extension Worker {
     /// Merged request of all players; goes to the publisher, here or on its worker.
     func requestKeyFrame(_ stream: StreamState) {
         stream.keyFrameWanted = true
-        guard now - stream.lastKeyFrameRequest >= Self.keyFrameInterval else { return }
+        guard now - stream.lastKeyFrameRequest >= Self.keyFrameInterval else {
+            stream.isRequestDue = true
+            return
+        }
         stream.lastKeyFrameRequest = now
+        stream.isRequestDue = false
         guard let index = stream.videoIndex, !stream.isOrigin || stream.publisher?.isConnected == true else { return }
         let track = stream.tracks[index]
         if stream.unansweredRequest == nil { stream.unansweredRequest = now }
@@ -55,6 +59,7 @@ extension Worker {
 
     /// To be called when a key frame of the publisher begins.
     func keyFrameBegan(_ stream: StreamState, track: Track) {
+        stream.isRequestDue = false
         // Where all players are on other workers no fan-out finds that nobody waits any more. Those who still do ask anew.
         if stream.players.isEmpty { stream.keyFrameWanted = false }
         guard let asked = stream.unansweredRequest else { return }
@@ -75,9 +80,11 @@ extension Worker {
             let patience = track.hearing == .listens ? Self.keyFramePatience : Self.promptAnswer
             if now - asked > patience { becomeDeaf(track) }
         }
+        if stream.isRequestDue { requestKeyFrame(stream) }
         guard stream.keyFrameWanted else { return }
         if track.hearing == .deaf {
-            for player in stream.players { _ = startFromCache(stream, player: player) }
+            // A group with a hole is no use to any of them.
+            for player in stream.players where !startFromCache(stream, player: player) { break }
         }
         if now - stream.lastKeyFrameRequest >= .milliseconds(1000) { requestKeyFrame(stream) }
     }

@@ -68,8 +68,7 @@ extension Worker {
         guard block.lastSR != 0, let sent = reportClock(track) else { return }
         let units = Int64(Int32(bitPattern: sent &- block.lastSR &- block.delaySinceLastSR))
         guard units >= 0, units < 10 * 65_536 else { return }
-        peer.roundTrip = .microseconds(units * 1_000_000 / 65_536)
-        peer.counters.roundTripMicroseconds.set(UInt64(peer.roundTrip.microseconds))
+        peer.took(roundTrip: .microseconds(units * 1_000_000 / 65_536))
     }
 
     private func reportClock(_ track: Track) -> UInt32? {

@@ -214,14 +214,40 @@ extension Worker {
     }
 
     private func handleDTLS(_ bytes: UnsafeRawBufferPointer, transport: Transport) {
-        guard let session = transport.dtls else { return }
-        session.handle(bytes.bytes, now: now)
+        guard transport.isSecure else {
+            // Handshakes cost some hundred µs of arithmetic each: many at once must not hold up media.
+            guard handshakes.count < Self.maxHandshakes else { return }
+            handshakes.append((transport, Array(bytes)))
+            return
+        }
+        transport.dtls?.handle(bytes.bytes, now: now)
         drainDTLS(transport)
+    }
+
+    /// Datagrams of handshakes that wait for their turn; what finds no place is repeated by its sender.
+    private static let maxHandshakes = 2048
+    private static let handshakesPerTurn = 8
+
+    func continueHandshakes() {
+        guard !handshakes.isEmpty else { return }
+        let batch = handshakes.prefix(Self.handshakesPerTurn)
+        handshakes.removeFirst(batch.count)
+        for (transport, bytes) in batch {
+            guard let session = transport.dtls else { continue }
+            if let sent = transport.flightSent {
+                // Until there is feedback, the time that the peer took to answer our flight.
+                transport.peer.took(roundTrip: now - sent)
+                transport.flightSent = nil
+            }
+            session.handle(bytes.span.bytes, now: now)
+            drainDTLS(transport)
+        }
     }
 
     func drainDTLS(_ transport: Transport) {
         guard let session = transport.dtls else { return }
         while let datagram = session.nextDatagram() {
+            if !transport.isSecure { transport.flightSent = now }
             if let path = transport.path { send(datagram, path: path, socket: transport.socket) }
         }
         switch session.state {
@@ -317,7 +343,9 @@ extension Worker {
         }
         let source = track.numbering.unwrap(sequence)
         track.numbering.rebaseIfNeeded(first: source)
-        if track.canNACK { track.nack.receive(source, now: now) }
+        if track.canNACK, let sample = track.nack.receive(source, isRetransmission: isRTX, now: now) {
+            peer.took(roundTrip: sample)
+        }
         if payloadLength == 0, track.numbering.skip(source) { return false }
         var stored = StoredPacket()
         stored.slot = slot

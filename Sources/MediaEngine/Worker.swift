@@ -44,6 +44,8 @@ package final class Worker {
     package internal(set) var peers: [UInt64: Peer] = [:]
     /// Peers that need a look every fast tick: in their DTLS handshake, publishing, or fed from stored packets.
     var connecting: [Peer] = []
+    /// Handshake datagrams, oldest first.
+    var handshakes: [(transport: Transport, bytes: [UInt8])] = []
     var publishers: [Peer] = []
     var catchingUp: [Peer] = []
     /// An ICE-TCP player was stalled during this fan-out.
@@ -173,6 +175,7 @@ package final class Worker {
     package func turn(now: Instant, _ input: () -> Void) {
         self.now = now
         input()
+        continueHandshakes()
         drainCrossings()
         // Other workers need not wait for our own players.
         if !signalled.isEmpty { wakeOthers() }
@@ -196,6 +199,7 @@ package final class Worker {
 
     private func waitTime() -> Int64 {
         var next = nextSlowTick
+        if !handshakes.isEmpty { return 0 }
         if peers.isEmpty && connections.isEmpty { return 1_000_000_000 }
         if nextFastTick < next { next = nextFastTick }
         for stream in dirty where stream.gatherDeadline < next { next = stream.gatherDeadline }

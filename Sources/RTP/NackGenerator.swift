@@ -23,6 +23,7 @@ package struct NackGenerator: Sendable {
         var number: Int64
         var since: Instant
         var next: Instant
+        var asked: Instant
         var tries: UInt8
     }
 
@@ -43,7 +44,9 @@ package struct NackGenerator: Sendable {
     package var missingCount: Int { missing.count }
 
     /// Takes note of a packet, whether new, late, or a retransmission.
-    package mutating func receive(_ number: Int64, now: Instant) {
+    /// - Returns: the time from the request to its answer, when the packet answers the only one made (Karn's rule).
+    @discardableResult
+    package mutating func receive(_ number: Int64, isRetransmission: Bool = false, now: Instant) -> Interval? {
         if number == highest &+ 1 || highest < 0 {
             highest = max(number, 0)
         } else if number > highest {
@@ -52,10 +55,12 @@ package struct NackGenerator: Sendable {
         } else if !missing.isEmpty {
             let i = place(of: number)
             if i < missing.count, missing[i].number == number {
-                missing.remove(at: i)
+                let item = missing.remove(at: i)
                 recovered &+= 1
+                if isRetransmission, item.tries == 1 { return now - item.asked }
             }
         }
+        return nil
     }
 
     private mutating func noteGap(from first: Int64, to end: Int64, now: Instant) {
@@ -74,7 +79,7 @@ package struct NackGenerator: Sendable {
             needsKeyFrame = true
         }
         for number in first..<end {
-            missing.append(Missing(number: number, since: now, next: now + reorderWait, tries: 0))
+            missing.append(Missing(number: number, since: now, next: now + reorderWait, asked: now, tries: 0))
         }
     }
 
@@ -112,6 +117,7 @@ package struct NackGenerator: Sendable {
                 }
                 item.tries += 1
                 item.next = now + retry
+                item.asked = now
                 out.append(UInt16(truncatingIfNeeded: item.number))
                 requested &+= 1
             }
