@@ -234,7 +234,8 @@ class Player(Peer):
         decoder = DECODERS[caps.get_string("encoding-name")]
         tail = "videoconvert ! video/x-raw,format=GRAY8" if video else "audioconvert ! audio/x-raw,format=S16LE"
         chain = Gst.parse_bin_from_description(
-            f"queue ! {decoder} ! {tail} ! appsink name=sink emit-signals=true sync=false max-buffers=8 drop=true", True)
+            f"queue ! {decoder} ! {tail} "
+            "! appsink name=sink emit-signals=true sync=false max-buffers=8 drop=true", True)
         chain.get_by_name("sink").connect("new-sample", self.on_video if video else self.on_audio)
         self.pipeline.add(chain)
         chain.sync_state_with_parent()
