@@ -27,7 +27,9 @@ import Wire
         #expect(last.lastSR != 0)
         let counters = try #require(world.registrations[publisher.id]?.counters)
         let audio = publisher.reports.map(\.block).last { $0.ssrc == TestIDs.publisherAudio }
-        #expect(Int64(counters.packetsLost.value) == Int64(max(0, last.cumulativeLost)) + Int64(max(0, audio?.cumulativeLost ?? 0)))
+        #expect(
+            Int64(counters.packetsLost.value) == Int64(max(0, last.cumulativeLost))
+                + Int64(max(0, audio?.cumulativeLost ?? 0)))
     }
 
     @Test func theRoundTripOfAPlayerIsMeasured() throws {
@@ -48,9 +50,10 @@ import Wire
             #expect(reports.count >= 5)
             return reports.compactMap { entry in
                 // The packet that is nearest to the report, mapped to the publisher's wall clock by it.
-                guard let packet = track.packets.values.filter({ $0.at <= entry.at && $0.part != nil }).max(by: { $0.at < $1.at }),
-                    let capture = packet.part?.capture
-                else { return nil }
+                let before = track.packets.values.filter { $0.at <= entry.at && $0.part != nil }
+                guard let packet = before.max(by: { $0.at < $1.at }), let capture = packet.part?.capture else {
+                    return nil
+                }
                 let units = Int64(Int32(bitPattern: packet.timestamp &- entry.report.rtpTimestamp))
                 let wall = Int64(entry.report.ntp.unixNanoseconds) + units * 1_000_000_000 / Int64(clock)
                 return wall - Int64(PublisherCore.wallClock) - capture
@@ -86,6 +89,52 @@ import Wire
         let share = Double(lost) / Double(told)
         // What is late counts as lost until it is told of again.
         #expect((0.02...0.12).contains(share), "\(lost) of \(told)")
+    }
+
+    @Test func countersTellWhatWentInAndOut() throws {
+        let (world, publisher, players) = try LossyLinkTests.world(
+            seed: 6, players: 1, up: .perfect, down: .perfect)
+        try LossyLinkTests.play(world, publisher, players)
+        let (player, from, to) = (
+            players[0], world.registrations[publisher.id]?.counters, world.registrations[players[0].id]?.counters
+        )
+        let sent = UInt64(publisher.sentVideo.count + publisher.sentAudio.count)
+        #expect(from?.packetsReceived.value == sent && from?.packetsLost.value == 0)
+        #expect((from?.bytesReceived.value ?? 0) > sent * 80)
+        #expect((from?.videoBytesReceived.value ?? 0) < from?.bytesReceived.value ?? 0)
+        let media = player.video.packets.values.map(\.payload.count)
+        #expect(to?.packetsSent.value == UInt64(media.count + player.audio.packets.count))
+        #expect(to?.videoBytesSent.value == UInt64(media.reduce(0, +)))
+        #expect(to?.packetsRetransmitted.value == 0 && to?.nacks.value == 0)
+    }
+
+    @Test func aPublisherWithoutTransportFeedbackIsToldTheBitrateByREMB() throws {
+        let world = try World(seed: 7) { $0.maxBitrate = 2_500_000 }
+        var settings = PublisherCore.Settings()
+        settings.feedback = ["nack", "nack pli", "goog-remb"]
+        let publisher = try world.addPublisher(settings: settings)
+        try world.connect(publisher)
+        try world.run(for: .seconds(4))
+        #expect(publisher.rembs.count >= 3)
+        // 18 bits of mantissa.
+        #expect(publisher.rembs.allSatisfy { $0 <= 2_500_000 && $0 > 2_499_900 })
+    }
+
+    @Test func aPublisherThatTakesFIRAloneIsAskedByFIR() throws {
+        let world = try World(seed: 8)
+        var settings = PublisherCore.Settings()
+        settings.feedback = ["nack", "ccm fir"]
+        let publisher = try world.addPublisher(settings: settings)
+        try world.connect(publisher)
+        try world.run(for: .milliseconds(500))
+        for _ in 0..<2 {
+            let player = try world.addPlayer(of: publisher)
+            try world.connect(player)
+            try world.run(for: .milliseconds(800))
+            #expect(player.video.ordered.first?.part?.isKey == true)
+        }
+        #expect(publisher.plis.isEmpty)
+        #expect(publisher.firs == [1, 2], "each request has a number of its own (RFC 5104 §4.3.1.1)")
     }
 
     @Test func playersTransportNumbersAreContinuousOverAllTheirPackets() throws {

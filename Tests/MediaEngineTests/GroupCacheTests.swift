@@ -42,7 +42,7 @@ import Wire
         #expect(start.at - joined < .milliseconds(60))
         for player in [first, late] {
             #expect(player.video.violations == [])
-            #expect(player.video.holes == 0 && player.video.everMissing == 0 && player.video.duplicates == 0)
+            #expect(player.video.holes == 0 && player.video.everMissing == 0 && player.replays == 0)
             let serials = player.video.ordered.compactMap { $0.part?.serial }
             #expect(zip(serials, serials.dropFirst()).allSatisfy { $0 + 1 == $1 })
         }
@@ -61,7 +61,9 @@ import Wire
         try world.run(for: .milliseconds(1000))
         let times = late.video.ordered.map(\.at)
         var most = 0
-        for (i, time) in times.enumerated() { most = max(most, times[i...].prefix { $0 - time < .milliseconds(9) }.count) }
+        for (i, time) in times.enumerated() {
+            most = max(most, times[i...].prefix { $0 - time < .milliseconds(9) }.count)
+        }
         #expect(times.count > 300)
         #expect(most < 150, "\(most) packets at once")
     }

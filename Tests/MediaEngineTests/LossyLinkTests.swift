@@ -77,15 +77,16 @@ import Wire
     @Test(arguments: seeds) func requestsStayInProportionToLosses(seed: UInt64) throws {
         let (world, publisher, players) = try Self.world(seed: seed, players: 3, up: .bad, down: .bad)
         try Self.play(world, publisher, players)
-        // Media packets lost on the way up; requests also go for what is only late.
+        // One datagram in 20; some requests are lost in their turn, and some go for what is only late.
         let lost = try #require(world.uplinks[publisher.id]?.lost)
-        #expect(publisher.nackedNumbers > 0 && publisher.nackedNumbers < 3 * lost, "\(publisher.nackedNumbers) / \(lost)")
+        let asked = publisher.nackedNumbers
+        #expect(asked > 20 && asked < 2 * lost, "\(asked) numbers for \(lost) losses")
         #expect(publisher.unknownNacks == 0)
         #expect(publisher.plis.count <= 3, "\(publisher.plis.count) key-frame requests")
         for player in players {
             let missing = player.video.everMissing
             #expect(player.plisSent == 0)
-            #expect(player.nackedNumbers < 3 * missing, "\(player.nackedNumbers) / \(missing)")
+            #expect(player.nackedNumbers < 3 * missing, "\(player.nackedNumbers) for \(missing)")
             let again = world.registrations[player.id]?.counters.packetsRetransmitted.value ?? 0
             #expect(again > 0 && Int(again) <= player.nackedNumbers)
         }
@@ -127,7 +128,7 @@ import Wire
         for player in players {
             #expect(player.video.everMissing == 0 && player.audio.everMissing == 0)
             #expect(player.video.violations == [] && player.audio.violations == [])
-            #expect(player.video.duplicates == 0)
+            #expect(player.video.duplicates == 0 && player.replays == 0)
         }
     }
 

@@ -6,7 +6,8 @@ import Wire
 /// How players come into a stream, leave it for a while and come back: always at a key frame, never with a gap.
 @Suite struct PlayerStartTests {
     private static func world(
-        seed: UInt64, settings: PublisherCore.Settings = .init(), configure: (inout EngineConfiguration) -> Void = { _ in }
+        seed: UInt64, settings: PublisherCore.Settings = .init(),
+        configure: (inout EngineConfiguration) -> Void = { _ in }
     ) throws -> (World, PublisherCore) {
         let world = try World(seed: seed, configure: configure)
         let publisher = try world.addPublisher(settings: settings)
@@ -15,7 +16,8 @@ import Wire
         return (world, publisher)
     }
 
-    @Test(arguments: [1, 2, 3, 4, 5] as [UInt64]) func aPlayerStartsAtAKeyFrameBelowHalfTheNumbers(seed: UInt64) throws {
+    @Test(arguments: [1, 2, 3, 4, 5] as [UInt64]) func aPlayerStartsAtAKeyFrameBelowHalfTheNumbers(seed: UInt64) throws
+    {
         let (world, publisher) = try Self.world(seed: seed)
         let player = try world.addPlayer(of: publisher)
         try world.connect(player)
@@ -213,7 +215,8 @@ import Wire
         // The time that passed shows in the timestamps, and nowhere else.
         let steps = zip(packets, packets.dropFirst()).map { $1.timestamp &- $0.timestamp }
         #expect(steps.filter { $0 > 90_000 }.count == 1)
-        #expect(packets.map { $0.part?.serial } == Array(0..<packets.count).map { UInt32($0) + (packets[0].part?.serial ?? 0) })
+        let first = packets[0].part?.serial ?? 0
+        #expect(packets.map { $0.part?.serial } == packets.indices.map { first + UInt32($0) })
     }
 
     @Test func aPublisherThatFallsSilentAndComesBackIsFollowed() throws {

@@ -47,7 +47,8 @@ import Wire
     @Test func aNewSourceContinuesNumbersAndTime() throws {
         let (world, publisher, player) = try Self.world(seed: 2)
         let before = player.video.packets.count
-        publisher.restartVideo(ssrc: 0x7777_0001, rtx: 0x7777_0002, sequence: 65_530, timestamp: 5, now: world.now)
+        publisher.restartVideo(
+            ssrc: 0x7777_0001, rtx: 0x7777_0002, sequence: 65_530, timestamp: 0x4000_0000, now: world.now)
         try world.run(for: .seconds(1))
         #expect(player.video.packets.count > before + 80)
         #expect(player.video.violations == [])

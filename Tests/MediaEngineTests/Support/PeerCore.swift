@@ -21,6 +21,8 @@ class PeerCore {
     private(set) var isClosed = false
     private(set) var checksAnswered = 0
     private(set) var stunErrors: [Int] = []
+    /// Packets under an SRTP index that had been used: duplicates of the network, or of the engine.
+    private(set) var replays = 0
 
     private let local: ICECredentials
     private let remote: ICECredentials
@@ -169,7 +171,8 @@ class PeerCore {
         }
         // A duplicate of the network is the replay window's business, whatever else is wrong is ours.
         guard case .ok(let length) = result else {
-            if result != .replayed { throw TestFailure.badPacket("\(result)") }
+            guard result == .replayed else { throw TestFailure.badPacket("\(result)") }
+            replays += 1
             return
         }
         bytes.removeLast(bytes.count - length)

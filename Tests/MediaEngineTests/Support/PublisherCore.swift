@@ -17,6 +17,10 @@ final class PublisherCore: PeerCore {
         /// After every so many pictures a packet of padding only, as a bandwidth probe; 0: never.
         var paddingEvery = 0
         var answersPLI = true
+        /// What its offer says of the video codec (`a=rtcp-fb`).
+        var feedback = ["nack", "nack pli", "transport-cc"]
+        /// H264 instead of VP8, with these parameter sets in its SDP and none in the stream.
+        var parameterSets: String?
     }
 
     /// One packet as first sent.
@@ -51,6 +55,7 @@ final class PublisherCore: PeerCore {
     private(set) var feedbacks: [(at: Instant, feedback: TransportFeedback)] = []
     private(set) var reports: [(at: Instant, block: ReportBlock)] = []
     private(set) var rembs: [UInt64] = []
+    private(set) var firs: [UInt8] = []
 
     private(set) var videoSSRC = TestIDs.publisherVideo
     private(set) var rtxSSRC = TestIDs.publisherRTX
@@ -136,7 +141,8 @@ final class PublisherCore: PeerCore {
             send(
                 Sent(
                     sequence: 0, timestamp: timestamp, marker: i == settings.packetsPerFrame - 1,
-                    payload: TestMedia.video(part, length: length), part: part))
+                    payload: settings.parameterSets == nil
+                        ? TestMedia.video(part, length: length) : TestMedia.h264(part, length: length), part: part))
         }
         frame += 1
         if settings.paddingEvery > 0, Int(frame) % settings.paddingEvery == 0 { sendPadding(timestamp: timestamp) }
@@ -221,6 +227,11 @@ final class PublisherCore: PeerCore {
         case .pli(_, let media) where media == videoSSRC:
             plis.append(now)
             if settings.answersPLI { wantsKey = true }
+        case .fir(_, let entries):
+            for entry in entries where entry.ssrc == videoSSRC {
+                firs.append(entry.sequence)
+                if settings.answersPLI { wantsKey = true }
+            }
         case .receiverReport(_, let blocks): for block in blocks { reports.append((now, block)) }
         case .transportFeedback(let feedback): feedbacks.append((now, feedback))
         case .remb(_, let bitrate, _): rembs.append(bitrate)

@@ -41,9 +41,19 @@ enum TestMedia {
         return bytes
     }
 
+    /// Slices as single NAL units (RFC 6184 §5.6); the first of a picture says so by `first_mb_in_slice` 0.
+    static func h264(_ part: TestPart, length: Int) -> [UInt8] {
+        var bytes: [UInt8] = [part.isKey ? 0x65 : 0x41, part.part == 0 ? 0x88 : 0x08]
+        appendBody(part, length: length, to: &bytes)
+        return bytes
+    }
+
+    static func isParameterSet(_ bytes: [UInt8]) -> Bool { bytes.first == 0x67 || bytes.first == 0x68 }
+
     /// `nil`: damaged, or not one of ours.
     static func readVideo(_ bytes: [UInt8]) -> TestPart? {
         guard let first = bytes.first else { return nil }
+        if first == 0x65 || first == 0x41 { return readBody(bytes, from: 2) }
         guard first & 0x10 != 0 else { return readBody(bytes, from: 1) }
         guard bytes.count > 1 else { return nil }
         return readBody(bytes, from: bytes[1] & 1 == 0 ? 11 : 4)

@@ -88,8 +88,16 @@ final class World {
         var tracks = [track(.video, mid: "1", extensions: publisherExtensions)]
         tracks[0].ssrc = TestIDs.publisherVideo
         tracks[0].rtxSSRC = TestIDs.publisherRTX
+        tracks[0].codec.feedback = settings.feedback
+        if !settings.feedback.contains("transport-cc") {
+            tracks[0].extensions[RTPExtensionURI.transportCC] = nil
+        }
+        if let sets = settings.parameterSets {
+            tracks[0].codec.name = "H264"
+            tracks[0].parameterSets = sets
+        }
         if settings.hasAudio {
-            tracks.insert(track(.audio, mid: "0", extensions: publisherExtensions), at: 0)
+            tracks.insert(track(.audio, mid: "0", extensions: tracks[0].extensions), at: 0)
             tracks[0].ssrc = TestIDs.publisherAudio
         }
         add(
@@ -110,6 +118,7 @@ final class World {
             RTPExtensionURI.absSendTime: TestIDs.timeExtension, RTPExtensionURI.transportCC: TestIDs.transportExtension,
         ]
         var video = track(.video, mid: "1", extensions: stamps)
+        if publisher.settings.parameterSets != nil { video.codec.name = "H264" }
         video.sendSSRC = ssrc
         video.sendRTXSSRC = ssrc + 1
         if !takesRTX { video.codec.rtxPayloadType = nil }

@@ -51,7 +51,9 @@ import Wire
         egress.send(bytes, socket: socket, remote: address(port), local: address(0))
     }
 
-    private static func packet(_ mark: UInt8, _ count: Int) -> [UInt8] { [mark] + [UInt8](repeating: 0, count: count - 1) }
+    private static func packet(_ mark: UInt8, _ count: Int) -> [UInt8] {
+        [mark] + [UInt8](repeating: 0, count: count - 1)
+    }
 
     @Test func neighboursOfOneSizeAndDestinationBecomeOneMessage() throws {
         let (kernel, egress) = try Self.make()

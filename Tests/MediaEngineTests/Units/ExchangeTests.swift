@@ -32,7 +32,8 @@ import Wire
         #expect(!queue.isEmpty)
         var got: [(Int64, [UInt8])] = []
         let count = queue.drain(limit: 10) { header, bytes in
-            #expect(header.stream == 9 && header.track == 1 && header.packet.timestamp == UInt32(header.packet.number) * 3)
+            #expect(header.stream == 9 && header.track == 1)
+            #expect(header.packet.timestamp == UInt32(header.packet.number) * 3)
             got.append((header.packet.number, [UInt8](UnsafeRawBufferPointer(start: bytes, count: Int(header.length)))))
         }
         #expect(count == 3 && queue.isEmpty)
@@ -128,7 +129,9 @@ import Wire
 }
 
 @Suite struct DirectoryTests {
-    private func registration(_ id: UInt64, fragments: [String], publisher: PeerRegistration? = nil) -> PeerRegistration {
+    private func registration(
+        _ id: UInt64, fragments: [String], publisher: PeerRegistration? = nil
+    ) -> PeerRegistration {
         let transports = fragments.map {
             NegotiatedTransport(
                 localUfrag: $0, localPassword: "p", remoteUfrag: "r", remotePassword: "q", fingerprints: [],

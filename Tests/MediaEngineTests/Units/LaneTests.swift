@@ -8,8 +8,9 @@ import Wire
 /// A lane with keys that are never used.
 func testLane(_ machine: SRTPMachine, counter: UnsafeMutablePointer<UInt16>) throws -> Lane {
     let keys = SRTPKeyingMaterial(
-        profile: .aeadAES128GCM, localKey: [UInt8](repeating: 1, count: 16), localSalt: [UInt8](repeating: 2, count: 12),
-        remoteKey: [UInt8](repeating: 3, count: 16), remoteSalt: [UInt8](repeating: 4, count: 12))
+        profile: .aeadAES128GCM, localKey: [UInt8](repeating: 1, count: 16),
+        localSalt: [UInt8](repeating: 2, count: 12), remoteKey: [UInt8](repeating: 3, count: 16),
+        remoteSalt: [UInt8](repeating: 4, count: 12))
     return Lane(
         outbound: try machine.makeOutbound(keys), remote: weir_address(), local: weir_address(), ssrc: 0x1111,
         rtxSSRC: 0x2222, payloadType: 96, rtxPayloadType: 97, absSendTimeID: 2, transportCCID: 3, orientationID: 4,
@@ -47,7 +48,9 @@ func testLane(_ machine: SRTPMachine, counter: UnsafeMutablePointer<UInt16>) thr
 
     private func value(_ id: UInt8, _ bytes: [UInt8]) throws -> [UInt8]? {
         let header = try RTPHeader(parsing: bytes.span.bytes)
-        guard let (offset, length) = RTPExtensions.find(id: id, in: bytes.span.bytes, header: header) else { return nil }
+        guard let (offset, length) = RTPExtensions.find(id: id, in: bytes.span.bytes, header: header) else {
+            return nil
+        }
         return Array(bytes[offset..<(offset + length)])
     }
 

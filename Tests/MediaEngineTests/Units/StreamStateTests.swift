@@ -8,11 +8,11 @@ import Wire
     private let slab = PacketSlab(maxSlots: 256)
 
     private func stream() -> StreamState {
-        let tracks = [(MediaKind.audio, "opus", 111, 48_000), (.video, "VP8", 96, 90_000)].map { kind, name, type, clock in
-            NegotiatedTrack(
-                kind: kind, mLineIndex: 0, mid: nil,
-                codec: RTPCodec(payloadType: UInt8(type), name: name, clockRate: clock))
-        }
+        let codecs: [(MediaKind, RTPCodec)] = [
+            (.audio, RTPCodec(payloadType: 111, name: "opus", clockRate: 48_000)),
+            (.video, RTPCodec(payloadType: 96, name: "VP8", clockRate: 90_000)),
+        ]
+        let tracks = codecs.map { NegotiatedTrack(kind: $0, mLineIndex: 0, mid: nil, codec: $1) }
         return StreamState(id: 1, tracks: tracks, originWorker: 0, isOrigin: true, slab: slab)
     }
 
