@@ -91,6 +91,13 @@ import Wire
         #expect((0.02...0.12).contains(share), "\(lost) of \(told)")
     }
 
+    @Test(arguments: [1, 2, 3] as [UInt64]) func theRoundTripOfAPublisherIsMeasured(seed: UInt64) throws {
+        let (world, publisher, _) = try Self.run(seed: seed)
+        // Twice 10 ms, jitter of up to 3 ms a way, and the world's steps of 1 ms.
+        let measured = world.registrations[publisher.id]?.counters.roundTripMicroseconds.value ?? 0
+        #expect((18_000...40_000).contains(measured), "\(measured) µs")
+    }
+
     @Test func countersTellWhatWentInAndOut() throws {
         let (world, publisher, players) = try LossyLinkTests.world(
             seed: 6, players: 1, up: .perfect, down: .perfect)

@@ -72,6 +72,23 @@ import Wire
         #expect(gaps.allSatisfy { $0 >= .milliseconds(299) })
     }
 
+    @Test func aRequestThatCameTooSoonIsMadeWhenItMay() throws {
+        let (world, publisher) = try Self.world(seed: 11)
+        let player = try world.addPlayer(of: publisher)
+        try world.connect(player)
+        try world.run(for: .milliseconds(1000))
+        player.sendPLI(now: world.now, evenIfRecent: true)
+        try world.run(for: .milliseconds(150))
+        let answered = publisher.keyFrames.count
+        let asked = publisher.plis.count
+        // The key frame that has just come is lost to the player, too.
+        player.sendPLI(now: world.now, evenIfRecent: true)
+        try world.run(for: .milliseconds(100))
+        #expect(publisher.plis.count == asked, "too soon")
+        try world.run(for: .milliseconds(250))
+        #expect(publisher.plis.count == asked + 1 && publisher.keyFrames.count == answered + 1)
+    }
+
     @Test func withoutAKeyFrameNoPictureLeavesAndTheRequestIsRepeated() throws {
         var settings = PublisherCore.Settings()
         settings.answersPLI = false

@@ -27,6 +27,20 @@ import Wire
         #expect(player.video.violations == [])
     }
 
+    @Test func aRequestThatCrossesItsAnswerIsNotAnsweredAgain() throws {
+        let (world, _, player, _) = try Self.world(seed: 6)
+        try world.run(for: .seconds(2))
+        let wanted = (0..<20).map { UInt16(truncatingIfNeeded: player.video.highest - 30 + $0) }
+        player.sendNACK(wanted)
+        try world.run(for: .milliseconds(5))
+        player.sendNACK(wanted)
+        try world.run(for: .milliseconds(100))
+        #expect(player.video.duplicates == 20, "within a round trip of 20 ms one answer is enough")
+        player.sendNACK(wanted)
+        try world.run(for: .milliseconds(100))
+        #expect(player.video.duplicates == 40, "the first answer may have been lost")
+    }
+
     @Test func numbersThatWereNeverSentAreIgnored() throws {
         let (world, _, player, _) = try Self.world(seed: 2)
         let highest = player.video.highest
