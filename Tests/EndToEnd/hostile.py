@@ -30,6 +30,7 @@ USE_CANDIDATE, FINGERPRINT, ICE_CONTROLLED, ICE_CONTROLLING = 0x0025, 0x8028, 0x
 # shares the machine with it.
 LEAST_FRAME_RATE = 8.0
 LONGEST_GAP_SECONDS = 3.0
+LEAST_SECONDS = 1.2
 # An attack may leave behind what a server needs anyway (packet slots, buffers of sockets and allocator), no more.
 MEMORY_GROWTH_KIB = 48 * 1024
 COUNTER_LIMIT_SECONDS = 5.0
@@ -132,7 +133,9 @@ def pli(media: int) -> bytes:
 def client_hello() -> bytes:
     """A DTLS 1.2 ClientHello that a server would answer with a certificate chain: an amplifier's dream."""
     ciphers = bytes.fromhex("c02bc02fc02cc030c009c013")
-    extensions = bytes.fromhex("000a00040002001d000b00020100000d00060004040304010017000000 0e0007000400070001 00".replace(" ", ""))
+    # Groups, point formats, signature algorithms, extended master secret, SRTP profiles.
+    extensions = bytes.fromhex(
+        "000a00040002001d" "000b00020100" "000d0006000404030401" "00170000" "000e0007000400070001" "00")
     body = b"\xfe\xfd" + os.urandom(32) + b"\0\0" + struct.pack(">H", len(ciphers)) + ciphers + b"\1\0"
     body += struct.pack(">H", len(extensions)) + extensions
     length = struct.pack(">I", len(body))[1:]
@@ -197,7 +200,7 @@ def noise(seed: int, largest: int = 1400):
         yield bytes(packet)
 
 
-# The stream that must not notice ---------------------------------------------------------------------------------------
+# The stream that must not notice -------------------------------------------------------------------------------------
 
 class LiveStream:
     """A server of its own with one aiortc publisher and one aiortc player."""
@@ -247,7 +250,7 @@ class LiveStream:
         for name in counters:
             await self.wait_counter(name, before.get(name, 0.0) + least - 0.5)
         # Long enough to see frames after the attack, too.
-        await asyncio.sleep(max(0.5, 2.0 - (time.monotonic() - begin)))
+        await asyncio.sleep(max(0.3, LEAST_SECONDS - (time.monotonic() - begin)))
         seconds, frames = time.monotonic() - begin, self.player.frames - first
         watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -18,8 +18,8 @@ from aiortc_peer import AiortcPeer
 from dtls_forgery import forged_records
 from hostile import live  # noqa: F401 (a fixture)
 from hostile import (
-    BINDING_ERROR, BINDING_SUCCESS, ICE_CONTROLLED, Credentials, LiveStream, check, client_hello, error_code, flood,
-    nack, noise, open_player, open_publisher, pli, rejected, replies, rtcp, rtp, send_datagram, send_protected, udp_socket,
+    BINDING_ERROR, BINDING_SUCCESS, ICE_CONTROLLED, Credentials, check, client_hello, error_code, flood, nack, noise,
+    open_player, open_publisher, pli, rejected, replies, rtcp, rtp, send_datagram, send_protected, udp_socket,
 )
 
 # Error replies that all unauthenticated checks together may cause, of all (two) workers.
@@ -144,22 +144,23 @@ async def test_forged_and_repeated_packets_of_an_authenticated_peer(live, name):
         await peer.close()
 
 
-@pytest.mark.parametrize("record", [22, 20, 21, 23], ids=["handshake", "cipher spec", "alert", "data"])
-async def test_records_that_break_dtls_after_the_handshake(live, name, monkeypatch, record):
+async def test_records_that_break_dtls_after_the_handshake(live, name, monkeypatch):
     """Encrypted with the right keys, so that OpenSSL takes them for the peer's own words."""
+    contents = {"change cipher spec": 20, "alert": 21, "handshake": 22, "data": 23, "unknown": 99}
     with forged_records(monkeypatch) as forge:
-        peer = await open_publisher(live, name)
+        peers = [await open_publisher(live, f"{name}-{n}") for n in range(len(contents))]
+        others = []
         try:
-            transport = transport_of(peer)
             async with live.unaffected():
-                for n in range(40):
-                    await send_datagram(transport, forge(transport, record, 100 + n, os.urandom(n + 1)))
-                # The worker that got them still answers: another peer can connect to each of them.
-                others = [await open_publisher(live, f"{name}-{n}") for n in range(4)]
-                for other in others:
-                    await other.close()
+                for peer, kind in zip(peers, contents.values()):
+                    transport = transport_of(peer)
+                    for n in range(40):
+                        await send_datagram(transport, forge(transport, kind, 100 + n, os.urandom(n + 1)))
+                # The workers that got them still answer: new peers can connect to each.
+                others = [await open_publisher(live, f"{name}-after-{n}") for n in range(4)]
         finally:
-            await peer.close()
+            for peer in peers + others:
+                await peer.close()
 
 
 async def test_authenticated_peers_with_the_ssrc_of_others(live, name):
@@ -267,7 +268,7 @@ async def test_one_peer_at_many_addresses(live, name):
     peer = await open_publisher(live, name)
     try:
         known = Credentials.of(peer)
-        good = [check(known.user, known.server_password) for _ in range(400)]
+        good = [check(known.user, known.server_password) for _ in range(150)]
         answered = 0
         async with live.unaffected():
             for packet in good:
@@ -275,7 +276,7 @@ async def test_one_peer_at_many_addresses(live, name):
                     attacker.send(packet)
                     got = await replies(attacker, 0.01)
                     answered += any(struct.unpack_from(">H", reply)[0] == BINDING_SUCCESS for reply in got)
-        assert answered > 100, answered
+        assert answered > 75, answered
         assert peer.pc.connectionState == "connected"
     finally:
         await peer.close()
