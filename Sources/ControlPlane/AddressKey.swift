@@ -1,7 +1,16 @@
 import Glibc
 
-/// The part of a client's address by which limits count.
-enum AddressKey {
+/// A client's address as text, and the part of it by which limits count.
+package enum AddressKey {
+    /// `address:port` or `[address]:port`, as requests carry it; an IPv4 client of a dual-stack listener is written as
+    /// what it is. `unknown` without an address.
+    package static func text(host: String?, port: Int?) -> String {
+        guard let host else { return "unknown" }
+        let bytes = parse(host)
+        let plain = bytes.map(isIPv4) == true ? make(host) : host
+        return plain.contains(":") ? "[\(plain)]:\(port ?? 0)" : "\(plain):\(port ?? 0)"
+    }
+
     /// IPv4: the address. IPv6: its /64, since that is what one customer has at least. `remote` may carry a port; what
     /// is not an address counts under its own text.
     static func make(_ remote: String) -> String {

@@ -1,64 +1,43 @@
+import ControlPlane
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
 import Logging
 import NIOCore
 import NIOSSL
-import Synchronization
 import WeirMetrics
 
-/// Counts open connections per client and refuses those beyond the limit.
+/// Lets connections in as far as the budget goes, and counts.
 final class ConnectionGuard: Sendable {
-    private let limit: Int
-    private let open = Mutex<[String: Int]>([:])
+    private let budget: ConnectionBudget
     private let gauge: Gauge
-    private let refused: Counter
+    private let refused: [ConnectionBudget.Refusal: Counter]
 
-    init(limitPerAddress: Int, metrics: MetricsRegistry) {
-        limit = limitPerAddress
+    init(budget: ConnectionBudget, metrics: MetricsRegistry) {
+        self.budget = budget
         gauge = metrics.gauge("weir_http_connections", help: "Open HTTP connections.")
-        refused = metrics.counter(
-            "weir_http_connections_refused_total", help: "HTTP connections closed for the limit per address.")
+        refused = Dictionary(
+            uniqueKeysWithValues: ConnectionBudget.Refusal.allCases.map { reason in
+                let counter = metrics.counter(
+                    "weir_http_connections_refused_total", help: "HTTP connections closed for a limit.",
+                    labels: [("reason", reason.rawValue)])
+                return (reason, counter)
+            })
     }
 
-    /// False when the connection is one too many.
-    func admit(_ channel: any Channel) -> Bool {
-        let key = Self.key(channel.remoteAddress)
-        let admitted = open.withLock { open in
-            let count = open[key, default: 0]
-            guard count < limit else { return false }
-            open[key] = count + 1
-            return true
-        }
-        guard admitted else {
-            refused.increment()
-            return false
+    /// Why the connection is one too many; nil: it was let in, and counts until it closes.
+    func admit(_ channel: any Channel) -> ConnectionBudget.Refusal? {
+        let key = budget.key(of: channel.remoteAddress?.ipAddress)
+        if let refusal = budget.take(key) {
+            refused[refusal]?.increment()
+            return refusal
         }
         gauge.add(1)
-        channel.closeFuture.whenComplete { _ in self.release(key) }
-        return true
-    }
-
-    private func release(_ key: String) {
-        gauge.add(-1)
-        open.withLock { open in
-            let count = open[key, default: 0]
-            open[key] = count > 1 ? count - 1 : nil
+        channel.closeFuture.whenComplete { _ in
+            self.gauge.add(-1)
+            self.budget.giveBack(key)
         }
-    }
-
-    /// The IPv4 address, or the IPv6 /64: one subscriber has all addresses of a /64.
-    static func key(_ address: SocketAddress?) -> String {
-        guard let address, let text = address.ipAddress else { return "none" }
-        guard case .v6(let v6) = address else { return text }
-        if text.hasPrefix("::ffff:"), text.contains(".") { return String(text.dropFirst(7)) }
-        var raw = v6.address.sin6_addr
-        return withUnsafeBytes(of: &raw) { bytes in
-            bytes.prefix(8).map { byte in
-                let digits = String(byte, radix: 16)
-                return digits.count == 1 ? "0\(digits)" : digits
-            }.joined() + "/64"
-        }
+        return nil
     }
 }
 
@@ -73,7 +52,12 @@ struct GuardedHTTPChannel: ServerChildChannel {
     let tlsContext: (@Sendable () throws -> NIOSSLContext)?
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
-        guard connections.admit(channel) else {
+        if let refusal = connections.admit(channel) {
+            logger.info(
+                "HTTP connection refused",
+                metadata: [
+                    "reason": "\(refusal.rawValue)", "address": "\(channel.remoteAddress?.ipAddress ?? "unknown")",
+                ])
             channel.close(promise: nil)
             return channel.eventLoop.makeFailedFuture(Refused())
         }

@@ -1,3 +1,4 @@
+import ControlPlane
 import Logging
 import NIOSSL
 
@@ -16,10 +17,10 @@ package struct HTTPConfiguration: Sendable {
     package var iceServers: [ICEServer]
     /// Bytes of an offer or of an ICE fragment.
     package var bodyLimit: Int
-    /// Open connections of one listener; more wait in the backlog of the kernel.
-    package var connectionLimit: Int
-    /// Open connections of one IPv4 address or IPv6 /64; more are closed at once.
-    package var connectionLimitPerAddress: Int
+    /// Open connections of all listeners; more are closed at once. To be shared with the other listeners of the server.
+    package var connections: ConnectionBudget
+    /// Whose `X-Forwarded-For` names the client.
+    package var trustedProxies: TrustedProxies
     /// A connection without a request for so long is closed.
     package var idleTimeout: Duration
     /// How long a client may take to send a body.
@@ -36,7 +37,8 @@ package struct HTTPConfiguration: Sendable {
         listeners: [HTTPListenAddress] = [HTTPListenAddress(host: "::", port: 8081)],
         tlsListeners: [HTTPListenAddress] = [], tlsContext: (@Sendable () throws -> NIOSSLContext)? = nil,
         corsOrigins: [String] = ["*"], iceServers: [ICEServer] = [], bodyLimit: Int = 262_144,
-        connectionLimit: Int = 10_000, connectionLimitPerAddress: Int = 1_000,
+        connections: ConnectionBudget = ConnectionBudget(limit: 10_000, limitPerAddress: 1_000),
+        trustedProxies: TrustedProxies = TrustedProxies(),
         idleTimeout: Duration = .seconds(60), bodyTimeout: Duration = .seconds(15),
         answerTimeout: Duration = .seconds(15), admin: AdminSettings = AdminSettings(), publicStreamList: Bool = true,
         webDirectory: String? = nil
@@ -47,8 +49,8 @@ package struct HTTPConfiguration: Sendable {
         self.corsOrigins = corsOrigins
         self.iceServers = iceServers
         self.bodyLimit = bodyLimit
-        self.connectionLimit = connectionLimit
-        self.connectionLimitPerAddress = connectionLimitPerAddress
+        self.connections = connections
+        self.trustedProxies = trustedProxies
         self.idleTimeout = idleTimeout
         self.bodyTimeout = bodyTimeout
         self.answerTimeout = answerTimeout

@@ -1,3 +1,4 @@
+import ControlPlane
 import HTTPTypes
 import Hummingbird
 import NIOCore
@@ -14,12 +15,7 @@ struct HTTPContext: RequestContext {
     }
 
     /// `address:port` or `[address]:port`.
-    var remoteText: String {
-        guard let remote, let host = remote.ipAddress else { return "unknown" }
-        let plain = host.hasPrefix("::ffff:") && host.contains(".") ? String(host.dropFirst(7)) : host
-        let port = remote.port ?? 0
-        return plain.contains(":") ? "[\(plain)]:\(port)" : "\(plain):\(port)"
-    }
+    var remoteText: String { AddressKey.text(host: remote?.ipAddress, port: remote?.port) }
 }
 
 extension HTTPField.Name {

@@ -46,7 +46,7 @@ package final class HTTPService: Service {
         self.metrics = metrics
         self.logger = logger
         self.onListening = onListening
-        connections = ConnectionGuard(limitPerAddress: configuration.connectionLimitPerAddress, metrics: metrics)
+        connections = ConnectionGuard(budget: configuration.connections, metrics: metrics)
         watch = RequestWatch.Counters(metrics: metrics)
         let router = Router(context: HTTPContext.self)
         router.add(middleware: RequestMetricsMiddleware(metrics: metrics))
@@ -112,9 +112,7 @@ package final class HTTPService: Service {
         }
         return Application(
             responder: responder, server: server,
-            configuration: ApplicationConfiguration(
-                address: .hostname(address.host, port: address.port),
-                availableConnectionsDelegate: .maximum(configuration.connectionLimit, logger: logger)),
+            configuration: ApplicationConfiguration(address: .hostname(address.host, port: address.port)),
             onServerRunning: { [onListening] channel in
                 let port = channel.localAddress?.port ?? address.port
                 onListening(HTTPListenAddress(host: address.host, port: port), tls != nil)

@@ -60,11 +60,13 @@ struct WebRTCRoutes: Sendable {
         guard offer.hasPrefix("v=0") else {
             throw Problem(.badRequest, "The body is no SDP", remedy: "Send an SDP offer; it begins with v=0.")
         }
+        let address = configuration.trustedProxies.client(
+            peer: context.remoteText, forwardedFor: request.headers[values: .xForwardedFor])
         let client: ClientSession
         do {
             client = try await control.openSession(
                 ConnectRequest(
-                    remoteAddress: context.remoteText, kind: kind, bearerToken: token, query: request.uri.query))
+                    remoteAddress: address, kind: kind, bearerToken: token, query: request.uri.query))
         } catch {
             throw Problem(error)
         }
@@ -81,7 +83,7 @@ struct WebRTCRoutes: Sendable {
             sessions.insert(session)
             logger.info(
                 "\(kind.rawValue) session created",
-                metadata: ["session": "\(client.id)", "stream": "\(name)", "peer": "\(context.remoteText)"])
+                metadata: ["session": "\(client.id)", "stream": "\(name)", "address": "\(address)"])
             return created(session, tag, answer)
         } catch {
             await client.close(.clientClosed)

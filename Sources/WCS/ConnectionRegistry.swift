@@ -1,41 +1,35 @@
+import ControlPlane
 import NIOCore
 import Synchronization
 
-/// Every open socket, counted in all and per address.
+/// Every open socket of the WebSocket listeners; their number is that of the budget they share with other listeners.
 final class ConnectionRegistry: Sendable {
     private struct State {
         var channels: [ObjectIdentifier: any Channel] = [:]
-        var perAddress: [String: Int] = [:]
         var connections: [ObjectIdentifier: WCSConnection] = [:]
         var isDraining = false
     }
 
-    private let maxConnections: Int
-    private let maxPerAddress: Int
+    private let budget: ConnectionBudget
     private let state = Mutex(State())
 
-    init(maxConnections: Int, maxPerAddress: Int) {
-        self.maxConnections = maxConnections
-        self.maxPerAddress = maxPerAddress
-    }
+    init(budget: ConnectionBudget) { self.budget = budget }
 
     /// Takes the channel in, or says why not. `remove` must follow when it closes.
+    /// - Parameter address: a key of the budget.
     func add(_ channel: any Channel, from address: String) -> RejectReason? {
-        state.withLock { state in
-            guard state.channels.count < maxConnections else { return .tooManyConnections }
-            guard state.perAddress[address, default: 0] < maxPerAddress else { return .tooManyFromAddress }
-            state.channels[ObjectIdentifier(channel)] = channel
-            state.perAddress[address, default: 0] += 1
+        switch budget.take(address) {
+        case .tooManyConnections: return .tooManyConnections
+        case .tooManyFromAddress: return .tooManyFromAddress
+        case nil:
+            state.withLock { $0.channels[ObjectIdentifier(channel)] = channel }
             return nil
         }
     }
 
     func remove(_ channel: any Channel, from address: String) {
-        state.withLock { state in
-            guard state.channels.removeValue(forKey: ObjectIdentifier(channel)) != nil else { return }
-            let left = state.perAddress[address, default: 1] - 1
-            state.perAddress[address] = left > 0 ? left : nil
-        }
+        guard state.withLock({ $0.channels.removeValue(forKey: ObjectIdentifier(channel)) }) != nil else { return }
+        budget.giveBack(address)
     }
 
     /// An upgraded connection, from now until its session has ended. True if the server is shutting down.
@@ -60,14 +54,4 @@ final class ConnectionRegistry: Sendable {
 
     var channels: [any Channel] { state.withLock { Array($0.channels.values) } }
     var isEmpty: Bool { state.withLock { $0.channels.isEmpty && $0.connections.isEmpty } }
-
-    /// What the limit per address counts: an IPv4 address, or the /64 of an IPv6 address, which is what one customer of
-    /// a provider has at the least.
-    static func limitKey(of address: NIOCore.SocketAddress?) -> String {
-        guard case .v6(let v6)? = address else { return address?.ipAddress ?? "unknown" }
-        let bytes = withUnsafeBytes(of: v6.address.sin6_addr) { Array($0) }
-        let isMappedIPv4 = bytes[..<10].allSatisfy { $0 == 0 } && bytes[10] == 0xff && bytes[11] == 0xff
-        if isMappedIPv4 { return bytes[12...].map { String($0) }.joined(separator: ".") }
-        return bytes[..<8].map { String($0, radix: 16) }.joined(separator: ".") + "/64"
-    }
 }

@@ -1,3 +1,4 @@
+import ControlPlane
 import NIOCore
 
 /// Where to listen.
@@ -32,10 +33,10 @@ package struct WCSConfiguration: Sendable {
     }
 
     package var listeners: [WCSListener] = [WCSListener()]
-    /// Open sockets in all, also those still in the handshake.
-    package var maxConnections = 20_000
-    /// Per IPv4 address or IPv6 /64.
-    package var maxConnectionsPerAddress = 1_000
+    /// Open sockets, also those still in the handshake. To be shared with the other listeners of the server.
+    package var connections = ConnectionBudget(limit: 20_000, limitPerAddress: 1_000)
+    /// Whose `X-Forwarded-For` names the client.
+    package var trustedProxies = TrustedProxies()
 
     /// From the accepted socket to the finished upgrade, TLS included.
     package var handshakeTimeout: Duration = .seconds(10)

@@ -59,8 +59,7 @@ package final class WCSServer: Service {
         self.group = group
         self.logger = logger
         self.metrics = WCSMetrics(metrics)
-        registry = ConnectionRegistry(
-            maxConnections: configuration.maxConnections, maxPerAddress: configuration.maxConnectionsPerAddress)
+        registry = ConnectionRegistry(budget: configuration.connections)
     }
 
     /// Listens until graceful shutdown (clients are told, see `shutDown`) or cancellation (sockets are closed).
@@ -156,7 +155,7 @@ package final class WCSServer: Service {
 
     /// Sets up an accepted connection. Throwing closes it.
     private func prepare(_ channel: any Channel, secure: Bool) throws {
-        let address = ConnectionRegistry.limitKey(of: channel.remoteAddress)
+        let address = configuration.connections.key(of: channel.remoteAddress?.ipAddress)
         if let reason = registry.add(channel, from: address) {
             reject(reason)
             throw Refused()
@@ -198,7 +197,10 @@ package final class WCSServer: Service {
     private func begin(_ channel: any Channel, _ head: HTTPRequestHead) throws {
         let connection = WCSConnection(
             configuration: configuration, control: control, metrics: metrics, logger: logger, limiter: limiter,
-            remoteAddress: Self.text(of: channel.remoteAddress), query: Self.query(of: head.uri),
+            remoteAddress: configuration.trustedProxies.client(
+                peer: AddressKey.text(host: channel.remoteAddress?.ipAddress, port: channel.remoteAddress?.port),
+                forwardedFor: head.headers["X-Forwarded-For"]),
+            query: Self.query(of: head.uri),
             bearerToken: Self.bearerToken(of: head.headers), eventLoop: channel.eventLoop)
         // Unbounded by itself: the handler stops reading while too much waits.
         let (requests, continuation) = AsyncStream.makeStream(of: WCSIncoming.self, bufferingPolicy: .unbounded)
@@ -221,11 +223,6 @@ package final class WCSServer: Service {
     }
 
     // MARK: Texts
-
-    private static func text(of address: NIOCore.SocketAddress?) -> String {
-        guard let address, let host = address.ipAddress else { return "unknown" }
-        return "\(host.contains(":") ? "[\(host)]" : host):\(address.port ?? 0)"
-    }
 
     static func query(of uri: String) -> String? {
         guard let mark = uri.firstIndex(of: "?") else { return nil }

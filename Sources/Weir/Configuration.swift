@@ -1,3 +1,4 @@
+import ControlPlane
 import Wire
 
 /// Everything an operator can set, with the defaults. Read by `ConfigurationLoader`; `Config/weir.yaml` explains
@@ -9,6 +10,7 @@ package struct Configuration: Sendable, Equatable {
     package var websocket = WebSocket()
     package var http = HTTP()
     package var tls = TLS()
+    package var proxies = Proxies()
     package var limits = Limits()
     package var log = Log()
     package var shutdown = Shutdown()
@@ -78,6 +80,8 @@ package struct Configuration: Sendable, Equatable {
         package var pingInterval = Interval.seconds(5)
         /// Unanswered pings after which the connection is dead.
         package var pingProbes = 10
+        /// How long a lost session waits for its client, if that asked for it; zero: never.
+        package var reattachTime = Interval.seconds(300)
         /// Bytes of one message, fragments joined.
         package var maxMessage = 1 << 20
         /// Messages that wait for a slow reader.
@@ -128,6 +132,14 @@ package struct Configuration: Sendable, Equatable {
         package var key = ""
         /// How often the files are looked at.
         package var checkInterval = Interval.seconds(60)
+
+        package init() {}
+    }
+
+    /// Reverse proxies in front of the WebSocket and HTTP listeners.
+    package struct Proxies: Sendable, Equatable {
+        /// Whose `X-Forwarded-For` is believed.
+        package var trusted: [AddressRange] = []
 
         package init() {}
     }

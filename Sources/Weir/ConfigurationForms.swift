@@ -1,3 +1,4 @@
+import ControlPlane
 import Wire
 
 /// How one type of value is read from text and written back. `read` throws what the operator must change.
@@ -182,6 +183,20 @@ extension ValueForm where Value == SocketAddress {
                 }
                 return address
             }, write: { $0.ip.contains(":") ? "\"\($0.ip)\"" : $0.ip })
+    }
+}
+
+extension ValueForm where Value == AddressRange {
+    static var addressRange: Self {
+        let remedy = "give an address or a range such as 127.0.0.1, 10.0.0.0/8 or 2001:db8::/32"
+        return Self(
+            read: { value throws(BadValue) in
+                let text = try value.scalarText(remedy)
+                guard let range = AddressRange(text) else {
+                    throw BadValue("is not a range of addresses", remedy: remedy, line: value.line, value: value.text)
+                }
+                return range
+            }, write: { "\"\($0)\"" })
     }
 }
 

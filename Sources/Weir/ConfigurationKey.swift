@@ -81,6 +81,7 @@ package struct ConfigurationKey: Sendable {
             .word(KeepAliveChoice.allCases.map { ($0.rawValue, $0) }, name: { $0.rawValue })),
         .init("websocket", "ping_interval", \.websocket.pingInterval, .duration(.seconds(1)...hour)),
         .init("websocket", "ping_probes", \.websocket.pingProbes, .integer(1...1000)),
+        .init("websocket", "reattach_time", \.websocket.reattachTime, .duration(.zero...hour * 24)),
         .init("websocket", "max_message", \.websocket.maxMessage, .size(16 << 10...64 << 20)),
         .init("websocket", "send_queue", \.websocket.sendQueue, .integer(16...65_536)),
         .init("http", "listen", \.http.listen, .address),
@@ -95,6 +96,7 @@ package struct ConfigurationKey: Sendable {
         .init("tls", "certificate", \.tls.certificate, .path),
         .init("tls", "key", \.tls.key, .path),
         .init("tls", "check_interval", \.tls.checkInterval, .duration(.seconds(1)...hour * 24)),
+        .init("proxies", "trusted", \.proxies.trusted, .list(.addressRange, 0...64)),
     ]
 
     private static let rest: [ConfigurationKey] = [

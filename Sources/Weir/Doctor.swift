@@ -257,11 +257,8 @@ package struct Doctor {
     /// Descriptors: one per TCP connection, and some for files, epoll and listeners.
     private mutating func checkFiles() {
         let spare = 256
-        // The limit counts for the WebSocket and for each HTTP listener.
-        let listeners = 1 + (configuration.http.tlsPort == 0 ? 1 : 2)
         let wanted =
-            configuration.limits.connections * listeners
-            + (configuration.media.tcp ? configuration.media.tcpConnections : 0) + spare
+            configuration.limits.connections + (configuration.media.tcp ? configuration.media.tcpConnections : 0) + spare
         let limits = machine.fileLimits()
         if limits.hard < wanted {
             add(

@@ -48,7 +48,8 @@ package struct Server {
             media: media, hooks: AllowAllBackend(), configuration: controlConfiguration(), metrics: metrics,
             logger: logger)
         let connections = ConnectionBudget(
-            limit: configuration.limits.connections, limitPerAddress: configuration.limits.connectionsPerAddress)
+            limit: configuration.limits.connections, limitPerAddress: configuration.limits.connectionsPerAddress,
+            proxies: TrustedProxies(configuration.proxies.trusted))
         let webSocket = WCSServer(
             configuration: webSocketConfiguration(connections), control: control, tlsContext: { tls.context }, metrics: metrics,
             logger: logger)
@@ -78,12 +79,14 @@ package struct Server {
     ) async throws {
         let timeout = Duration.nanoseconds(configuration.shutdown.timeout.nanoseconds)
         let checkInterval = configuration.tls.checkInterval
-        let group = ServiceGroup(
-            configuration: .init(
-                services: [
-                    .init(service: http, failureTerminationBehavior: .cancelGroup),
-                    .init(service: webSocket, failureTerminationBehavior: .cancelGroup),
-                ], logger: logger))
+        var services = ServiceGroupConfiguration(
+            services: [
+                .init(service: http, failureTerminationBehavior: .cancelGroup),
+                .init(service: webSocket, failureTerminationBehavior: .cancelGroup),
+            ], logger: logger)
+        // A client in the middle of a request, or deaf to the closing handshake, does not hold the end up.
+        services.maximumGracefulShutdownDuration = timeout * 0.25
+        let group = ServiceGroup(configuration: services)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { await control.run() }
             tasks.addTask { await tls.watch(every: checkInterval) }
@@ -96,7 +99,11 @@ package struct Server {
                 await group.triggerGracefulShutdown()
             }
             defer { tasks.cancelAll() }
-            try await group.run()
+            do {
+                try await group.run()
+            } catch where signals.haveCome {
+                logger.notice("Clients were cut off after shutdown.timeout", metadata: ["error": .string("\(error)")])
+            }
         }
     }
 
@@ -158,7 +165,8 @@ package struct Server {
                 streamsPerSession: limits.streamsPerSession),
             iceTimeout: .nanoseconds(configuration.ice.timeout.nanoseconds),
             dtlsTimeout: .nanoseconds(configuration.ice.timeout.nanoseconds),
-            rateEvents: configuration.features.videoRateEvents)
+            rateEvents: configuration.features.videoRateEvents,
+            reattachTime: .nanoseconds(configuration.websocket.reattachTime.nanoseconds))
     }
 
     private func webSocketConfiguration(_ connections: ConnectionBudget) -> WCSConfiguration {
@@ -169,6 +177,7 @@ package struct Server {
             out.listeners.append(WCSListener(host: settings.listen.ip, port: Int(settings.tlsPort), secure: true))
         }
         out.connections = connections
+        out.trustedProxies = TrustedProxies(configuration.proxies.trusted)
         out.firstMessageTimeout = .nanoseconds(settings.connectTimeout.nanoseconds)
         out.keepAlive = .init(rawValue: settings.keepAlive.rawValue) ?? .text
         out.keepAliveInterval = .nanoseconds(settings.pingInterval.nanoseconds)
@@ -194,6 +203,7 @@ package struct Server {
                 }
             },
             bodyLimit: settings.maxBody, connections: connections,
+            trustedProxies: TrustedProxies(configuration.proxies.trusted),
             idleTimeout: .nanoseconds(settings.idleTimeout.nanoseconds),
             admin: AdminSettings(token: settings.adminToken.isEmpty ? nil : settings.adminToken),
             publicStreamList: settings.publicStreamList)

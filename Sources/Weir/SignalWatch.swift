@@ -1,11 +1,16 @@
 @preconcurrency import Dispatch
 import Glibc
+import Synchronization
 
 /// SIGTERM and SIGINT: the first asks the server to end in order, the second ends the process at once.
 final class SignalWatch: Sendable {
     private let signals: AsyncStream<Void>
     private let continuation: AsyncStream<Void>.Continuation
     private let sources: [any DispatchSourceSignal]
+    private let seenOne = Atomic<Bool>(false)
+
+    /// Whether the first signal has come.
+    var haveCome: Bool { seenOne.load(ordering: .relaxed) }
 
     init() {
         let (signals, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingOldest(1))
@@ -30,7 +35,10 @@ final class SignalWatch: Sendable {
 
     /// Waits for the first signal; `false` when the task was cancelled or the watch stopped.
     func first() async -> Bool {
-        for await _ in signals { return true }
+        for await _ in signals {
+            seenOne.store(true, ordering: .relaxed)
+            return true
+        }
         return false
     }
 

@@ -25,6 +25,14 @@ struct TrustedProxiesTests {
     @Test(arguments: ["", "/8", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "::/129", "10.0.0", "host", "fe80::1%eth0"])
     func whatIsNoRangeIsRefused(text: String) { #expect(AddressRange(text) == nil) }
 
+    @Test(arguments: [
+        ("192.0.2.1", "192.0.2.1:7"), ("::ffff:192.0.2.1", "192.0.2.1:7"), ("2001:db8::1", "[2001:db8::1]:7"),
+    ])
+    func addressesHaveOneText(host: String, text: String) {
+        #expect(AddressKey.text(host: host, port: 7) == text)
+        #expect(AddressKey.text(host: nil, port: 7) == "unknown")
+    }
+
     @Test func onlyATrustedProxyIsBelieved() {
         let one = proxies("127.0.0.1", "10.0.0.0/8")
         let forged = ["203.0.113.9"]
@@ -37,7 +45,9 @@ struct TrustedProxiesTests {
     @Test func whatTheClientWroteItselfDoesNotCount() {
         let one = proxies("127.0.0.1", "10.0.0.0/8")
         #expect(one.client(peer: "127.0.0.1:1", forwardedFor: ["1.1.1.1, 203.0.113.9, 10.0.0.7"]) == "203.0.113.9")
-        #expect(one.client(peer: "127.0.0.1:1", forwardedFor: ["1.1.1.1", "[2001:db8::1]:77 ,10.0.0.7"]) == "[2001:db8::1]:77")
+        #expect(
+            one.client(peer: "127.0.0.1:1", forwardedFor: ["1.1.1.1", "[2001:db8::1]:77 ,10.0.0.7"])
+                == "[2001:db8::1]:77")
         #expect(one.client(peer: "127.0.0.1:1", forwardedFor: ["1.1.1.1, unknown"]) == "127.0.0.1:1")
         #expect(one.client(peer: "127.0.0.1:1", forwardedFor: ["1.1.1.1, evil\", 10.0.0.7"]) == "10.0.0.7")
         let long = String(repeating: "10.0.0.1,", count: 5_000) + "10.0.0.2"

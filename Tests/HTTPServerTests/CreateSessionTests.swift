@@ -64,6 +64,17 @@ import Testing
         }
     }
 
+    @Test(arguments: [true, false]) func onlyATrustedProxyNamesTheClient(trusted: Bool) async throws {
+        let ranges = ["127.0.0.0/8", "::1"].compactMap { AddressRange($0) }
+        let proxies = TrustedProxies(trusted ? ranges : [])
+        try await withServer(HTTPConfiguration(trustedProxies: proxies)) { server in
+            let forwarded = try #require(HTTPField.Name("X-Forwarded-For"))
+            _ = try await server.post("/whip/s", Fixture.offer, [forwarded: "6.6.6.6, 203.0.113.9"])
+            let facts = try #require(server.hooks.state.withLock { $0.sessions.first })
+            #expect((facts.remoteAddress == "203.0.113.9") == trusted, "\(facts.remoteAddress)")
+        }
+    }
+
     @Test func whatIsNoOfferIsRefused() async throws {
         try await withServer(HTTPConfiguration(bodyLimit: 1_000)) { server in
             let text = try await server.send(.post, "/whip/s", Fixture.offer, type: "text/plain")

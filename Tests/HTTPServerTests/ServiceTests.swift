@@ -80,7 +80,8 @@ import WeirMetrics
 
     @Test func connectionsOfOneAddressAreLimited() async throws {
         let configuration = HTTPConfiguration(
-            listeners: [HTTPListenAddress(host: "127.0.0.1", port: 0)], connectionLimitPerAddress: 1)
+            listeners: [HTTPListenAddress(host: "127.0.0.1", port: 0)],
+            connections: ConnectionBudget(limit: 100, limitPerAddress: 1))
         try await withService(configuration) { ports in
             try await eventually { ports.find(tls: false) != nil }
             let port = ports.find(tls: false) ?? 0
@@ -91,7 +92,8 @@ import WeirMetrics
             second.connect()
             await #expect(throws: (any Error).self) { try await second.fetch("/health") }
             let metrics = try await first.fetch("/metrics", authority: "127.0.0.1")
-            #expect(metrics.body.map { String(buffer: $0) }?.contains("connections_refused_total 1\n") == true)
+            let refused = #"weir_http_connections_refused_total{reason="too_many_from_address"} 1"#
+            #expect(metrics.body.map { String(buffer: $0) }?.contains(refused) == true)
             try await first.shutdown()
             try await eventually {
                 let third = TestClient(host: "127.0.0.1", port: port)

@@ -1,3 +1,4 @@
+import ControlPlane
 import NIOCore
 import Testing
 import WCS
@@ -193,7 +194,7 @@ import WCS
     }
 
     @Test func connectionsAreLimitedInAllAndPerAddress() async throws {
-        try await attack({ $0.maxConnectionsPerAddress = 2 }) { server in
+        try await attack({ $0.connections = ConnectionBudget(limit: 100, limitPerAddress: 2) }) { server in
             let second = try await TestClient.session(server.port)
             await #expect(throws: (any Error).self) { try await TestClient.session(server.port) }
             #expect(server.rejected("too_many_from_address") == 1)
@@ -204,7 +205,7 @@ import WCS
             }
             Issue.record("the place of a closed connection is not given to another")
         }
-        try await attack({ $0.maxConnections = 1 }) { server in
+        try await attack({ $0.connections = ConnectionBudget(limit: 1, limitPerAddress: 1) }) { server in
             await #expect(throws: (any Error).self) { try await TestClient.session(server.port) }
             #expect(server.rejected("too_many_connections") == 1)
         }

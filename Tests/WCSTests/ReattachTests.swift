@@ -4,7 +4,8 @@ import WCS
 
 /// `keepAlive` and `authToken` of `connection` on the wire (section 2.5).
 @Suite(.serialized, .timeLimit(.minutes(1))) struct ReattachTests {
-    private func connect(_ server: TestServer, _ members: String) async throws -> (client: TestClient, user: JSONValue) {
+    private func connect(_ server: TestServer, _ members: String) async throws -> (client: TestClient, user: JSONValue)
+    {
         let client = try await TestClient.open(server.port)
         try await client.send(#"{"message":"connection","data":[{\#(members)}]}"#)
         return (client, try await client.message("getUserData").first)

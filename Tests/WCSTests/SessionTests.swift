@@ -148,6 +148,34 @@ import WCS
         }
     }
 
+    @Test func theClientsBehindATrustedProxyAreToldApart() async throws {
+        let proxy = try #require(AddressRange("127.0.0.1"))
+        let control = ControlConfiguration(limits: .init(sessionsPerAddress: 1))
+        func answer(_ server: TestServer, _ forwardedFor: String) async throws -> (TestClient, String) {
+            let client = try await TestClient.open(
+                server.port,
+                request: "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+                    + "X-Forwarded-For: \(forwardedFor)\r\n\r\n")
+            try await client.send(#"{"message":"connection","data":[{}]}"#)
+            let first = try JSONParser.parse((await client.next())?.payload ?? [])
+            return (client, first["message"]?.text ?? "")
+        }
+        try await TestServer.run({ $0.trustedProxies = TrustedProxies([proxy]) }, control: control) { server in
+            let (ann, first) = try await answer(server, "203.0.113.1")
+            let (bob, second) = try await answer(server, "203.0.113.2")
+            let (_, third) = try await answer(server, "9.9.9.9, 203.0.113.2")
+            #expect([first, second, third] == ["getUserData", "getUserData", "fail"])
+            _ = (ann, bob)
+        }
+        try await TestServer.run(control: control) { server in
+            let (ann, first) = try await answer(server, "203.0.113.1")
+            let (_, second) = try await answer(server, "203.0.113.2")
+            #expect([first, second] == ["getUserData", "fail"], "the header of anybody else says nothing")
+            _ = ann
+        }
+    }
+
     @Test func requestsBeforeConnectionAndSecondConnectionsAreIgnored() async throws {
         try await TestServer.run { server in
             let client = try await TestClient.open(server.port)

@@ -44,6 +44,9 @@ private func parse(_ yaml: String?, _ environment: [String: String] = [:]) throw
                 - urls: ["stun:stun.example.com:3478"]
                 - {urls: "turn:t.example.com?transport=udp", username: u, credential: c}
               cors_origins: [https://www.example.com]
+            websocket: {reattach_time: 0s}
+            proxies:
+              trusted: [127.0.0.1, "2001:db8::/32"]
             log: {level: Debug, format: json}
             """.replacing("group_cache: 2m", with: "group_cache: 1.5s"))
         #expect(c.media.port == 40000)
@@ -63,6 +66,8 @@ private func parse(_ yaml: String?, _ environment: [String: String] = [:]) throw
                 .init(urls: ["turn:t.example.com?transport=udp"], username: "u", credential: "c"),
             ])
         #expect(c.http.corsOrigins == ["https://www.example.com"])
+        #expect(c.websocket.reattachTime == .zero)
+        #expect(c.proxies.trusted.map(\.description) == ["127.0.0.1", "2001:db8::/32"])
         #expect(c.log.level == .debug)
         #expect(c.log.format == .json)
     }
@@ -129,6 +134,7 @@ private func parse(_ yaml: String?, _ environment: [String: String] = [:]) throw
         ("http:\n  ice_servers:\n    - urls: [\"turn:x\"]\n", "w.yaml:3: http.ice_servers: the entry is not complete"),
         ("http:\n  ice_servers:\n    - urls: [\"stun:x>; rel=y\"]\n", "is not the URL of an ICE server"),
         ("http:\n  ice_servers:\n    - url: [\"stun:x\"]\n", "url is not a key of an ICE server"),
+        ("proxies:\n  trusted: [10.0.0.0/33]\n", "\"10.0.0.0/33\" is not a range of addresses; give an address or"),
         ("websocket:\n  keep_alive: ping\n", "give one of text, websocket, none"),
     ])
     func errorsNameFileLineKeyValueAndRemedy(yaml: String, expected: String) {
