@@ -26,9 +26,10 @@ BINDING_REQUEST, BINDING_SUCCESS, BINDING_ERROR = 0x0001, 0x0101, 0x0111
 USERNAME, MESSAGE_INTEGRITY, ERROR_CODE, PRIORITY = 0x0006, 0x0008, 0x0009, 0x0024
 USE_CANDIDATE, FINGERPRINT, ICE_CONTROLLED, ICE_CONTROLLING = 0x0025, 0x8028, 0x8029, 0x802A
 
-# Pictures per second that must still arrive during an attack: the publisher makes 30, and the attacker's own process
-# shares the machine with it.
-LEAST_FRAME_RATE = 8.0
+# Part of the pictures sent meanwhile that must arrive during an attack, and how many may still be on their way. The
+# publisher lives in the attacker's process: on a busy machine both get slower, and that is not the server's doing.
+LEAST_ARRIVED = 0.7
+PICTURES_ON_THEIR_WAY = 8
 LONGEST_GAP_SECONDS = 3.0
 LEAST_SECONDS = 1.2
 # An attack may leave behind what a server needs anyway (packet slots, buffers of sockets and allocator), no more.
@@ -228,6 +229,11 @@ class LiveStream:
             await self.publisher.close()
         return await asyncio.to_thread(self.server.stop)
 
+    @property
+    def sent(self) -> int:
+        """Pictures that the publisher has made."""
+        return next(t.sender.track.count for t in self.publisher.pc.getTransceivers() if t.kind == "video")
+
     async def metrics(self) -> dict[str, float]:
         return await asyncio.to_thread(self.server.metrics)
 
@@ -245,19 +251,18 @@ class LiveStream:
         before = await self.metrics()
         memory = self.server.resident_kib()
         watch = asyncio.create_task(self._watch())
-        first, begin = self.player.frames, time.monotonic()
+        first, first_sent, begin = self.player.frames, self.sent, time.monotonic()
         yield before
         for name in counters:
             await self.wait_counter(name, before.get(name, 0.0) + least - 0.5)
         # Long enough to see frames after the attack, too.
         await asyncio.sleep(max(0.3, LEAST_SECONDS - (time.monotonic() - begin)))
-        seconds, frames = time.monotonic() - begin, self.player.frames - first
+        frames, sent = self.player.frames - first, self.sent - first_sent
         watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watch
         assert self.server.is_running, f"weir ended with {self.server.process.returncode}\n{self.server.log_tail()}"
-        rate = frames / seconds
-        assert rate >= LEAST_FRAME_RATE, f"{rate:.1f} pictures a second during the attack"
+        assert frames >= LEAST_ARRIVED * sent - PICTURES_ON_THEIR_WAY, f"{frames} pictures of {sent} during the attack"
         grown = self.server.resident_kib() - memory
         assert grown < growth_kib, f"memory grew by {grown} KiB"
         assert self.publisher.pc.connectionState == self.player.pc.connectionState == "connected"

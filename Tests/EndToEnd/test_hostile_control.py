@@ -66,6 +66,8 @@ class RawClient:
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
+        # `drain` waits only for a full buffer; the stream in this process must go on, too.
+        await asyncio.sleep(0)
 
     async def message(self, name: str, payload) -> None:
         await self.send(frame(TEXT, json.dumps({"message": name, "data": [payload]}).encode()))
