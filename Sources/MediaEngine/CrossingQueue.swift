@@ -4,8 +4,9 @@ import Synchronization
 /// single-producer single-consumer ring of copies, one per ordered worker pair. A copy per stream and worker
 /// (never per player) costs some 50 ns and leaves every slot with one owner for life.
 package final class CrossingQueue: @unchecked Sendable {
-    /// Some 100 Mbit/s for 300 ms. Memory that has never been used costs nothing.
-    package static let capacity = 4096
+    /// Packets, for few and for many workers: there is a queue per ordered pair. 4,096 are some 100 Mbit/s for 300 ms.
+    package static func capacity(workers: Int) -> Int { workers <= 4 ? 4096 : 1024 }
+    package let capacity: Int
     private static let headerRoom = 128
     private static let stride = PacketSlab.slotSize + headerRoom
 
@@ -19,14 +20,17 @@ package final class CrossingQueue: @unchecked Sendable {
     private let memory: UnsafeMutableRawPointer
     private let head = Atomic<Int>(0)
     private let tail = Atomic<Int>(0)
-    package init() { memory = .allocate(byteCount: Self.capacity * Self.stride, alignment: 64) }
+    package init(capacity: Int = CrossingQueue.capacity(workers: 1)) {
+        self.capacity = capacity
+        memory = .allocate(byteCount: capacity * Self.stride, alignment: 64)
+    }
     deinit { memory.deallocate() }
 
     /// Producer side. `false`: full, the packet is lost to that worker.
     package func push(stream: UInt64, track: Int, packet: StoredPacket) -> Bool {
         let t = tail.load(ordering: .relaxed)
-        guard t - head.load(ordering: .acquiring) < Self.capacity, let slot = packet.slot else { return false }
-        let entry = memory + (t % Self.capacity) * Self.stride
+        guard t - head.load(ordering: .acquiring) < capacity, let slot = packet.slot else { return false }
+        let entry = memory + (t % capacity) * Self.stride
         let length = Int(packet.payloadLength)
         entry.storeBytes(
             of: Header(stream: stream, track: Int32(track), length: Int32(length), packet: packet), as: Header.self)
@@ -40,7 +44,7 @@ package final class CrossingQueue: @unchecked Sendable {
         let h = head.load(ordering: .relaxed)
         let available = min(tail.load(ordering: .acquiring) - h, limit)
         for i in 0..<available {
-            let entry = memory + ((h + i) % Self.capacity) * Self.stride
+            let entry = memory + ((h + i) % capacity) * Self.stride
             body(entry.load(as: Header.self), UnsafeRawPointer(entry + Self.headerRoom))
             head.store(h + i + 1, ordering: .releasing)
         }

@@ -56,7 +56,11 @@ package final class MediaEngine: Sendable {
             port = configuration.port
             let boxes = (0..<count).map { _ in Mailbox() }
             mailboxes = boxes
-            let queues = (0..<count).map { from in (0..<count).map { to in from == to ? nil : CrossingQueue() } }
+            let queues = (0..<count).map { from in
+                (0..<count).map { to in
+                    from == to ? nil : CrossingQueue(capacity: CrossingQueue.capacity(workers: count))
+                }
+            }
             let context = try DTLSContext(certificate: configuration.certificate, profiles: configuration.profiles)
             var started: [pthread_t] = []
             var workers: [Worker] = []

@@ -159,7 +159,7 @@ extension Worker {
         _ packet: UnsafePointer<StoredPacket>, on lane: UnsafeMutablePointer<Lane>, index: Int64, time: UInt32
     ) {
         guard let connection = connections[lane.pointee.connection], let slot = packet.pointee.slot else { return }
-        if lane.pointee.needsKeyFrame, connection.isCongested, packet.pointee.isFrameStart {
+        if lane.pointee.needsKeyFrame, packet.pointee.isFrameStart, isCongested(connection) {
             stall(lane)
             return
         }
@@ -177,6 +177,13 @@ extension Worker {
             return
         }
         account(lane, packet: packet, index: index, length: Int(packet.pointee.payloadLength))
+    }
+
+    /// Whether much waits even after the kernel has been given what it takes.
+    func isCongested(_ connection: TCPConnection) -> Bool {
+        guard connection.isCongested else { return false }
+        if !connection.wantsWrite { flush(connection) }
+        return connection.isCongested
     }
 
     /// The player starts anew at a later key frame; the numbers of what is left out are left out too.

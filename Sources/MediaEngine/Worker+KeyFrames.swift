@@ -196,7 +196,10 @@ extension Worker {
         let track = stream.tracks[video]
         let time = absSendTime
         var left = limit
+        // Stored packets can wait where live ones cannot.
+        let connection = lane.pointee.connection == 0 ? nil : connections[lane.pointee.connection]
         while player.catchUp <= track.ring.highest, left > 0, lane.pointee.isCatchingUp {
+            if let connection, isCongested(connection) { return false }
             if let packet = track.ring.find(player.catchUp) { send(packet, on: lane, time: time) }
             player.catchUp += 1
             left -= 1

@@ -518,7 +518,7 @@ extension Worker {
     func drainCrossings() {
         for queue in incoming {
             guard let queue, !queue.isEmpty else { continue }
-            let limit = CrossingQueue.capacity
+            let limit = queue.capacity
             let taken = queue.drain(limit: limit) { header, bytes in
                 guard let stream = self.streams[header.stream], !stream.isOrigin,
                     Int(header.track) < stream.tracks.count, let slot = self.slab.take()

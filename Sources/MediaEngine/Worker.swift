@@ -407,7 +407,7 @@ package final class Worker {
         unflushed.removeAll(keepingCapacity: true)
     }
 
-    private func flush(_ connection: TCPConnection) {
+    func flush(_ connection: TCPConnection) {
         let result = connection.flush()
         if result == .failed {
             close(connection)

@@ -43,14 +43,14 @@ import Wire
     @Test func aFullQueueRefuses() throws {
         let queue = CrossingQueue()
         let packet = try #require(makePacket(1, payload: [7]))
-        for _ in 0..<CrossingQueue.capacity { #expect(queue.push(stream: 1, track: 0, packet: packet)) }
+        for _ in 0..<queue.capacity { #expect(queue.push(stream: 1, track: 0, packet: packet)) }
         #expect(!queue.push(stream: 1, track: 0, packet: packet))
         #expect(queue.drain(limit: 5) { _, _ in } == 5)
         for _ in 0..<5 { #expect(queue.push(stream: 1, track: 0, packet: packet)) }
         #expect(!queue.push(stream: 1, track: 0, packet: packet))
         var slotless = packet
         slotless.slot = nil
-        #expect(queue.drain(limit: .max) { _, _ in } == CrossingQueue.capacity)
+        #expect(queue.drain(limit: .max) { _, _ in } == queue.capacity)
         #expect(!queue.push(stream: 1, track: 0, packet: slotless))
     }
 
