@@ -78,8 +78,10 @@ async def test_every_recorded_message_is_answered(server, new_page, name, trace)
     if sdk_plays:
         publisher = await new_page()
         await publisher.wcs_publish(server, name, CODEC_OF.get(trace, "VP8"))
+    # The session that a recorded connection comes back to.
+    custom = next((row["send"]["data"][0].get("custom") for row in rows(trace) if "send" in row), None)
     async with WcsClient(server.ws_url) as earlier:
-        token = (await earlier.connect(keepAlive=True))["authToken"]
+        token = (await earlier.connect(keepAlive=True, custom=custom))["authToken"]
     clients: dict[str, WcsClient] = {}
     try:
         for page, request in replayed(trace, name, token):
