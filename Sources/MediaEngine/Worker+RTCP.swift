@@ -80,7 +80,8 @@ extension Worker {
     /// 32.32 fixed point seconds.
     private static func ntpUnits(_ interval: Interval) -> UInt64 {
         let ns = UInt64(max(0, interval.nanoseconds))
-        return ns / 1_000_000_000 << 32 | (ns % 1_000_000_000) << 32 / 1_000_000_000
+        // A shift binds closer than a division.
+        return (ns / 1_000_000_000) << 32 | ((ns % 1_000_000_000) << 32) / 1_000_000_000
     }
 
     private func took(nack lost: [UInt16], media: UInt32, peer: Peer) {
