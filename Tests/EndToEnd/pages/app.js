@@ -88,9 +88,9 @@ window.app = {
         peers.set(key, stream);
         return await firstFrame(stream.pc, stream.video) - begin;
     },
-    async whepJoinTime(key, url) {
+    async whepJoinTime(key, url, options) {
         const begin = performance.now();
-        const peer = await whepPlay(url);
+        const peer = await whepPlay(url, options);
         peers.set(key, peer);
         return await firstFrame(peer.pc, peer.video) - begin;
     },

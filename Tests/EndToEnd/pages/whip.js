@@ -13,10 +13,13 @@ class HttpPeer {
         this.events = [];
     }
 
-    /** @param edit what is done to the offer on its way to the server */
-    async negotiate(edit = sdp => sdp) {
+    /**
+     * @param edit what is done to the offer on its way to the server
+     * @param gather whether the offer waits for the candidates
+     */
+    async negotiate(edit = sdp => sdp, gather = true) {
         await this.pc.setLocalDescription(await this.pc.createOffer());
-        await gatheringComplete(this.pc);
+        if (gather) await gatheringComplete(this.pc);
         this.offer = edit(this.pc.localDescription.sdp);
         const response = await fetch(this.url, {
             method: "POST", headers: { "Content-Type": "application/sdp" }, body: this.offer,
@@ -65,12 +68,12 @@ export async function whipPublish(url, media, { codec = null, maxBitrate = null,
     return peer;
 }
 
-export async function whepPlay(url, { audio = true, video = true, codec = null } = {}) {
+export async function whepPlay(url, { audio = true, video = true, codec = null, gather = true } = {}) {
     const peer = new HttpPeer(url);
     peer.video = showTracks(peer.pc);
     if (audio) peer.pc.addTransceiver("audio", { direction: "recvonly" });
     if (video) peer.pc.addTransceiver("video", { direction: "recvonly" });
     if (codec) preferCodec(peer.pc, "video", codec);
-    await peer.negotiate();
+    await peer.negotiate(undefined, gather);
     return peer;
 }
