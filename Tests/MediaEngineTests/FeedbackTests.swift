@@ -43,8 +43,16 @@ import Wire
         #expect(counters.packetsLost.value > 0)
     }
 
-    @Test(arguments: [1, 2, 3] as [UInt64]) func senderReportsKeepSoundAndPicturesTogether(seed: UInt64) throws {
-        let (_, _, player) = try Self.run(seed: seed)
+    /// Sound is reported on less often than pictures: the engine moves the reports on by different times.
+    @Test(arguments: [(1, 500, 500), (2, 1000, 5000), (3, 4000, 1000), (4, 2500, 3000)] as [(UInt64, Int64, Int64)])
+    func senderReportsKeepSoundAndPicturesTogether(seed: UInt64, video: Int64, audio: Int64) throws {
+        var settings = PublisherCore.Settings()
+        settings.reportInterval = .milliseconds(video)
+        settings.audioReportInterval = .milliseconds(audio)
+        let (world, publisher, players) = try LossyLinkTests.world(
+            seed: seed, players: 1, settings: settings, up: .bad, down: .bad)
+        try LossyLinkTests.play(world, publisher, players)
+        let player = players[0]
         func captureError(_ track: ReceivedTrack, _ ssrc: UInt32, _ clock: Int) throws -> [Int64] {
             let reports = player.reports.filter { $0.report.ssrc == ssrc }
             #expect(reports.count >= 5)
@@ -59,11 +67,11 @@ import Wire
                 return wall - Int64(PublisherCore.wallClock) - capture
             }
         }
-        let video = try captureError(player.video, player.videoSSRC, TestIDs.videoClock)
-        let audio = try captureError(player.audio, player.audioSSRC, TestIDs.audioClock)
+        let pictures = try captureError(player.video, player.videoSSRC, TestIDs.videoClock)
+        let sound = try captureError(player.audio, player.audioSSRC, TestIDs.audioClock)
         // Both clocks tell the capture time of the publisher itself, to a fraction of a millisecond.
-        #expect(video.allSatisfy { abs($0) < 1_000_000 }, "\(video)")
-        #expect(audio.allSatisfy { abs($0) < 1_000_000 }, "\(audio)")
+        #expect(pictures.allSatisfy { abs($0) < 1_000_000 }, "\(pictures)")
+        #expect(sound.allSatisfy { abs($0) < 1_000_000 }, "\(sound)")
     }
 
     @Test func senderReportsCountWhatWasSent() throws {
@@ -87,8 +95,8 @@ import Wire
         let told = feedbacks.reduce(0) { $0 + $1.feedback.statusCount }
         let lost = feedbacks.reduce(0) { $0 + $1.feedback.lostCount }
         let share = Double(lost) / Double(told)
-        // What is late counts as lost until it is told of again.
-        #expect((0.02...0.12).contains(share), "\(lost) of \(told)")
+        // What is late, at the edge of a feedback, counts as lost until it is told of again.
+        #expect((0.02...0.16).contains(share), "\(lost) of \(told)")
     }
 
     @Test(arguments: [1, 2, 3] as [UInt64]) func theRoundTripOfAPublisherIsMeasured(seed: UInt64) throws {

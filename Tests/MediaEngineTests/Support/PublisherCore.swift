@@ -12,6 +12,9 @@ final class PublisherCore: PeerCore {
         /// Frames from one key frame to the next; 0: only when asked.
         var keyFrameEvery = 0
         var hasAudio = true
+        /// Between two sender reports; browsers take up to five seconds for sound.
+        var reportInterval = Interval.milliseconds(500)
+        var audioReportInterval = Interval.milliseconds(500)
         var firstVideoSequence: UInt16 = 20_000
         var firstAudioSequence: UInt16 = 500
         /// After every so many pictures a packet of padding only, as a bandwidth probe; 0: never.
@@ -33,7 +36,8 @@ final class PublisherCore: PeerCore {
     }
 
     private static let audioFrame = Interval.milliseconds(20)
-    private static let reportInterval = Interval.milliseconds(500)
+    /// Two requests for one number within less than the shortest round trip are one too many.
+    private static let hasty = Interval.milliseconds(15)
     /// Packets kept for retransmission.
     private static let storeCapacity = 4096
     /// The publisher's wall clock at the world's zero: 2024-01-01.
@@ -51,6 +55,8 @@ final class PublisherCore: PeerCore {
     private(set) var nackMessages = 0
     private(set) var nackedNumbers = 0
     private(set) var unknownNacks = 0
+    private(set) var hastyNacks = 0
+    private var lastAsked: [UInt16: Instant] = [:]
     private(set) var retransmitted = 0
     private(set) var feedbacks: [(at: Instant, feedback: TransportFeedback)] = []
     private(set) var reports: [(at: Instant, block: ReportBlock)] = []
@@ -69,6 +75,7 @@ final class PublisherCore: PeerCore {
     private var nextFrame = Instant.zero
     private var nextAudio = Instant.zero
     private var nextReport = Instant.zero
+    private var nextAudioReport = Instant.zero
     private var frame: UInt32 = 0
     private var audioFrameNumber: UInt32 = 0
     private var wantsKey = true
@@ -82,6 +89,7 @@ final class PublisherCore: PeerCore {
         nextFrame = now
         nextAudio = now
         nextReport = now
+        nextAudioReport = now
         videoIndex = UInt64(settings.firstVideoSequence)
         audioIndex = UInt64(settings.firstAudioSequence)
     }
@@ -95,9 +103,14 @@ final class PublisherCore: PeerCore {
             sendAudio(now: nextAudio)
             nextAudio = nextAudio + Self.audioFrame
         }
-        if now >= nextReport, isSending {
-            nextReport = now + Self.reportInterval
-            sendReports(now: now)
+        guard isSending else { return }
+        if now >= nextReport {
+            nextReport = now + settings.reportInterval
+            sendReport(videoSSRC, videoBase, TestIDs.videoClock, packets: videoPackets, now: now)
+        }
+        if now >= nextAudioReport {
+            nextAudioReport = now + settings.audioReportInterval
+            sendReport(TestIDs.publisherAudio, audioBase, TestIDs.audioClock, packets: audioPackets, now: now)
         }
     }
 
@@ -199,20 +212,14 @@ final class PublisherCore: PeerCore {
         ]
     }
 
-    private func sendReports(now: Instant) {
+    private func sendReport(_ ssrc: UInt32, _ base: UInt32, _ clock: Int, packets: UInt32, now: Instant) {
         var bytes: [UInt8] = []
-        let ntp = NTPTime(unixNanoseconds: Self.wallClock + UInt64((now - start).nanoseconds))
-        for (ssrc, base, clock, packets) in [
-            (videoSSRC, videoBase, TestIDs.videoClock, videoPackets),
-            (TestIDs.publisherAudio, audioBase, TestIDs.audioClock, audioPackets),
-        ] {
-            RTCPWriter.senderReport(
-                SenderReport(
-                    ssrc: ssrc, ntp: ntp, rtpTimestamp: base &+ ticks(now, clock), packetCount: packets,
-                    octetCount: packets &* 100, blocks: []),
-                into: &bytes)
-        }
-        RTCPWriter.sdesCNAME(ssrc: videoSSRC, cname: "publisher", into: &bytes)
+        RTCPWriter.senderReport(
+            SenderReport(
+                ssrc: ssrc, ntp: NTPTime(unixNanoseconds: Self.wallClock + UInt64((now - start).nanoseconds)),
+                rtpTimestamp: base &+ ticks(now, clock), packetCount: packets, octetCount: packets &* 100, blocks: []),
+            into: &bytes)
+        RTCPWriter.sdesCNAME(ssrc: ssrc, cname: "publisher", into: &bytes)
         send(rtcp: bytes)
     }
 
@@ -223,7 +230,11 @@ final class PublisherCore: PeerCore {
         case .nack(_, let media, let lost) where media == videoSSRC:
             nackMessages += 1
             nackedNumbers += lost.count
-            for sequence in lost { retransmit(sequence) }
+            for sequence in lost {
+                if let last = lastAsked[sequence], now - last < Self.hasty { hastyNacks += 1 }
+                lastAsked[sequence] = now
+                retransmit(sequence)
+            }
         case .pli(_, let media) where media == videoSSRC:
             plis.append(now)
             if settings.answersPLI { wantsKey = true }
