@@ -33,7 +33,7 @@ PICTURES_ON_THEIR_WAY = 8
 LONGEST_GAP_SECONDS = 3.0
 LEAST_SECONDS = 1.2
 # An attack may leave behind what a server needs anyway (packet slots, buffers of sockets and allocator), no more.
-MEMORY_GROWTH_KIB = 48 * 1024
+MEMORY_GROWTH_KIB = 24 * 1024
 COUNTER_LIMIT_SECONDS = 5.0
 SETTINGS = {
     "media": {"workers": 2},
