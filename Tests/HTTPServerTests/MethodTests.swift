@@ -15,6 +15,9 @@ import Testing
                 }
             }
             #expect(try await server.send(.get, "/whip/s/unknown").status == .notFound)
+            // A body behind the head of a refusal would be taken for the next response.
+            let refused = try await server.send(.head, "/whip/s/unknown")
+            #expect(refused.status == .notFound && refused.body.readableBytes == 0)
         }
     }
 
