@@ -27,7 +27,8 @@ enum EngineMetrics {
                     "weir_media_packets_dropped_total", "Packets that the kernel or a full queue refused.",
                     counters.packetsDropped.value),
                 counter(
-                    "weir_media_retransmissions_refused_total", "Retransmissions beyond a player's budget, or already on their way.",
+                    "weir_media_retransmissions_refused_total",
+                    "Retransmissions beyond a player's budget, or already on their way.",
                     counters.retransmissionsRefused.value),
                 counter(
                     "weir_media_tcp_pictures_dropped_total", "Pictures withheld from slow ICE-TCP players.",
