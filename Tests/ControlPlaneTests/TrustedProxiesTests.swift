@@ -53,4 +53,18 @@ struct TrustedProxiesTests {
         let long = String(repeating: "10.0.0.1,", count: 5_000) + "10.0.0.2"
         #expect(one.client(peer: "127.0.0.1:1", forwardedFor: [long]) == "10.0.0.1")
     }
+
+    @Test func manyClientsComeThroughOneTrustedProxy() throws {
+        let range = try #require(AddressRange("10.0.0.0/8"))
+        let budget = ConnectionBudget(limit: 3, limitPerAddress: 1, proxies: TrustedProxies([range]))
+        let proxy = budget.key(of: "10.0.0.1:5000")
+        #expect(budget.take(proxy) == nil)
+        #expect(budget.take(proxy) == nil)
+        let other = budget.key(of: "192.0.2.7:5000")
+        #expect(budget.take(other) == nil)
+        #expect(budget.take(other) == .tooManyConnections)
+        budget.giveBack(proxy)
+        #expect(budget.take(other) == .tooManyFromAddress)
+        #expect(budget.take(proxy) == nil)
+    }
 }
