@@ -10,6 +10,9 @@ package final class Track {
     let kind: MediaKind
     let codec: Codec?
     let clockRate: Int
+    let transportIndex: Int
+    /// `a=mid` of the publisher's m-line; empty when it has none.
+    let mid: [UInt8]
     let payloadType: UInt8
     let rtxPayloadType: UInt8?
     package internal(set) var ring: TrackRing
@@ -62,6 +65,8 @@ package final class Track {
         kind = negotiated.kind
         codec = Codec(sdpName: negotiated.codec.name)
         clockRate = max(negotiated.codec.clockRate, 1)
+        transportIndex = negotiated.transportIndex
+        mid = negotiated.mid.map { Array($0.utf8) } ?? []
         payloadType = negotiated.codec.payloadType
         rtxPayloadType = negotiated.codec.rtxPayloadType
         ring = TrackRing(

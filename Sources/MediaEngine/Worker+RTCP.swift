@@ -198,10 +198,10 @@ extension Worker {
 
     private func reportToPublisher(_ peer: Peer) {
         guard let stream = peer.stream else { return }
+        var lost: UInt64 = 0
         for transport in peer.transports {
             var blocks: [ReportBlock] = []
             var video: [UInt32] = []
-            var lost: UInt64 = 0
             for (i, track) in stream.tracks.enumerated() where self.transport(of: peer, track: i) === transport {
                 guard let ssrc = track.ssrc, track.statistics.hasReceived else { continue }
                 let block = track.statistics.reportBlock(ssrc: ssrc, now: now)
@@ -219,9 +219,9 @@ extension Worker {
                 RTCPWriter.remb(
                     sender: peer.localSSRC, bitrate: UInt64(bitrate), ssrcs: video, into: &bytes)
             }
-            if !blocks.isEmpty { peer.counters.packetsLost.set(lost) }
             sendRTCP(bytes, on: transport)
         }
+        peer.counters.packetsLost.set(lost)
     }
 
     /// Sender reports on the publisher's clock, moved on to now: audio and video of a player stay in sync because

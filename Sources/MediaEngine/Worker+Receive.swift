@@ -408,27 +408,22 @@ extension Worker {
         }
     }
 
-    /// Track of a packet: by its SSRC if that is known, else by mid, else by payload type (RFC 8843 §9.2).
+    /// Track of a packet: by its mid if it carries one, else by its SSRC if that is known (`a=ssrc` and FID, or learnt),
+    /// else by payload type (RFC 8843 §9.2).
     private func route(
         _ header: RTPHeader, packet: RawSpan, transport: Transport, stream: StreamState
     ) -> (track: Int, isRTX: Bool)? {
-        let negotiated = transport.peer.negotiation.tracks
-        for (i, track) in stream.tracks.enumerated() where negotiated[i].transportIndex == transport.index {
+        let named = trackNamed(by: header, packet: packet, transport: transport, stream: stream)
+        for (i, track) in stream.tracks.enumerated() where track.transportIndex == transport.index {
+            if let named, named != i { continue }
             if header.ssrc == track.ssrc { return (i, false) }
             if header.ssrc == track.rtxSSRC { return (i, true) }
             if header.ssrc == track.formerSSRC { return nil }
         }
         // Further layers that the offer announced: one per track is forwarded.
-        if negotiated.contains(where: { $0.allSSRCs.contains(header.ssrc) }) { return nil }
-        var candidates = stream.tracks.indices.filter { negotiated[$0].transportIndex == transport.index }
-        if transport.midID != 0,
-            let (offset, size) = RTPExtensions.find(id: transport.midID, in: packet, header: header)
-        {
-            let mid = packet.extracting(offset..<(offset + size)).copied()
-            candidates = candidates.filter { negotiated[$0].mid.map { Array($0.utf8) } == mid }
-        }
-        for i in candidates {
-            let track = stream.tracks[i]
+        if transport.peer.negotiation.tracks.contains(where: { $0.allSSRCs.contains(header.ssrc) }) { return nil }
+        for (i, track) in stream.tracks.enumerated() where track.transportIndex == transport.index {
+            if let named, named != i { continue }
             if header.payloadType == track.payloadType {
                 // A new SSRC for a known payload type: the sender was restarted. Numbers and time go on.
                 if track.ssrc != nil, track.ring.highest >= 0 {
@@ -444,6 +439,19 @@ extension Worker {
             }
         }
         return nil
+    }
+
+    private func trackNamed(
+        by header: RTPHeader, packet: RawSpan, transport: Transport, stream: StreamState
+    ) -> Int? {
+        guard transport.midID != 0,
+            let (offset, size) = RTPExtensions.find(id: transport.midID, in: packet, header: header), size > 0
+        else { return nil }
+        return stream.tracks.firstIndex { track in
+            guard track.transportIndex == transport.index, track.mid.count == size else { return false }
+            for i in 0..<size where packet[offset + i] != track.mid[i] { return false }
+            return true
+        }
     }
 
     private func restart(_ track: Track, firstTimestamp: UInt32) {
