@@ -258,7 +258,8 @@ package struct Doctor {
     private mutating func checkFiles() {
         let spare = 256
         let wanted =
-            configuration.limits.connections + (configuration.media.tcp ? configuration.media.tcpConnections : 0) + spare
+            configuration.limits.connections + (configuration.media.tcp ? configuration.media.tcpConnections : 0)
+            + spare
         let limits = machine.fileLimits()
         if limits.hard < wanted {
             add(

@@ -51,7 +51,8 @@ package struct Server {
             limit: configuration.limits.connections, limitPerAddress: configuration.limits.connectionsPerAddress,
             proxies: TrustedProxies(configuration.proxies.trusted))
         let webSocket = WCSServer(
-            configuration: webSocketConfiguration(connections), control: control, tlsContext: { tls.context }, metrics: metrics,
+            configuration: webSocketConfiguration(connections), control: control, tlsContext: { tls.context },
+            metrics: metrics,
             logger: logger)
         let logger = logger
         let http = HTTPService(
@@ -101,7 +102,7 @@ package struct Server {
             defer { tasks.cancelAll() }
             do {
                 try await group.run()
-            } catch where signals.haveCome {
+            } catch  where signals.haveCome {
                 logger.notice("Clients were cut off after shutdown.timeout", metadata: ["error": .string("\(error)")])
             }
         }
