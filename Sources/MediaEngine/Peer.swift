@@ -94,6 +94,7 @@ package final class Peer {
 
     /// Next stored packet of the video track while the player catches up.
     var catchUp: Int64 = 0
+    var catchUpWaits = 0
 
     package init(registration: PeerRegistration, now: Instant, localSSRC: UInt32) {
         id = registration.id

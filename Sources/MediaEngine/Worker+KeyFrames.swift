@@ -16,6 +16,8 @@ extension Worker {
     /// more than a stream has and far less than a burst of a whole group of pictures.
     private static let firstCatchUp = 96
     private static let nextCatchUp = 24
+    /// Fast ticks that catching up over ICE-TCP waits for one missing packet.
+    private static let maxCatchUpWaits = 20
 
     /// Merged request of all players; goes to the publisher, here or on its worker.
     func requestKeyFrame(_ stream: StreamState) {
@@ -200,7 +202,14 @@ extension Worker {
         let connection = lane.pointee.connection == 0 ? nil : connections[lane.pointee.connection]
         while player.catchUp <= track.ring.highest, left > 0, lane.pointee.isCatchingUp {
             if let connection, isCongested(connection) { return false }
-            if let packet = track.ring.find(player.catchUp) { send(packet, on: lane, time: time) }
+            if let packet = track.ring.find(player.catchUp) {
+                send(packet, on: lane, time: time)
+                player.catchUpWaits = 0
+            } else if connection != nil, player.catchUpWaits < Self.maxCatchUpWaits {
+                // The publisher may still repair it; over ICE-TCP nothing that comes later can be asked for.
+                player.catchUpWaits += 1
+                return false
+            }
             player.catchUp += 1
             left -= 1
         }
