@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 
-# Small, so that the kernel holds little of what the server has sent and the server soon sees that nobody reads.
-RECEIVE_BUFFER_BYTES = 16_384
-CHUNK_BYTES = 8_192
+# Small, so that the kernel holds little of what the server has sent and the server soon sees that nobody reads; but
+# several segments of the loopback interface (64 KiB), else the kernel does not tell the sender when there is room again
+# and leaves it to its probes, whose interval doubles up to minutes.
+RECEIVE_BUFFER_BYTES = 262_144
+CHUNK_BYTES = 65_536
 
 
 class TCPRelay:
