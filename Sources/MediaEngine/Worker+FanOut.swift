@@ -129,16 +129,26 @@ extension Worker {
             return
         }
         let room = egress.reserve()
-        let headerLength = LaneHeader.write(
-            room, lane: lane, packet: packet, ssrc: lane.pointee.ssrc, payloadType: lane.pointee.payloadType,
-            sequence: UInt16(truncatingIfNeeded: index), absSendTime: time)
-        let length = machine.protectRTP(
-            lane.pointee.outbound, packet: room, headerLength: headerLength,
-            payload: slot + Int(packet.pointee.payloadOffset), payloadLength: Int(packet.pointee.payloadLength),
-            ssrc: lane.pointee.ssrc, packetIndex: UInt64(bitPattern: index))
+        let length = protect(packet, slot: slot, on: lane, index: index, time: time, into: room)
         egress.commit(
             length: length, socket: lane.pointee.socket, remote: lane.pointee.remote, local: lane.pointee.local)
         account(lane, packet: packet, index: index, length: Int(packet.pointee.payloadLength))
+    }
+
+    /// Header and cipher of one packet for one player.
+    /// - Returns: the length with tag; 0 when the cipher refused.
+    @inline(__always)
+    private func protect(
+        _ packet: UnsafePointer<StoredPacket>, slot: UnsafeMutableRawPointer, on lane: UnsafeMutablePointer<Lane>,
+        index: Int64, time: UInt32, into room: UnsafeMutableRawPointer
+    ) -> Int {
+        let headerLength = LaneHeader.write(
+            room, lane: lane, packet: packet, ssrc: lane.pointee.ssrc, payloadType: lane.pointee.payloadType,
+            sequence: UInt16(truncatingIfNeeded: index), absSendTime: time)
+        return machine.protectRTP(
+            lane.pointee.outbound, packet: room, headerLength: headerLength,
+            payload: slot + Int(packet.pointee.payloadOffset), payloadLength: Int(packet.pointee.payloadLength),
+            ssrc: lane.pointee.ssrc, packetIndex: UInt64(bitPattern: index))
     }
 
     @inline(__always)
@@ -164,13 +174,7 @@ extension Worker {
             return
         }
         let room = egress.reserve()
-        let headerLength = LaneHeader.write(
-            room, lane: lane, packet: packet, ssrc: lane.pointee.ssrc, payloadType: lane.pointee.payloadType,
-            sequence: UInt16(truncatingIfNeeded: index), absSendTime: time)
-        let length = machine.protectRTP(
-            lane.pointee.outbound, packet: room, headerLength: headerLength,
-            payload: slot + Int(packet.pointee.payloadOffset), payloadLength: Int(packet.pointee.payloadLength),
-            ssrc: lane.pointee.ssrc, packetIndex: UInt64(bitPattern: index))
+        let length = protect(packet, slot: slot, on: lane, index: index, time: time, into: room)
         machine.flush()
         guard length > 0, send(UnsafeRawBufferPointer(start: room, count: length), on: connection) else {
             if lane.pointee.needsKeyFrame { stall(lane) }
@@ -229,13 +233,7 @@ extension Worker {
                 lane.pointee.outbound, packet: room, headerLength: headerLength, payload: UnsafeRawPointer(body),
                 payloadLength: payload + 2, ssrc: lane.pointee.rtxSSRC, packetIndex: UInt64(bitPattern: rtx))
         } else {
-            let headerLength = LaneHeader.write(
-                room, lane: lane, packet: packet, ssrc: lane.pointee.ssrc, payloadType: lane.pointee.payloadType,
-                sequence: sequence, absSendTime: time)
-            length = machine.protectRTP(
-                lane.pointee.outbound, packet: room, headerLength: headerLength,
-                payload: slot + Int(packet.pointee.payloadOffset), payloadLength: payload, ssrc: lane.pointee.ssrc,
-                packetIndex: UInt64(bitPattern: index))
+            length = protect(packet, slot: slot, on: lane, index: index, time: time, into: room)
         }
         lane.pointee.retransmitted &+= 1
         egress.commit(
