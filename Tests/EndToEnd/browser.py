@@ -94,7 +94,7 @@ class TestPage:
 
     async def whip_publish(self, server, name: str, codec: str | None = None, media: dict | None = None,
                            key: str = "pub", **options) -> None:
-        """`options`: maxBitrate in bit/s, remb: whether the offer leaves transport-cc out."""
+        """`options`: those of whipPublish in pages/whip.js but for `codec`, which is "video/" and the codec given here."""
         if codec:
             options["codec"] = f"video/{codec}"
         await self.call("whipPublish", key, server.whip(name), media or {}, options)
@@ -145,7 +145,7 @@ async def check_shown(player: TestPage, codec: str, sent, key: str = "play", sec
 
 async def check_media(publisher: TestPage, player: TestPage, codec: str | None = None, audio: bool = True,
                       video: bool = True, publisher_key: str = "pub", player_key: str = "play",
-                      seconds: float = MEASURE_SECONDS) -> dict:
+                      seconds: float = MEASURE_SECONDS, audio_codec: str = "opus") -> dict:
     """Measures both ends for a while and asserts that the player shows and plays what the publisher sends."""
     if video:
         await publisher.wait_frames(publisher_key, 5)
@@ -177,5 +177,9 @@ async def check_media(publisher: TestPage, player: TestPage, codec: str | None =
         energy = got["audio"]["energy"] - got_before["audio"]["energy"]
         facts["energy"] = energy
         assert energy > 1e-5, f"audio is silent: {got['audio']}"
-        assert got["audio"]["codec"] == "audio/opus"
+        assert got["audio"]["codec"] == f"audio/{audio_codec}", got["audio"]["codec"]
+        assert sent["audio"]["codec"] == f"audio/{audio_codec}", sent["audio"]["codec"]
+        facts |= {"sentPackets": sent["audio"]["packets"] - sent_before["audio"]["packets"],
+                  "gotPackets": got["audio"]["packets"] - got_before["audio"]["packets"],
+                  "seconds": (got["at"] - got_before["at"]) / 1000}
     return facts

@@ -40,6 +40,10 @@ VIDEO_PUBLISHERS = {
     "H264": "openh264enc complexity=low bitrate=400000 gop-size=3000 ! h264parse config-interval=-1 "
             "! rtph264pay pt=96 aggregate-mode=zero-latency mtu=1200 "
             "! application/x-rtp,media=video,encoding-name=H264,payload=96",
+    "H265": "x265enc tune=zerolatency speed-preset=ultrafast bitrate=400 key-int-max=3000 log-level=error "
+            "! video/x-h265,profile=main ! h265parse config-interval=-1 "
+            "! rtph265pay pt=96 config-interval=-1 aggregate-mode=zero-latency mtu=1200 "
+            "! application/x-rtp,media=video,encoding-name=H265,payload=96",
     # As OBS does with x264: key frames at a fixed interval (here 10 s), and requests for one are not heard.
     "H264-fixed": "x264enc tune=zerolatency speed-preset=ultrafast bitrate=400 key-int-max=150 "
                   "! video/x-h264,profile=constrained-baseline ! h264parse config-interval=-1 "
@@ -52,11 +56,15 @@ AUDIO_PUBLISHER = (
 # No decodebin: in a parsed bin its late link leaves the converter's sink open, which would become the sink of the bin.
 DECODERS = {
     "VP8": "rtpvp8depay ! vp8dec", "VP9": "rtpvp9depay ! vp9dec", "H264": "rtph264depay ! h264parse ! openh264dec",
+    # The probe is on what the depayloader makes, before anything can be thrown away: see Player.on_unit.
+    "H265": "rtph265depay ! video/x-h265,stream-format=byte-stream,alignment=au ! identity name=units silent=true "
+            "! h265parse ! libde265dec",
     "OPUS": "rtpopusdepay ! opusdec",
 }
 VIDEO_RECEIVED = {
     "VP8": "encoding-name=VP8,payload=96", "VP9": "encoding-name=VP9,payload=98",
     "H264": "encoding-name=H264,payload=102,packetization-mode=(string)1,profile-level-id=(string)42e01f",
+    "H265": "encoding-name=H265,payload=104",
 }
 
 
@@ -236,10 +244,20 @@ class Player(Peer):
         chain = Gst.parse_bin_from_description(
             f"queue ! {decoder} ! {tail} "
             "! appsink name=sink emit-signals=true sync=false max-buffers=8 drop=true", True)
+        if units := chain.get_by_name("units"):
+            units.get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, self.on_unit)
         chain.get_by_name("sink").connect("new-sample", self.on_video if video else self.on_audio)
         self.pipeline.add(chain)
         chain.sync_state_with_parent()
         pad.link(chain.get_static_pad("sink"))
+
+    def on_unit(self, _pad, info):
+        """Counts access units and the key frames among them; the depayloader marks all others as dependent."""
+        is_key = not info.get_buffer().has_flags(Gst.BufferFlags.DELTA_UNIT)
+        self.facts.setdefault("keyFirst", is_key)
+        self.facts["units"] = self.facts.get("units", 0) + 1
+        self.facts["keys"] = self.facts.get("keys", 0) + is_key
+        return Gst.PadProbeReturn.OK
 
     def on_video(self, sink):
         sample = sink.emit("pull-sample")

@@ -50,3 +50,25 @@ async def test_webrtcbin_without_retransmission(server, new_page, name):
             await player.wait_frames(20)
             assert "rtx" not in player.answer
             assert player.facts["variance"] > 50, player.facts
+
+
+async def test_h265_between_two_webrtcbins(server, name):
+    """No browser here has H265. The second player comes when the key frame of the first is long gone."""
+    async with GstPeer("publish", server.whip(name), "H265") as publisher:
+        await publisher.connected()
+        await publisher.wait_sent(PICTURES_BEFORE_PLAY)
+        for _ in range(2):
+            requests = publisher.facts["keyUnits"]
+            async with GstPeer("play", server.whep(name), "H265") as player:
+                await player.connected()
+                await player.wait_frames(5)
+                assert player.facts["keyFirst"], "the first access unit is no key frame"
+                first, sent = player.facts, publisher.facts
+                await publisher.wait_sent(sent["sent"] + PICTURES_COMPARED)
+                await player.wait_frames(first["frames"] + PICTURES_COMPARED - 5)
+                last = player.facts
+                assert last["keys"] < last["units"] / 2, last  # so a picture that is no key frame was told as such
+                assert "H265/90000" in player.answer and "H265/90000" in publisher.answer
+                assert publisher.facts["keyUnits"] > requests, "the player had no key frame asked for"
+                assert 15 < last["mean"] < 245 and last["variance"] > 50 and last["moved"] > 5, last
+                assert last["peak"] > 1000, last

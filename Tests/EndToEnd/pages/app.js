@@ -1,6 +1,7 @@
 // What the Python side calls: every peer lives in a registry under a key, results are plain JSON.
 
 import { capture, firstFrame, preferCodec, readPicture, readStats, showTracks } from "./media.js";
+import { channelMeter } from "./sound.js";
 import { WcsSession } from "./wcs.js";
 import { whepPlay, whipPublish } from "./whip.js";
 
@@ -74,6 +75,12 @@ window.app = {
     },
     stats: key => readStats(peers.get(key).pc),
     picture: key => readPicture(peers.get(key).video),
+    /** Level of the left and the right channel that the peer plays now. The first call begins to listen. */
+    channels(key) {
+        const peer = peers.get(key);
+        peer.meter ??= channelMeter(peer.video.srcObject);
+        return peer.meter();
+    },
     describe: key => describe(peers.get(key)),
     stop: key => peers.get(key).stop(),
     stopAsSDK: key => peers.get(key).stopAsSDK(),

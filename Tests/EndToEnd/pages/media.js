@@ -1,8 +1,14 @@
 // Capturing and measuring, independent of any signalling protocol.
 
-/** Opens the fake camera and microphone of the test browser, or makes a picture of noise (without sound). */
+import { toneStream } from "./sound.js";
+
+/**
+ * Opens the fake camera and microphone of the test browser, or makes a picture of noise (without sound) or tones
+ * (`tone: { left, right }` in Hz, without picture).
+ */
 export async function capture(
-    { audio = true, video = true, width = 320, height = 240, frameRate = 15, noise = false } = {}) {
+    { audio = true, video = true, width = 320, height = 240, frameRate = 15, noise = false, tone = null } = {}) {
+    if (tone) return toneStream(tone);
     if (noise) return noiseStream(width, height, frameRate);
     return navigator.mediaDevices.getUserMedia({
         audio,

@@ -1,9 +1,22 @@
 // Clients of WHIP (RFC 9725) and WHEP: one POST with a complete offer, DELETE at the end.
 
 import { gatheringComplete, limitBitrate, preferCodec, showTracks, withoutTransportCC } from "./media.js";
+import { withOpusParameters } from "./sound.js";
+
+/** The answer as if UDP were blocked: without its UDP candidates, or (a number) all with that port. */
+function withoutUDP(sdp, udp) {
+    const candidate = /^(a=candidate:\S+ \d+ udp \d+ \S+) \d+ (.*\r?\n)/gim;
+    return sdp.replace(candidate, udp === "stripped" ? "" : `$1 ${udp} $2`);
+}
 
 class HttpPeer {
-    constructor(url) {
+    /**
+     * @param opus what is added to the format of Opus in the own description
+     * @param udp what becomes of the UDP candidates in the answer: "stripped" or another port
+     */
+    constructor(url, { opus = null, udp = null } = {}) {
+        this.opus = opus;
+        this.udp = udp;
         this.url = url;
         this.pc = new RTCPeerConnection({ iceServers: [] });
         this.status = "NEW";
@@ -18,7 +31,8 @@ class HttpPeer {
      * @param gather whether the offer waits for the candidates
      */
     async negotiate(edit = sdp => sdp, gather = true) {
-        await this.pc.setLocalDescription(await this.pc.createOffer());
+        const { sdp } = await this.pc.createOffer();
+        await this.pc.setLocalDescription({ type: "offer", sdp: this.opus ? withOpusParameters(sdp, this.opus) : sdp });
         if (gather) await gatheringComplete(this.pc);
         this.offer = edit(this.pc.localDescription.sdp);
         const response = await fetch(this.url, {
@@ -34,7 +48,8 @@ class HttpPeer {
         this.location = response.headers.get("Location");
         this.etag = response.headers.get("ETag");
         this.remoteSDP = body;
-        await this.pc.setRemoteDescription({ type: "answer", sdp: body });
+        const applied = this.udp === null ? body : withoutUDP(body, this.udp);
+        await this.pc.setRemoteDescription({ type: "answer", sdp: applied });
     }
 
     async connected(limitMs = 10000) {
@@ -57,19 +72,22 @@ class HttpPeer {
     }
 }
 
-export async function whipPublish(url, media, { codec = null, maxBitrate = null, remb = false } = {}) {
-    const peer = new HttpPeer(url);
+export async function whipPublish(
+    url, media, { codec = null, audioCodec = null, maxBitrate = null, remb = false, opus = null, udp = null } = {}) {
+    const peer = new HttpPeer(url, { opus, udp });
     for (const track of media.getTracks()) {
         peer.pc.addTransceiver(track, { direction: "sendonly", streams: [media] });
     }
     if (codec) preferCodec(peer.pc, "video", codec);
+    if (audioCodec) preferCodec(peer.pc, "audio", audioCodec);
     await peer.negotiate(remb ? withoutTransportCC : undefined);
     if (maxBitrate) await limitBitrate(peer.pc, maxBitrate);
     return peer;
 }
 
-export async function whepPlay(url, { audio = true, video = true, codec = null, gather = true } = {}) {
-    const peer = new HttpPeer(url);
+export async function whepPlay(
+    url, { audio = true, video = true, codec = null, gather = true, opus = null, udp = null } = {}) {
+    const peer = new HttpPeer(url, { opus, udp });
     peer.video = showTracks(peer.pc);
     if (audio) peer.pc.addTransceiver("audio", { direction: "recvonly" });
     if (video) peer.pc.addTransceiver("video", { direction: "recvonly" });
