@@ -53,6 +53,8 @@ extension Worker {
                     guard lane.pointee.isActive else { continue }
                     if !lane.pointee.isStarted {
                         guard !lane.pointee.needsKeyFrame || packet.pointee.isKeyFrameStart else { continue }
+                        // Catching up over ICE-TCP gets there in order: its queue is as full as it may be.
+                        if lane.pointee.isCatchingUp, lane.pointee.connection != 0 { continue }
                         let track = stream.tracks[Int(stream.pending[i].track)]
                         lane.pointee.start(at: start(of: packet, track: track))
                         lane.pointee.keyNumber = packet.pointee.number

@@ -7,9 +7,9 @@ extension Worker {
     /// Shortest time between two key-frame requests to one publisher, whoever asks.
     static let keyFrameInterval = Interval.milliseconds(300)
     /// An answer takes a round trip and a picture; what comes later is no answer.
-    private static let promptAnswer = Interval.milliseconds(500)
+    private static let promptAnswer = Interval.milliseconds(800)
     /// For a publisher that has answered before: requests may be lost, its encoder busy.
-    private static let keyFramePatience = Interval.milliseconds(1500)
+    private static let keyFramePatience = Interval.milliseconds(3000)
     /// A group of pictures older than this would keep a player busy for longer than it waits for the next.
     private static let maxGroupAge = Interval.seconds(15)
     /// Stored packets that a joining player gets at once, and then at every fast tick (10 ms): some 25 Mbit/s, far
@@ -54,7 +54,7 @@ extension Worker {
 
     private func becomeDeaf(_ track: Track) {
         track.promptAnswers = 0
-        guard track.hearing != .deaf else { return }
+        guard track.hearing != .deaf, configuration.groupCachePackets > 0 else { return }
         track.hearing = .deaf
         track.ring.grow(to: configuration.groupCachePackets)
     }

@@ -15,7 +15,7 @@ QUEUE_KIB = 256
 # Chromium gives a connection up when nothing came for 15 s.
 STALL_SECONDS = 7.0
 DROPS_WITHIN_SECONDS = 6.0
-START_AGAIN_WITHIN_SECONDS = 7.0
+START_AGAIN_WITHIN_SECONDS = 12.0
 # Measured: 5.4 to 5.8 MiB, most of it packets kept for retransmission, of which the server had not yet as many as it
 # keeps; over 9 MiB after 5 s with a queue without a bound.
 GROWTH_LIMIT_KIB = 8 * 1024
