@@ -94,7 +94,7 @@ class TestPage:
 
     async def whip_publish(self, server, name: str, codec: str | None = None, media: dict | None = None,
                            key: str = "pub", **options) -> None:
-        """`options`: those of whipPublish in pages/whip.js but for `codec`, which is "video/" and the codec given here."""
+        """`options`: those of whipPublish in pages/whip.js, but for its `codec`, which is made of the one here."""
         if codec:
             options["codec"] = f"video/{codec}"
         await self.call("whipPublish", key, server.whip(name), media or {}, options)

@@ -77,7 +77,7 @@ async def test_stereo_opus(server, new_page, name, publisher_opus, player_opus, 
 
 @pytest.mark.parametrize("opus", ["usedtx=1", None], ids=["dtx", "no-dtx"])
 async def test_discontinuous_transmission_of_opus(server, new_page, name, opus):
-    """The microphone beeps and is silent in between: with DTX the silence is hardly sent, yet nothing counts as lost."""
+    """The microphone beeps and is silent in between: with DTX silence is hardly sent, yet nothing counts as lost."""
     publisher, player = await new_page(), await new_page()
     await publisher.whip_publish(server, name, media={"video": False}, opus=opus)
     await server.wait_live(name)
