@@ -9,13 +9,16 @@ from wcs_client import WcsClient
 
 SHORT_MEDIA_CYCLES = 16
 SHORT_SIGNALLING_CYCLES = 50
-FULL_MEDIA_CYCLES = 1_000
+FULL_MEDIA_CYCLES = 10_000
 FULL_SIGNALLING_CYCLES = 10_000
 WARM_UP_SHARE = 4
 PARALLEL = 4
 # Allocators keep pages, so the bound is per run and not zero; a leak of one peer per cycle is far above it.
 GROWTH_LIMIT_KIB = 16 * 1024
 FILES_TOLERANCE = 2
+# What counts what is there now, and must be back at zero.
+GAUGES = ("weir_media_peers", "weir_control_sessions", "weir_control_streams", "weir_control_players")
+SETTLE_SECONDS = 20.0
 
 
 async def _media_cycle(server, name: str) -> None:
@@ -41,6 +44,11 @@ async def _signalling_cycle(server, name: str) -> None:
             await client.status(identifier, "UNPUBLISHED")
 
 
+def _is_idle(server) -> bool:
+    metrics = server.metrics()
+    return all(sum(value for key, value in metrics.items() if key.split("{")[0] == name) == 0 for name in GAUGES)
+
+
 async def _run(server, name: str, cycle, count: int) -> dict:
     gate = asyncio.Semaphore(PARALLEL)
 
@@ -54,10 +62,12 @@ async def _run(server, name: str, cycle, count: int) -> dict:
     memory, files, begin = server.resident_kib(), server.open_files(), time.monotonic()
     await asyncio.gather(*(one(warm_up + index) for index in range(count)))
     seconds = time.monotonic() - begin
-    for _ in range(50):
-        if server.open_files() <= files + FILES_TOLERANCE:
+    end = time.monotonic() + SETTLE_SECONDS
+    while not (idle := _is_idle(server)) or server.open_files() > files + FILES_TOLERANCE:
+        if time.monotonic() > end:
             break
         await asyncio.sleep(0.1)
+    assert idle, {name: server.metrics().get(name) for name in GAUGES}
     facts = {"cycles": count, "seconds": round(seconds, 1), "kib_before": memory, "kib_after": server.resident_kib(),
              "files_before": files, "files_after": server.open_files()}
     print(f"\n{cycle.__name__}: {facts}")
