@@ -281,7 +281,8 @@ int weir_epoll_wait(int epoll, struct weir_ready *out, int count, int64_t timeou
     if (count > 64) count = 64;
     struct timespec timeout = {timeout_ns / 1000000000, timeout_ns % 1000000000};
     int n = epoll_pwait2(epoll, events, count, timeout_ns < 0 ? NULL : &timeout, NULL);
-    if (n < 0 && errno == ENOSYS) {
+    /* EPERM: a seccomp filter that is older than the call. */
+    if (n < 0 && (errno == ENOSYS || errno == EPERM)) {
         n = epoll_wait(epoll, events, count, timeout_ns < 0 ? -1 : (int)((timeout_ns + 999999) / 1000000));
     }
     if (n < 0) return errno == EINTR ? 0 : -errno;

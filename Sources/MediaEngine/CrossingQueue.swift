@@ -17,20 +17,23 @@ package final class CrossingQueue: @unchecked Sendable {
         package var packet: StoredPacket
     }
 
-    private let memory: UnsafeMutableRawPointer
+    /// Taken at the first packet: most pairs of many workers never exchange one. Written by the producer before the
+    /// release of `tail` that tells the consumer of a packet.
+    private var memory: UnsafeMutableRawPointer?
     private let head = Atomic<Int>(0)
     private let tail = Atomic<Int>(0)
     package init(capacity: Int = CrossingQueue.capacity(workers: 1)) {
         self.capacity = capacity
-        memory = .allocate(byteCount: capacity * Self.stride, alignment: 64)
     }
-    deinit { memory.deallocate() }
+    deinit { memory?.deallocate() }
 
     /// Producer side. `false`: full, the packet is lost to that worker.
     package func push(stream: UInt64, track: Int, packet: StoredPacket) -> Bool {
         let t = tail.load(ordering: .relaxed)
         guard t - head.load(ordering: .acquiring) < capacity, let slot = packet.slot else { return false }
-        let entry = memory + (t % capacity) * Self.stride
+        let base = memory ?? .allocate(byteCount: capacity * Self.stride, alignment: 64)
+        memory = base
+        let entry = base + (t % capacity) * Self.stride
         let length = Int(packet.payloadLength)
         entry.storeBytes(
             of: Header(stream: stream, track: Int32(track), length: Int32(length), packet: packet), as: Header.self)
@@ -43,8 +46,9 @@ package final class CrossingQueue: @unchecked Sendable {
     package func drain(limit: Int, _ body: (Header, UnsafeRawPointer) -> Void) -> Int {
         let h = head.load(ordering: .relaxed)
         let available = min(tail.load(ordering: .acquiring) - h, limit)
+        guard available > 0, let base = memory else { return 0 }
         for i in 0..<available {
-            let entry = memory + ((h + i) % capacity) * Self.stride
+            let entry = base + ((h + i) % capacity) * Self.stride
             body(entry.load(as: Header.self), UnsafeRawPointer(entry + Self.headerRoom))
             head.store(h + i + 1, ordering: .releasing)
         }

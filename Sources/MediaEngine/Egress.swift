@@ -30,7 +30,7 @@ package final class Egress {
     private let transmit: Transmit
     private let machine: SRTPMachine
     private let gso: Bool
-    /// Destinations behind a route that cannot segment (EIO: no checksum offload, IPsec).
+    /// Destinations behind a route that does not take segmented messages.
     private var plainDestinations: Set<SocketAddress> = []
 
     private struct Waiting {
@@ -113,20 +113,18 @@ package final class Egress {
     /// Completes outstanding encryption and hands everything to the kernel.
     package func flush() {
         machine.flush()
-        drainBacklog()
-        // What waits goes first.
-        if !backlog.isEmpty {
-            for i in 0..<count { keep(messages + i, socket: sockets[i]) }
-            count = 0
-            used = 0
-            return
-        }
+        // Sockets whose buffer is full: what waits for one goes before what comes.
+        var full = drainBacklog()
         var start = 0
         while start < count {
             let socket = sockets[start]
             var end = start + 1
             while end < count, sockets[end] == socket, end - start < Int(WEIR_SEND_BATCH) { end += 1 }
             var at = start
+            if full & Self.bit(socket) != 0 {
+                for i in at..<end { keep(messages + i, socket: socket) }
+                at = end
+            }
             while at < end {
                 sendCalls += 1
                 let sent = transmit(socket, messages + at, CInt(end - at))
@@ -135,6 +133,7 @@ package final class Egress {
                     at += Int(sent)
                 } else if sent == -EAGAIN || sent == -ENOBUFS {
                     for i in at..<end { keep(messages + i, socket: socket) }
+                    full |= Self.bit(socket)
                     at = end
                 } else {
                     fail(messages + at, socket: socket, code: -sent)
@@ -165,10 +164,9 @@ package final class Egress {
             packetsDropped &+= 1
             return
         }
-        if code == EIO {
-            if plainDestinations.count >= Self.maxPlainDestinations { plainDestinations.removeAll() }
-            plainDestinations.insert(SocketAddress(whole.remote))
-        }
+        // No checksum offload, IPsec, or a smaller path MTU: it would fail again and again.
+        if plainDestinations.count >= Self.maxPlainDestinations { plainDestinations.removeAll() }
+        plainDestinations.insert(SocketAddress(whole.remote))
         var offset: UInt32 = 0
         while offset < whole.length {
             var part = whole
@@ -206,10 +204,14 @@ package final class Egress {
         backlog.removeFirst(min(excess, backlog.count))
     }
 
-    private func drainBacklog() {
-        guard !backlog.isEmpty else { return }
-        var done = 0
-        for entry in backlog {
+    private static func bit(_ socket: Int32) -> UInt64 { 1 << UInt64(socket & 63) }
+
+    /// - Returns: the sockets that are still full, a bit each.
+    private func drainBacklog() -> UInt64 {
+        guard !backlog.isEmpty else { return 0 }
+        var full: UInt64 = 0
+        backlog.removeAll { entry in
+            guard full & Self.bit(entry.socket) == 0 else { return false }
             let isFull = entry.bytes.withUnsafeBufferPointer { bytes in
                 var m = weir_message(
                     data: bytes.baseAddress, length: UInt32(bytes.count), segment: entry.segment, remote: entry.remote,
@@ -219,9 +221,9 @@ package final class Egress {
                 if sent == 1 { account(&m) } else { fail(&m, socket: entry.socket, code: -sent) }
                 return false
             }
-            if isFull { break }
-            done += 1
+            if isFull { full |= Self.bit(entry.socket) }
+            return !isFull
         }
-        backlog.removeFirst(done)
+        return full
     }
 }

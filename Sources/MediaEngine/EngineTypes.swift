@@ -40,6 +40,7 @@ package struct EngineConfiguration: Sendable {
     /// Bytes that wait for a slow ICE-TCP peer before it loses whole pictures.
     package var maxTCPQueue = 1 << 20
     package var maxTCPConnections = 4096
+    package var maxTCPConnectionsPerAddress = 256
 
     package init(certificate: DTLSCertificate) { self.certificate = certificate }
 }
@@ -144,19 +145,21 @@ package final class Directory: Sendable {
         var byFragment: [[UInt8]: (registration: PeerRegistration, transport: Int)] = [:]
         var byID: [UInt64: PeerRegistration] = [:]
         var fragments: [UInt64: [[UInt8]]] = [:]
+
+        mutating func add(_ registration: PeerRegistration) {
+            byID[registration.id] = registration
+            for (i, transport) in registration.negotiation.transports.enumerated() {
+                let fragment = Array(transport.localUfrag.utf8)
+                byFragment[fragment] = (registration, i)
+                fragments[registration.id, default: []].append(fragment)
+            }
+        }
     }
     private let state = Mutex(State())
     private static let keptFragments = 2
 
     package func insert(_ registration: PeerRegistration) {
-        state.withLock { s in
-            s.byID[registration.id] = registration
-            for (i, transport) in registration.negotiation.transports.enumerated() {
-                let fragment = Array(transport.localUfrag.utf8)
-                s.byFragment[fragment] = (registration, i)
-                s.fragments[registration.id, default: []].append(fragment)
-            }
-        }
+        state.withLock { $0.add(registration) }
     }
 
     package func addFragment(_ fragment: String, peer: UInt64, transport: Int) {
@@ -173,6 +176,16 @@ package final class Directory: Sendable {
 
     package func find(fragment: [UInt8]) -> (registration: PeerRegistration, transport: Int)? {
         state.withLock { $0.byFragment[fragment] }
+    }
+
+    /// Puts another registration in the place of one that is still there. `false`: it has been removed meanwhile.
+    func replace(_ old: PeerRegistration, by new: PeerRegistration) -> Bool {
+        state.withLock { s in
+            guard s.byID[old.id] === old else { return false }
+            for fragment in s.fragments.removeValue(forKey: old.id) ?? [] { s.byFragment[fragment] = nil }
+            s.add(new)
+            return true
+        }
     }
 
     package func find(peer: UInt64) -> PeerRegistration? { state.withLock { $0.byID[peer] } }

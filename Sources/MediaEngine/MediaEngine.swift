@@ -62,6 +62,7 @@ package final class MediaEngine: Sendable {
                 }
             }
             let context = try DTLSContext(certificate: configuration.certificate, profiles: configuration.profiles)
+            let budget = TCPBudget(configuration)
             var started: [pthread_t] = []
             var workers: [Worker] = []
             for i in 0..<count {
@@ -69,7 +70,8 @@ package final class MediaEngine: Sendable {
                     try Worker(
                         index: i, configuration: configuration, directory: directory, counters: counters,
                         mailboxes: boxes, outgoing: queues[i], incoming: queues.map { $0[i] }, sockets: udp[i],
-                        listeners: tcp[i], dtlsContext: context, post: events))
+                        listeners: tcp[i], dtlsContext: context, tcpBudget: budget,
+                        post: events))
             }
             for worker in workers {
                 guard let thread = Self.start(worker) else {
@@ -165,10 +167,9 @@ package final class MediaEngine: Sendable {
                 negotiation.transports[i].remoteUfrag = remote.ufrag
                 negotiation.transports[i].remotePassword = remote.password
             }
-            directory.remove(peer: peer)
-            directory.insert(
-                PeerRegistration(id: peer, publisher: registration.publisher, negotiation: negotiation))
-            return true
+            return directory.replace(
+                registration,
+                by: PeerRegistration(id: peer, publisher: registration.publisher, negotiation: negotiation))
         }
         guard owner >= 0 else { return false }
         directory.addFragment(local.ufrag, peer: peer, transport: 0)

@@ -82,14 +82,14 @@ package final class Peer {
 
     /// Whether a packet may be retransmitted now; `false` while an answer to an earlier request is on its way.
     func mayResend(_ index: Int64, track: Int, now: Instant) -> Bool {
-        if resent.isEmpty {
-            resent = Array(repeating: (-1, -1, now), count: Self.resentMarks)
-        }
-        let place = Int(truncatingIfNeeded: index) & (Self.resentMarks - 1)
-        let mark = resent[place]
-        if mark.index == index, mark.track == track, now - mark.at < min(roundTrip, .milliseconds(100)) { return false }
-        resent[place] = (index, track, now)
-        return true
+        guard !resent.isEmpty else { return true }
+        let mark = resent[Int(truncatingIfNeeded: index) & (Self.resentMarks - 1)]
+        return mark.index != index || mark.track != track || now - mark.at >= min(roundTrip, .milliseconds(100))
+    }
+
+    func resends(_ index: Int64, track: Int, now: Instant) {
+        if resent.isEmpty { resent = Array(repeating: (-1, -1, now), count: Self.resentMarks) }
+        resent[Int(truncatingIfNeeded: index) & (Self.resentMarks - 1)] = (index, track, now)
     }
 
     /// Next stored packet of the video track while the player catches up.

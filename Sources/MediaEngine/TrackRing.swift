@@ -28,6 +28,9 @@ package struct TrackRing: ~Copyable {
     package private(set) var highest: Int64 = -1
     private var oldest: Int64 = -1
     private let maxAge: Interval
+    /// Numbers below have been here and are gone: what comes again under one of them must not be sent again, since the
+    /// players' ciphers have used it.
+    package private(set) var floor: Int64 = 0
 
     /// - Parameter capacity: packets, a power of two.
     package init(capacity: Int, maxAge: Interval, slab: PacketSlab) {
@@ -60,7 +63,7 @@ package struct TrackRing: ~Copyable {
     /// Takes over the packet's slot. `false`: a duplicate, or older than anything the ring could hold; the caller
     /// keeps the slot.
     package mutating func store(_ packet: StoredPacket) -> Bool {
-        guard packet.number >= 0, packet.slot != nil else { return false }
+        guard packet.number >= floor, packet.slot != nil else { return false }
         if highest >= 0, packet.number <= highest - mask - 1 { return false }
         let entry = entries + Int(packet.number & mask)
         if entry.pointee.number == packet.number { return false }
@@ -100,6 +103,7 @@ package struct TrackRing: ~Copyable {
                 if now - entry.pointee.arrival < maxAge { return }
                 if let slot = entry.pointee.slot { slab.give(slot) }
                 entry.pointee = StoredPacket()
+                floor = oldest + 1
             }
             oldest += 1
             budget -= 1
@@ -113,6 +117,7 @@ package struct TrackRing: ~Copyable {
         }
         highest = -1
         oldest = -1
+        floor = 0
     }
 }
 
@@ -156,7 +161,8 @@ package struct PacketNumbering: Sendable {
     package mutating func skip(_ source: Int64) -> Bool {
         // Come again: by its own number it would take the place of the packet behind it.
         if shifts.contains(where: { $0.source == source && $0.delta < 0 }) { return true }
-        guard source >= unwrapper.highest, shifts.last.map({ $0.source < source }) ?? true else { return false }
+        guard source >= unwrapper.highest, source > highestNumbered, shifts.last.map({ $0.source < source }) ?? true
+        else { return false }
         remember(Shift(source: source, delta: -1))
         return true
     }

@@ -23,18 +23,14 @@ extension Worker {
                 transport.agent.restart(local: local, remote: remote, now: now)
             }
         case .datagram(let bytes, let remote, let local, let socket, let arrival, let from):
+            isForwarded = true
             take(bytes, remote: remote, local: local, socket: socket, arrival: arrival)
+            isForwarded = false
             // Checks alone: what follows them finds its way by the route, which may have been forgotten meanwhile.
             if (bytes.first ?? .max) < 4, byAddress[remote] != nil {
                 mailboxes[from].post(.route(remote, worker: index))
             }
         case .connection(let descriptor, let received, let remote, let local):
-            // Handed over before its check has been authenticated, so the bound holds here, too.
-            guard connections.count < configuration.maxTCPConnections else {
-                counters.tcpRefused.bump()
-                Glibc.close(descriptor)
-                return
-            }
             let connection = adopt(descriptor: descriptor, remote: remote, local: local)
             received.withUnsafeBytes { feed(connection, bytes: $0) }
         case .route(let address, let worker):

@@ -53,8 +53,12 @@ extension Worker {
                     guard lane.pointee.isActive else { continue }
                     if !lane.pointee.isStarted {
                         guard !lane.pointee.needsKeyFrame || packet.pointee.isKeyFrameStart else { continue }
-                        // Catching up over ICE-TCP gets there in order: its queue is as full as it may be.
-                        if lane.pointee.isCatchingUp, lane.pointee.connection != 0 { continue }
+                        // Catching up over ICE-TCP gets there in order when its queue is as full as it may be.
+                        if lane.pointee.isCatchingUp, lane.pointee.connection != 0,
+                            connections[lane.pointee.connection]?.isCongested ?? true
+                        {
+                            continue
+                        }
                         let track = stream.tracks[Int(stream.pending[i].track)]
                         lane.pointee.start(at: start(of: packet, track: track))
                         lane.pointee.keyNumber = packet.pointee.number
@@ -178,7 +182,8 @@ extension Worker {
         let room = egress.reserve()
         let length = protect(packet, slot: slot, on: lane, index: index, time: time, into: room)
         machine.flush()
-        guard length > 0, send(UnsafeRawBufferPointer(start: room, count: length), on: connection) else {
+        let bytes = UnsafeRawBufferPointer(start: room, count: length)
+        guard length > 0, send(bytes, on: connection) || makeRoom(connection) && send(bytes, on: connection) else {
             if lane.pointee.needsKeyFrame { stall(lane) }
             return
         }
@@ -188,8 +193,15 @@ extension Worker {
     /// Whether much waits even after the kernel has been given what it takes.
     func isCongested(_ connection: TCPConnection) -> Bool {
         guard connection.isCongested else { return false }
-        if !connection.wantsWrite { flush(connection) }
+        _ = makeRoom(connection)
         return connection.isCongested
+    }
+
+    /// Gives the kernel what it takes now. `false`: it has said before that it takes nothing.
+    private func makeRoom(_ connection: TCPConnection) -> Bool {
+        guard !connection.wantsWrite else { return false }
+        flush(connection)
+        return true
     }
 
     /// The player starts anew at a later key frame; the numbers of what is left out are left out too.
@@ -213,12 +225,13 @@ extension Worker {
             let slot = packet.pointee.slot
         else { return }
         let payload = Int(packet.pointee.payloadLength)
-        guard peer.mayResend(index, track: track.kind == .video ? 1 : 0, now: now),
-            peer.retransmission.take(bytes: payload + 40, now: now)
+        let kind = track.kind == .video ? 1 : 0
+        guard peer.mayResend(index, track: kind, now: now), peer.retransmission.take(bytes: payload + 40, now: now)
         else {
             counters.retransmissionsRefused.bump()
             return
         }
+        peer.resends(index, track: kind, now: now)
         let room = egress.reserve()
         let time = absSendTime
         let length: Int

@@ -30,16 +30,17 @@ extension Worker {
         stream.isRequestDue = false
         guard let index = stream.videoIndex, !stream.isOrigin || stream.publisher?.isConnected == true else { return }
         let track = stream.tracks[index]
-        if stream.unansweredRequest == nil { stream.unansweredRequest = now }
         guard track.canPLI || track.canFIR else {
             becomeDeaf(track)
             return
         }
         guard let publisher = stream.publisher else {
             mailboxes[stream.originWorker].post(.requestKeyFrame(stream: stream.id))
+            expectAnswer(stream, track: track)
             return
         }
         guard let ssrc = track.ssrc else { return }
+        expectAnswer(stream, track: track)
         var bytes: [UInt8] = []
         RTCPWriter.receiverReport(ssrc: publisher.localSSRC, blocks: [], into: &bytes)
         if track.canPLI {
@@ -50,6 +51,17 @@ extension Worker {
         }
         publisher.counters.plis.bump()
         sendRTCP(bytes, on: transport(of: publisher, track: index))
+    }
+
+    /// Whoever sends no pictures at all (a camera that is off) is not deaf.
+    private func expectAnswer(_ stream: StreamState, track: Track) {
+        guard stream.unansweredRequest == nil, isFlowing(track) else { return }
+        stream.unansweredRequest = now
+    }
+
+    private func isFlowing(_ track: Track) -> Bool {
+        guard let latest = track.ring.find(track.ring.highest) else { return false }
+        return now - latest.pointee.arrival < .seconds(1)
     }
 
     private func becomeDeaf(_ track: Track) {
@@ -80,7 +92,11 @@ extension Worker {
         let track = stream.tracks[video]
         if let asked = stream.unansweredRequest {
             let patience = track.hearing == .listens ? Self.keyFramePatience : Self.promptAnswer
-            if now - asked > patience { becomeDeaf(track) }
+            if !isFlowing(track) {
+                stream.unansweredRequest = nil
+            } else if now - asked > patience {
+                becomeDeaf(track)
+            }
         }
         if stream.isRequestDue { requestKeyFrame(stream) }
         guard stream.keyFrameWanted else { return }
@@ -110,7 +126,8 @@ extension Worker {
         else { return nil }
         var group = StoredGroup(stream: stream.id, track: video, hearing: track.hearing)
         for number in track.lastKeyFrame...track.ring.highest {
-            guard let packet = track.ring.find(number), let slot = packet.pointee.slot else { return nil }
+            // What is missing may be on its way by retransmission; it comes by the crossing.
+            guard let packet = track.ring.find(number), let slot = packet.pointee.slot else { continue }
             var copy = packet.pointee
             copy.slot = nil
             group.packets.append(copy)
@@ -200,6 +217,12 @@ extension Worker {
         var left = limit
         // Stored packets can wait where live ones cannot.
         let connection = lane.pointee.connection == 0 ? nil : connections[lane.pointee.connection]
+        if player.catchUp < track.ring.floor {
+            // It took so long that the packets are gone: a later key frame has to do.
+            lane.pointee.isCatchingUp = false
+            stream.keyFrameWanted = true
+            return true
+        }
         while player.catchUp <= track.ring.highest, left > 0, lane.pointee.isCatchingUp {
             if let connection, isCongested(connection) { return false }
             if let packet = track.ring.find(player.catchUp) {

@@ -40,6 +40,10 @@ extension Worker {
     private func forward(
         _ slot: UnsafeMutableRawPointer, length: Int, path: ICEPath, socket: Int32, arrival: Instant, to worker: Int
     ) {
+        guard !isForwarded else {
+            counters.unknownSource.bump()
+            return
+        }
         mailboxes[worker].post(
             .datagram(
                 bytes: [UInt8](UnsafeRawBufferPointer(start: slot, count: length)), remote: path.remote,
@@ -166,6 +170,7 @@ extension Worker {
             byAddress[path.remote] = transport
         }
         transport.lastHeard = now
+        if path.connection == 0 { routes[path.remote] = nil }
         transport.socketOfPath[path] = socket
         if transport.socketOfPath.count > ICELiteAgent.maxPaths { forgetInvalidPaths(of: transport) }
         updatePath(of: transport)
@@ -216,8 +221,11 @@ extension Worker {
     private func handleDTLS(_ bytes: UnsafeRawBufferPointer, transport: Transport) {
         guard transport.isSecure else {
             // Handshakes cost some hundred µs of arithmetic each: many at once must not hold up media.
-            guard handshakes.count < Self.maxHandshakes else { return }
-            handshakes.append((transport, Array(bytes)))
+            if handshakes.isEmpty, handshakesDone < Self.handshakesPerTurn {
+                continueHandshake(transport, bytes.bytes)
+            } else if handshakes.count < Self.maxHandshakes {
+                handshakes.append((transport, Array(bytes)))
+            }
             return
         }
         transport.dtls?.handle(bytes.bytes, now: now)
@@ -229,19 +237,25 @@ extension Worker {
     private static let handshakesPerTurn = 8
 
     func continueHandshakes() {
+        let room = max(0, Self.handshakesPerTurn - handshakesDone)
+        handshakesDone = 0
         guard !handshakes.isEmpty else { return }
-        let batch = handshakes.prefix(Self.handshakesPerTurn)
+        let batch = handshakes.prefix(room)
         handshakes.removeFirst(batch.count)
-        for (transport, bytes) in batch {
-            guard let session = transport.dtls else { continue }
-            if let sent = transport.flightSent {
-                // Until there is feedback, the time that the peer took to answer our flight.
-                transport.peer.took(roundTrip: now - sent)
-                transport.flightSent = nil
-            }
-            session.handle(bytes.span.bytes, now: now)
-            drainDTLS(transport)
+        for (transport, bytes) in batch { continueHandshake(transport, bytes.span.bytes) }
+        handshakesDone = 0
+    }
+
+    private func continueHandshake(_ transport: Transport, _ bytes: RawSpan) {
+        guard let session = transport.dtls else { return }
+        handshakesDone += 1
+        if let sent = transport.flightSent {
+            // Until there is feedback, the time that the peer took to answer our flight.
+            transport.peer.took(roundTrip: now - sent)
+            transport.flightSent = nil
         }
+        session.handle(bytes, now: now)
+        drainDTLS(transport)
     }
 
     func drainDTLS(_ transport: Transport) {

@@ -31,6 +31,8 @@ package final class Worker {
     let io: OpaquePointer
     let sockets: [CInt]
     let listeners: [CInt]
+    /// Shared by all workers.
+    private let tcpBudget: TCPBudget
     private let epoll: CInt
     private var ready = [weir_ready](repeating: weir_ready(), count: 64)
     private var readyCount = 0
@@ -46,6 +48,8 @@ package final class Worker {
     var connecting: [Peer] = []
     /// Handshake datagrams, oldest first.
     var handshakes: [(transport: Transport, bytes: [UInt8])] = []
+    /// Handled in this turn.
+    var handshakesDone = 0
     var publishers: [Peer] = []
     var catchingUp: [Peer] = []
     /// An ICE-TCP player was stalled during this fan-out.
@@ -55,6 +59,8 @@ package final class Worker {
     var byAddress: [SocketAddress: Transport] = [:]
     var byConnection: [UInt32: Transport] = [:]
     var routes: [SocketAddress: Int] = [:]
+    /// The datagram in hand came from another worker: it goes no further, or two workers could play ball with it.
+    var isForwarded = false
     package internal(set) var streams: [UInt64: StreamState] = [:]
     var connections: [UInt32: TCPConnection] = [:]
     /// Connections with bytes of this turn to send.
@@ -83,7 +89,8 @@ package final class Worker {
     package init(
         index: Int, configuration: EngineConfiguration, directory: Directory, counters: EngineCounters,
         mailboxes: [Mailbox], outgoing: [CrossingQueue?], incoming: [CrossingQueue?], sockets: [CInt],
-        listeners: [CInt], dtlsContext: DTLSContext, now: Instant = .now, transmit: Egress.Transmit? = nil,
+        listeners: [CInt], dtlsContext: DTLSContext, tcpBudget: TCPBudget? = nil, now: Instant = .now,
+        transmit: Egress.Transmit? = nil,
         post: @escaping @Sendable (EngineEvent) -> Void
     ) throws {
         self.index = index
@@ -96,6 +103,7 @@ package final class Worker {
         self.incoming = incoming
         self.sockets = sockets
         self.listeners = listeners
+        self.tcpBudget = tcpBudget ?? TCPBudget(configuration)
         self.dtlsContext = dtlsContext
         self.post = post
         machine = try SRTPMachine(backend: configuration.backend)
@@ -256,7 +264,9 @@ package final class Worker {
             for i in 0..<Int(count) {
                 let d = datagrams[i]
                 guard d.truncated == 0, d.length > 0, let slot = slots[i] else { continue }
-                let arrival = d.kernel_time_ns != 0 ? Instant(nanoseconds: d.kernel_time_ns &+ offset) : now
+                var arrival = d.kernel_time_ns != 0 ? Instant(nanoseconds: d.kernel_time_ns &+ offset) : now
+                // The wall clock was set between the packet and now.
+                if arrival - now > .seconds(1) || now - arrival > .seconds(10) { arrival = now }
                 let path = ICEPath(remote: SocketAddress(d.remote), local: SocketAddress(d.local), connection: 0)
                 let consumed = handle(
                     UnsafeMutableRawPointer(slot), length: Int(d.length), path: path, socket: socket, arrival: arrival)
@@ -282,7 +292,7 @@ package final class Worker {
                 }
                 return
             }
-            guard connections.count < configuration.maxTCPConnections else {
+            guard tcpBudget.take(SocketAddress(remote)) else {
                 counters.tcpRefused.bump()
                 Glibc.close(descriptor)
                 continue
@@ -376,6 +386,7 @@ package final class Worker {
 
     func close(_ connection: TCPConnection) {
         guard connections.removeValue(forKey: connection.id) != nil else { return }
+        tcpBudget.give(connection.remote)
         _ = weir_epoll_remove(epoll, connection.descriptor)
         Glibc.close(connection.descriptor)
         guard let transport = byConnection.removeValue(forKey: connection.id) else { return }

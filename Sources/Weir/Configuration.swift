@@ -54,6 +54,7 @@ package struct Configuration: Sendable, Equatable {
         /// Bytes per ICE-TCP peer.
         package var tcpQueue = 1 << 20
         package var tcpConnections = 4096
+        package var tcpConnectionsPerAddress = 256
 
         package init() {}
     }

@@ -62,8 +62,10 @@ package struct ConfigurationKey: Sendable {
         .init("media", "send_buffer", \.media.sendBuffer, .size(bufferRange)),
         .init("media", "max_bitrate", \.media.maxBitrate, .bitrate(30_000...1_000_000_000)),
         .init("media", "packet_memory", \.media.packetMemory, .size(8 << 20...64 << 30)),
-        .init("media", "tcp_queue", \.media.tcpQueue, .size(64 << 10...64 << 20)),
+        .init("media", "tcp_queue", \.media.tcpQueue, .size(256 << 10...64 << 20)),
         .init("media", "tcp_connections", \.media.tcpConnections, .integer(1...1_000_000)),
+        .init(
+            "media", "tcp_connections_per_address", \.media.tcpConnectionsPerAddress, .integer(1...1_000_000)),
     ]
 
     private static let ice: [ConfigurationKey] = [

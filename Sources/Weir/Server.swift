@@ -141,6 +141,7 @@ package struct Server {
         engine.maxSlots = media.packetMemory / 2048
         engine.maxTCPQueue = media.tcpQueue
         engine.maxTCPConnections = media.tcpConnections
+        engine.maxTCPConnectionsPerAddress = media.tcpConnectionsPerAddress
         return engine
     }
 
