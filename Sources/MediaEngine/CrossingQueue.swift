@@ -4,8 +4,9 @@ import Synchronization
 /// single-producer single-consumer ring of copies, one per ordered worker pair. A copy per stream and worker
 /// (never per player) costs some 50 ns and leaves every slot with one owner for life.
 package final class CrossingQueue: @unchecked Sendable {
-    /// Packets, for few and for many workers: there is a queue per ordered pair. 4,096 are some 100 Mbit/s for 300 ms.
-    package static func capacity(workers: Int) -> Int { workers <= 4 ? 4096 : 1024 }
+    /// Packets, for few and for many workers: there is a queue per ordered pair. 2,048 are some 100 Mbit/s for 150 ms,
+    /// and 4 MiB, all of which is in use after a while.
+    package static func capacity(workers: Int) -> Int { workers <= 4 ? 2048 : 1024 }
     package let capacity: Int
     private static let headerRoom = 128
     private static let stride = PacketSlab.slotSize + headerRoom
