@@ -80,7 +80,8 @@ package final class Track {
         canNACK = feedback.contains("nack")
         canREMB = feedback.contains("goog-remb")
         canTransportCC = feedback.contains("transport-cc")
-        let sets = codec == .h264 ? negotiated.parameterSets.map(H264.parameterSets(sprop:)) ?? [] : []
+        let hasSets = codec == .h264 || codec == .h265
+        let sets = hasSets ? negotiated.parameterSets.map(H264.parameterSets(sprop:)) ?? [] : []
         parameterSets = sets.count <= Self.maxParameterSets && sets.allSatisfy { $0.count <= 1200 } ? sets : []
     }
 }

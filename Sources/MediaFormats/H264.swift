@@ -119,7 +119,8 @@ package enum H264 {
         }
     }
 
-    /// Parameter sets of an SDP's `sprop-parameter-sets` (RFC 6184 §8.1): base64, separated by commas.
+    /// Parameter sets of an SDP's `sprop-parameter-sets` (RFC 6184 §8.1): base64, separated by commas. Those of H.265
+    /// (RFC 7798 §7.1) have the same form.
     package static func parameterSets(sprop: String) -> [[UInt8]] {
         sprop.split(separator: ",").prefix(16).compactMap { Base64.decode($0.utf8) }.filter { !$0.isEmpty }
     }

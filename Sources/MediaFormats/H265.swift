@@ -39,7 +39,7 @@ enum H265 {
         case vps, sps:
             facts.isKeyFrameStart = true
             facts.isFrameStart = true
-            if type == sps { facts.hasParameterSets = true }
+            facts.hasParameterSets = true
         case irap:
             facts.isKeyFrameStart = true
             // first_slice_segment_in_pic_flag

@@ -174,7 +174,9 @@ struct AnswerBuilder {
             track.ssrc = sources.media
             track.rtxSSRC = track.codec.rtxPayloadType == nil ? nil : sources.rtx
             track.allSSRCs = sources.all
-            track.parameterSets = offeredParameters["sprop-parameter-sets"]
+            let sets = ["sprop-parameter-sets", "sprop-vps", "sprop-sps", "sprop-pps"]
+            let given = sets.compactMap { offeredParameters[$0] }
+            track.parameterSets = given.isEmpty ? nil : given.joined(separator: ",")
             if track.kind == .video {
                 let bounds = options.bitrateBounds
                 track.minBitrate = bounds.min > 0 ? bounds.min : nil

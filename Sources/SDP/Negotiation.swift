@@ -22,7 +22,8 @@ package struct NegotiatedTrack: Sendable, Hashable {
     /// Player: source of our retransmissions; 0 without RTX and for publishers.
     package var sendRTXSSRC: UInt32
 
-    /// `sprop-parameter-sets` of the offered H264 format (base64, comma-separated), if given.
+    /// `sprop-parameter-sets` of the offered H264 format, or `sprop-vps`, `-sps` and `-pps` of H265 one behind the other
+    /// (base64, comma-separated), if given.
     package var parameterSets: String?
     /// Bounds of the video bitrate in kbit/s, `nil` where not limited.
     package var minBitrate: Int?

@@ -183,6 +183,18 @@ import Testing
         #expect(negotiation.answer.contains("a=fmtp:96 packetization-mode=1;profile-level-id=42c015\r\n"))
     }
 
+    @Test func parameterSetsOfH265AreKeptInTheirOrder() throws {
+        let offer = Handwritten.webrtcbinPublish
+            .replacing("a=rtpmap:96 H264/90000", with: "a=rtpmap:96 H265/90000")
+            .replacing(
+                "packetization-mode=1;profile-level-id=42c015;sprop-parameter-sets=Z0LAFdoHgeRA,aM48gA==",
+                with: "sprop-pps=RAHA8Q==;sprop-vps=QAEMAf//;sprop-sps=QgEBAWA=")
+        let negotiation = try OfferAnswer.answerPublisher(offer: offer, options: makeOptions())
+        #expect(negotiation.tracks.first?.codec.name == "H265")
+        #expect(negotiation.tracks.first?.parameterSets == "QAEMAf//,QgEBAWA=,RAHA8Q==")
+        #expect(!negotiation.answer.contains("sprop-vps") && !negotiation.answer.contains("sprop-pps"))
+    }
+
     @Test func staticPayloadTypesNeedNoRtpmap() throws {
         let negotiation = try OfferAnswer.answerPublisher(
             offer: Handwritten.simulcastWithDataChannel, options: makeOptions())
