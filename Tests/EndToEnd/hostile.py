@@ -36,7 +36,7 @@ LEAST_SECONDS = 1.2
 MEMORY_GROWTH_KIB = 24 * 1024
 COUNTER_LIMIT_SECONDS = 5.0
 SETTINGS = {
-    "media": {"workers": 2},
+    "media": {"workers": 2, "tcp_connections_per_address": 4096},
     "websocket": {"connect_timeout": "3s"},
     "http": {"idle_timeout": "3s"},
 }
