@@ -14,7 +14,7 @@ extension Worker {
         let first = slot.load(as: UInt8.self)
         let transport = path.connection == 0 ? byAddress[path.remote] : byConnection[path.connection]
         if first < 4 {
-            handleSTUN(slot, length: length, path: path, socket: socket, known: transport, arrival: arrival)
+            handleSTUN(slot, length: length, path: path, socket: socket, arrival: arrival)
             return false
         }
         guard let transport, transport.agent.isValid(path) else {
@@ -54,7 +54,7 @@ extension Worker {
     // MARK: - ICE
 
     private func handleSTUN(
-        _ slot: UnsafeMutableRawPointer, length: Int, path: ICEPath, socket: Int32, known: Transport?, arrival: Instant
+        _ slot: UnsafeMutableRawPointer, length: Int, path: ICEPath, socket: Int32, arrival: Instant
     ) {
         let bytes = UnsafeRawBufferPointer(start: slot, count: length).bytes
         guard STUN.isSTUN(bytes), let fragment = STUN.localUsernameFragment(of: bytes) else {
@@ -222,6 +222,7 @@ extension Worker {
         guard transport.isSecure else {
             // Handshakes cost some hundred µs of arithmetic each: many at once must not hold up media.
             if handshakes.isEmpty, handshakesDone < Self.handshakesPerTurn {
+                handshakesDone += 1
                 continueHandshake(transport, bytes.bytes)
             } else if handshakes.count < Self.maxHandshakes {
                 handshakes.append((transport, Array(bytes)))
@@ -237,18 +238,16 @@ extension Worker {
     private static let handshakesPerTurn = 8
 
     func continueHandshakes() {
-        let room = max(0, Self.handshakesPerTurn - handshakesDone)
-        handshakesDone = 0
-        guard !handshakes.isEmpty else { return }
-        let batch = handshakes.prefix(room)
-        handshakes.removeFirst(batch.count)
-        for (transport, bytes) in batch { continueHandshake(transport, bytes.span.bytes) }
-        handshakesDone = 0
+        while handshakesDone < Self.handshakesPerTurn, !handshakes.isEmpty {
+            let (transport, bytes) = handshakes.removeFirst()
+            // Each counts, so that the datagrams of ended peers do not hold up the turn either.
+            handshakesDone += 1
+            continueHandshake(transport, bytes.span.bytes)
+        }
     }
 
     private func continueHandshake(_ transport: Transport, _ bytes: RawSpan) {
         guard let session = transport.dtls else { return }
-        handshakesDone += 1
         if let sent = transport.flightSent {
             // Until there is feedback, the time that the peer took to answer our flight.
             transport.peer.took(roundTrip: now - sent)

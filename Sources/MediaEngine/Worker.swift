@@ -182,6 +182,7 @@ package final class Worker {
     /// One turn; `input` takes commands and datagrams in.
     package func turn(now: Instant, _ input: () -> Void) {
         self.now = now
+        handshakesDone = 0
         input()
         continueHandshakes()
         drainCrossings()

@@ -56,6 +56,16 @@ def pytest_runtest_makereport(item, call):
                 report.sections.append((f"console of page {index}", "\n".join(page.messages[-20:])))
 
 
+def pytest_terminal_summary(terminalreporter):
+    """What was measured is printed, not only compared: the output of every test that recorded a figure."""
+    measured = [r for r in terminalreporter.getreports("passed") if r.when == "call" and r.user_properties]
+    if measured:
+        terminalreporter.section("figures")
+    for report in measured:
+        for line in report.capstdout.strip().splitlines():
+            terminalreporter.write_line(line)
+
+
 @pytest.fixture(scope="session")
 def chromium(request):
     loop = request.config.event_loop

@@ -80,11 +80,11 @@ async def _run(server, name: str, cycle, count: int) -> dict:
     return facts
 
 
-async def test_cycles_of_signalling_alone(start_server, name, full, pytestconfig):
+async def test_cycles_of_signalling_alone(start_server, name, full, pytestconfig, record_property):
     count = pytestconfig.getoption("--cycles") or (FULL_SIGNALLING_CYCLES if full else SHORT_SIGNALLING_CYCLES)
-    await _run(start_server(), name, _signalling_cycle, count)
+    record_property("facts", await _run(start_server(), name, _signalling_cycle, count))
 
 
-async def test_cycles_with_media(start_server, name, full, pytestconfig):
+async def test_cycles_with_media(start_server, name, full, pytestconfig, record_property):
     count = pytestconfig.getoption("--cycles") or (FULL_MEDIA_CYCLES if full else SHORT_MEDIA_CYCLES)
-    await _run(start_server(), name, _media_cycle, count)
+    record_property("facts", await _run(start_server(), name, _media_cycle, count))
