@@ -149,6 +149,23 @@ if fuzzing {
     }
 }
 
+// Benchmarks bring targets and one package that a server's build has no use for: tools/micro and tools/bench set
+// WEIR_BENCH. The limit program depends on nothing of ours but C, so that it builds in seconds.
+let benchmarking = !fuzzing && environment["WEIR_BENCH"] != nil
+if benchmarking {
+    #if arch(x86_64)
+        let limitLibraries: [LinkerSetting] = [.linkedLibrary("crypto"), .linkedLibrary("IPSec_MB")]
+    #else
+        let limitLibraries: [LinkerSetting] = [.linkedLibrary("crypto")]
+    #endif
+    targets += [
+        .target(
+            name: "CLimit", dependencies: ["COpenSSL"], path: "Benchmarks/CLimit", linkerSettings: limitLibraries),
+        .executableTarget(
+            name: "weir-limit", dependencies: ["CLimit"], path: "Benchmarks/Limit", swiftSettings: common),
+    ]
+}
+
 let package = Package(
     name: "weir",
     products: fuzzing ? [] : [.executable(name: "weir", targets: ["weir"])],
