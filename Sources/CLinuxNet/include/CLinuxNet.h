@@ -3,6 +3,7 @@
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Mirrors Wire.SocketAddress. family is 4 or 6; port in host order; IPv4 lives in the low 32 bits of low. */
 struct weir_address {
@@ -79,3 +80,25 @@ void weir_pin_thread(int index);
 /* Holds an abstract Unix socket of that name: its descriptor, or -errno (-EADDRINUSE when somebody holds it). */
 int weir_claim_name(const char *name);
 void weir_name_thread(const char *name);
+
+/* Clients of the load generator: connected UDP sockets, swept without epoll so that the sender pays for no wake-up. */
+struct weir_arrival {
+    uint32_t length; /* 0 if the datagram did not fit */
+    int64_t kernel_time_ns; /* CLOCK_REALTIME, 0 if the kernel gave none */
+};
+struct weir_client_io; /* receives into the slots of one arena */
+struct weir_client_io *weir_client_io_new(uint8_t *arena, size_t slot_size, int slots);
+void weir_client_io_free(struct weir_client_io *io);
+/* Connected, non-blocking, with kernel time stamps and a count of drops: descriptor or -errno. */
+int weir_client_open(const struct weir_address *remote, int receive_buffer);
+/* Receives into slots first..<first+count: how many, or -errno. `dropped` is set to what the socket has dropped so far
+ * when the kernel tells. */
+int weir_client_receive(struct weir_client_io *io, int fd, int first, int count, struct weir_arrival *out,
+                        uint32_t *dropped);
+int weir_client_send(int fd, const uint8_t *bytes, size_t length);
+int64_t weir_thread_cpu_ns(void);
+void weir_sleep_until_ns(int64_t monotonic_ns);
+
+/* Counts the system calls of one thread, and of threads that it makes later, from now on: a descriptor from which 8
+ * bytes are read as the count, or -errno. Needs tracefs and the right to trace (-ENOENT, -EACCES, -EPERM). */
+int weir_count_syscalls_open(pid_t tid);
