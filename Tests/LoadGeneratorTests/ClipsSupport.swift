@@ -24,7 +24,9 @@ extension Clip {
 
 /// Reads the mark that a player would find in a frame: from its last packet's length alone.
 func mark(in packets: [[UInt8]], of codec: Codec) -> FrameMark? {
-    guard let last = packets.last, let at = FrameMark.offset(codec: codec, payloadLength: last.count) else { return nil }
+    guard let last = packets.last, let at = FrameMark.offset(codec: codec, payloadLength: last.count) else {
+        return nil
+    }
     return last.withUnsafeBytes { FrameMark.read($0.baseAddress! + at) }
 }
 

@@ -77,8 +77,35 @@ package enum ClipMaker {
         }
         return Clip(
             codec: .h264, clockRate: VideoFormat.clockRate, ticksPerFrame: format.ticksPerFrame, frames: frames,
-            formatParameters:
-                "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=\(H264ClipEncoder.profileLevelID(format))")
+            formatParameters: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id="
+                + H264ClipEncoder.profileLevelID(format))
+    }
+
+    /// By libvpx. Parameters as of ``h264(width:height:framesPerSecond:bitrate:keyFrameInterval:)``.
+    package static func vp8(
+        width: Int, height: Int, framesPerSecond: Int, bitrate: Int, keyFrameInterval: Int
+    ) throws(ClipError) -> Clip {
+        let format = try VideoFormat(
+            width: width, height: height, framesPerSecond: framesPerSecond, bitrate: bitrate, frames: keyFrameInterval)
+        let frames = try VP8ClipEncoder(format).encode().enumerated().map { index, frame in
+            ClipFrame(packets: Packetiser.vp8(frame), isKeyFrame: index == 0, codec: .vp8)
+        }
+        return Clip(
+            codec: .vp8, clockRate: VideoFormat.clockRate, ticksPerFrame: format.ticksPerFrame, frames: frames,
+            formatParameters: "")
+    }
+
+    /// One second in frames of 20 ms, by libopus. Every frame can be the first.
+    ///
+    /// - Parameter bitrate: of the RTP payload, bit/s.
+    package static func opus(bitrate: Int) throws(ClipError) -> Clip {
+        let frames = try OpusClipEncoder(bitrate: bitrate).encode().map {
+            ClipFrame(packets: [$0], isKeyFrame: true, codec: .opus)
+        }
+        return Clip(
+            codec: .opus, clockRate: OpusClipEncoder.clockRate,
+            ticksPerFrame: UInt32(OpusClipEncoder.samplesPerFrame), frames: frames,
+            formatParameters: "minptime=10;useinbandfec=1")
     }
 }
 
@@ -121,5 +148,5 @@ struct VideoFormat {
 
     var ticksPerFrame: UInt32 { UInt32(Self.clockRate / framesPerSecond) }
     /// Bytes of RTP payload in the whole clip.
-    var totalBytes: Int { bitrate / 8 * frames / framesPerSecond }
+    var totalBytes: Double { Double(bitrate * frames) / Double(8 * framesPerSecond) }
 }

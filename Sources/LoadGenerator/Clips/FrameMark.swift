@@ -37,7 +37,8 @@ package struct FrameMark: Equatable, Sendable, BitwiseCopyable {
     /// The mark in ``length`` bytes, or nil if these are no mark: foreign media, or damaged.
     package static func read(_ place: UnsafeRawPointer) -> FrameMark? {
         var at = place
-        guard take(magicBytes, &at) == UInt64(magic), let publisher = take(publisherBytes, &at).flatMap(UInt16.init(exactly:)),
+        guard take(magicBytes, &at) == UInt64(magic),
+            let publisher = take(publisherBytes, &at).flatMap(UInt16.init(exactly:)),
             let frame = take(frameBytes, &at).flatMap(UInt32.init(exactly:)), let check = take(checkBytes, &at)
         else { return nil }
         let mark = FrameMark(publisher: publisher, frame: frame)

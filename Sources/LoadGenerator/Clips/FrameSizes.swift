@@ -23,7 +23,7 @@ struct FrameSizes {
     }
 
     /// Average of the frames other than the first, bytes.
-    static func average(_ format: VideoFormat) -> Double { Double(format.totalBytes) / shares(format) }
+    static func average(_ format: VideoFormat) -> Double { format.totalBytes / shares(format) }
 
     /// Bit/s at which the average of the frames other than the first is `average` bytes.
     static func bitrate(_ format: VideoFormat, average: Double) -> Double {
