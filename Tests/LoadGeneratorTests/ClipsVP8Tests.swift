@@ -34,7 +34,7 @@ import Testing
         #expect(abs(clip.bitrate / Double(wanted.bitrate) - 1) < 0.05)
         let others = clip.frames.dropFirst().map { Double($0.payloadBytes) }
         let ratio = Double(clip.frames[0].payloadBytes) * Double(others.count) / others.reduce(0, +)
-        #expect((2.5...6.5).contains(ratio))
+        #expect((4.0...6.0).contains(ratio))
         #expect(clip.frames.map(\.isKeyFrame) == [true] + [Bool](repeating: false, count: wanted.interval - 1))
         #expect(clip.codec == .vp8 && clip.clockRate == 90_000 && clip.formatParameters == "")
         #expect(Int(clip.ticksPerFrame) == 90_000 / wanted.framesPerSecond)

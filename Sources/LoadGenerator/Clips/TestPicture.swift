@@ -2,10 +2,15 @@ import CVPX
 import Wire
 
 /// Pictures that give an encoder something to do: a gradient that moves, a square that crosses it, and noise.
+///
+/// The noise is weak in some places and strong in others, so that a coarser quantiser drops some of it and not all at
+/// once: otherwise rate control would swing from far too much to nearly nothing.
 struct TestPicture {
     private static let seed: UInt64 = 0x7669_6577
-    /// Noise is this far from the middle at most, in steps of luma. More than any bitrate of ours can code.
-    private static let noise: UInt8 = 24
+    /// Luma that noise adds at most, by place. Some tiles have none: coding noise takes time.
+    private static let noise: [UInt8] = [1, 1, 1, 8, 16, 32, 64, 96]
+    /// Size of the places, samples.
+    private static let tile = 32
     /// Noise is drawn once, for so many samples more than a row or column has; each picture takes it from elsewhere.
     private static let spare = 64
     private static let squareSize = 48
@@ -18,13 +23,14 @@ struct TestPicture {
     init(width: Int, height: Int) {
         self.width = width
         self.height = height
-        let count = (width + Self.spare) * (height + Self.spare)
+        let (columns, rows) = (width + Self.spare, height + Self.spare)
         var texture: [UInt8] = []
-        texture.reserveCapacity(count)
-        while texture.count < count {
-            let bits = random.next()
-            for shift in stride(from: 0, to: 64, by: 8) {
-                texture.append(UInt8(truncatingIfNeeded: bits >> UInt64(shift)) % (2 * Self.noise))
+        texture.reserveCapacity(columns * rows)
+        var random = random
+        for y in 0..<rows {
+            for x in 0..<columns {
+                let place = (x / Self.tile &* 5 &+ y / Self.tile &* 3) % Self.noise.count
+                texture.append(UInt8(truncatingIfNeeded: random.next() >> 32) % Self.noise[place])
             }
         }
         self.texture = texture
@@ -41,7 +47,7 @@ struct TestPicture {
             for y in 0..<height {
                 let row = luma + y * Int(image.stride.0)
                 let source = noise.baseAddress! + (y + top) * (width + Self.spare) + left
-                // A slope that turns around at its ends, so that no sample is above 16 + 127 + 48.
+                // A slope that turns around at its ends, so that no sample is above 16 + 127 + 95.
                 for x in 0..<width {
                     let phase = UInt8(truncatingIfNeeded: (x + y + 2 * index) >> 1)
                     row[x] = 16 &+ (phase < 128 ? phase : 255 &- phase) &+ source[x]

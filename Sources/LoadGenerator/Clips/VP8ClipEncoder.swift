@@ -19,8 +19,9 @@ struct VP8ClipEncoder {
     /// Fastest of libvpx's settings. Quality is no aim here.
     private static let speed: CInt = -16
     private static let quantizers: ClosedRange<UInt32> = 2...63
-    /// Of libvpx's model of the receiver's buffer, ms: large enough for the key frame.
-    private static let buffer: (size: UInt32, initial: UInt32, optimal: UInt32) = (1000, 500, 600)
+    /// Of libvpx's model of the receiver's buffer, ms. It gives the first frame half of the buffer's initial content, so
+    /// that must be more than the key frame shall have.
+    private static let buffer: (size: UInt32, initial: UInt32, optimal: UInt32) = (3000, 2000, 2000)
 
     private let format: VideoFormat
     private let picture: TestPicture
