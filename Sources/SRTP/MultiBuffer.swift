@@ -2,21 +2,17 @@
     import CIPsecMB
     import Wire
 
-    /// ipsec-mb for one thread: direct AES-GCM calls, and AES-CTR + HMAC-SHA1 as jobs that the library runs several
-    /// at a time (HMAC-SHA1 of one packet is a chain that leaves most of the core idle).
-    ///
-    /// Bytes of jobs are final after `flush()`.
+    /// ipsec-mb for one thread: direct AES-GCM and AES-CTR calls, and HMAC-SHA1 of many packets at a time (one
+    /// packet's hash is a chain that leaves most of the core idle).
     final class MultiBuffer {
         /// Room for keys of either profile, RTP and RTCP, from a 64-byte aligned address.
         static let keyRoom = 2 * gcmStride
-        fileprivate static let gcmStride = (MemoryLayout<gcm_key_data>.size + 63) & ~63
-        // AES-CM: round keys (11 × 16), then the HMAC states after the inner and the outer pad.
-        fileprivate static let innerOffset = 256
-        fileprivate static let outerOffset = 320
-        /// More than the library's queue holds, so that the scratch of a job outlives it.
-        fileprivate static let jobSlots = 512
-        fileprivate static let slotSize = 64
-        fileprivate static let tagOffset = 16
+        /// Room for one AES-GCM key.
+        static let gcmStride = (MemoryLayout<gcm_key_data>.size + 63) & ~63
+        /// Room for the round keys of AES-128 in counter mode.
+        static let counterRoom = 11 * 16
+        /// AES-CM in an outbound room: round keys, then the states of HMAC-SHA1.
+        fileprivate static let macOffset = counterRoom
 
         static let isSupported: Bool = {
             guard let manager = alloc_mb_mgr(0) else { return false }
@@ -28,47 +24,71 @@
 
         /// What the packet path uses, as plain memory: no reference is counted there.
         struct Core {
-            let manager: UnsafeMutablePointer<IMB_MGR>
             let gcm128Encrypt: aes_gcm_enc_dec_t
             let gcm256Encrypt: aes_gcm_enc_dec_t
             let gcm128Decrypt: aes_gcm_enc_dec_t
             let gcm256Decrypt: aes_gcm_enc_dec_t
-            let nextJob: get_next_job_t
-            let submit: submit_job_t
-            let flushJob: flush_job_t
+            let gcm128Expand: aes_gcm_pre_t
+            let gcm256Expand: aes_gcm_pre_t
+            let counterExpand: keyexp_t
+            let cipherBurst: submit_cipher_burst_t
             let context: UnsafeMutablePointer<gcm_context_data>
+            let manager: UnsafeMutablePointer<IMB_MGR>
+            /// The one job of a direct AES-CTR call; what never changes is filled in.
+            let cipherJob: UnsafeMutablePointer<IMB_JOB>
+            /// 16 bytes for a counter block, then a key that is used once (`gcmStride`).
             let scratch: UnsafeMutableRawPointer
-            var slot = 0
-            var waiting = 0
+            let hasher: UnsafeMutablePointer<HashRunner>
+            /// Tags of packets that go out.
+            var outgoing: HashBatch
         }
         let core: UnsafeMutablePointer<Core>
-        private var manager: UnsafeMutablePointer<IMB_MGR> { core.pointee.manager }
+        private static let onceOffset = 64
+        private static let decryptionKeys = 15 * 16
 
         init() throws(SRTPError) {
             guard Self.isSupported, let manager = alloc_mb_mgr(0) else {
                 throw .backendUnavailable(SRTPBackendKind.ipsecMB.rawValue)
             }
-            init_mb_mgr_auto(manager, nil)
+            var architecture = IMB_ARCH_NONE
+            init_mb_mgr_auto(manager, &architecture)
             guard let e128 = manager.pointee.gcm128_enc, let e256 = manager.pointee.gcm256_enc,
                 let d128 = manager.pointee.gcm128_dec, let d256 = manager.pointee.gcm256_dec,
-                let next = manager.pointee.get_next_job, let submit = manager.pointee.submit_job_nocheck,
-                let flush = manager.pointee.flush_job
+                let p128 = manager.pointee.gcm128_pre, let p256 = manager.pointee.gcm256_pre,
+                let expand = manager.pointee.keyexp_128, let burst = manager.pointee.submit_cipher_burst_nocheck,
+                let runner = HashRunner(manager: manager, architecture: architecture)
             else {
                 free_mb_mgr(manager)
                 throw .backendUnavailable(SRTPBackendKind.ipsecMB.rawValue)
             }
+            let hasher = UnsafeMutablePointer<HashRunner>.allocate(capacity: 1)
+            hasher.initialize(to: runner)
+            let job = UnsafeMutablePointer<IMB_JOB>.allocate(capacity: 1)
+            job.initialize(to: IMB_JOB())
+            job.pointee.cipher_mode = IMB_CIPHER_CNTR
+            job.pointee.cipher_direction = IMB_DIR_ENCRYPT
+            job.pointee.key_len_in_bytes = 16
+            job.pointee.iv_len_in_bytes = 16
+            let scratch = UnsafeMutableRawPointer.allocate(
+                byteCount: Self.onceOffset + Self.gcmStride + Self.decryptionKeys, alignment: 64)
+            job.pointee.iv = UnsafePointer(scratch.assumingMemoryBound(to: UInt8.self))
             core = .allocate(capacity: 1)
             core.initialize(
                 to: Core(
-                    manager: manager, gcm128Encrypt: e128, gcm256Encrypt: e256, gcm128Decrypt: d128,
-                    gcm256Decrypt: d256, nextJob: next, submit: submit, flushJob: flush,
-                    context: .allocate(capacity: 1),
-                    scratch: .allocate(byteCount: Self.jobSlots * Self.slotSize, alignment: 64)))
+                    gcm128Encrypt: e128, gcm256Encrypt: e256, gcm128Decrypt: d128, gcm256Decrypt: d256,
+                    gcm128Expand: p128, gcm256Expand: p256, counterExpand: expand, cipherBurst: burst,
+                    context: .allocate(capacity: 1), manager: manager, cipherJob: job, scratch: scratch,
+                    hasher: hasher, outgoing: HashBatch()))
         }
 
         deinit {
-            free_mb_mgr(manager)
+            free_mb_mgr(core.pointee.manager)
+            core.pointee.hasher.pointee.destroy()
+            core.pointee.hasher.deallocate()
+            core.pointee.outgoing.destroy()
             core.pointee.context.deallocate()
+            core.pointee.cipherJob.deallocate()
+            eraseMemory(core.pointee.scratch, Self.onceOffset + Self.gcmStride + Self.decryptionKeys)
             core.pointee.scratch.deallocate()
             core.deallocate()
         }
@@ -76,25 +96,37 @@
         // MARK: - Keys
 
         /// Expands the RTP keys and, for AES-GCM, the RTCP keys into `room` (`keyRoom` bytes, 64-byte aligned).
-        func expand(_ keys: SessionKeys, into room: UnsafeMutableRawPointer) throws(SRTPError) {
-            let pre = keys.profile == .aeadAES256GCM ? manager.pointee.gcm256_pre : manager.pointee.gcm128_pre
-            guard let pre, let expand = manager.pointee.keyexp_128, let oneBlock = manager.pointee.sha1_one_block else {
-                throw .library("ipsec-mb lacks a key function")
-            }
-            guard keys.profile == .aes128CMHMACSHA1_80 else {
-                pre(keys.rtpKey, Self.gcmKey(room))
-                pre(keys.rtcpKey, Self.gcmKey(room + Self.gcmStride))
-                return
-            }
-            let decryption = UnsafeMutableRawPointer.allocate(byteCount: 16 * 15, alignment: 64)
-            defer { decryption.deallocate() }
-            expand(keys.rtpKey, room, decryption)
-            for (pad, offset) in [(UInt8(0x36), Self.innerOffset), (UInt8(0x5c), Self.outerOffset)] {
-                var block = [UInt8](repeating: pad, count: 64)
-                for (i, byte) in keys.rtpAuth.prefix(64).enumerated() { block[i] ^= byte }
-                oneBlock(block, room + offset)
+        func expand(_ keys: SessionKeys, into room: UnsafeMutableRawPointer) {
+            if keys.profile == .aes128CMHMACSHA1_80 {
+                expandCounter(keys.rtpKey, into: room)
+                HMACSHA1.expand(keys.rtpAuth, into: room + Self.macOffset)
+            } else {
+                expandGCM(keys.rtpKey, into: room)
+                expandGCM(keys.rtcpKey, into: room + Self.gcmStride)
             }
         }
+
+        /// - Parameter room: `gcmStride` bytes, 64-byte aligned.
+        func expandGCM(_ key: UnsafeRawPointer, is256: Bool, into room: UnsafeMutableRawPointer) {
+            (is256 ? core.pointee.gcm256Expand : core.pointee.gcm128Expand)(key, Self.gcmKey(room))
+        }
+
+        private func expandGCM(_ key: [UInt8], into room: UnsafeMutableRawPointer) {
+            expandGCM(key, is256: key.count == 32, into: room)
+        }
+
+        /// - Parameters:
+        ///   - key: 16 bytes.
+        ///   - room: `counterRoom` bytes, 16-byte aligned.
+        func expandCounter(_ key: UnsafeRawPointer, into room: UnsafeMutableRawPointer) {
+            // Counter mode only encrypts; the library insists on making both.
+            let unused = core.pointee.scratch + Self.onceOffset + Self.gcmStride
+            core.pointee.counterExpand(key, room, unused)
+            eraseMemory(unused, Self.decryptionKeys)
+        }
+
+        /// Room for a key that one packet needs and no other: RTCP's, which is rare.
+        var onceRoom: UnsafeMutableRawPointer { core.pointee.scratch + Self.onceOffset }
 
         @inline(__always)
         fileprivate static func gcmKey(_ p: UnsafeMutableRawPointer) -> UnsafeMutablePointer<gcm_key_data> {
@@ -112,70 +144,60 @@
             aad: UnsafeRawPointer, aadLength: Int, source: UnsafeRawPointer, destination: UnsafeMutableRawPointer,
             length: Int, tag: UnsafeMutableRawPointer
         ) {
-            let function =
-                decrypt ? (is256 ? gcm256Decrypt : gcm128Decrypt) : (is256 ? gcm256Encrypt : gcm128Encrypt)
-            function(
-                MultiBuffer.gcmKey(isRTCP ? room + MultiBuffer.gcmStride : room), context,
-                destination.assumingMemoryBound(to: UInt8.self), source.assumingMemoryBound(to: UInt8.self),
-                UInt64(length), nonce.assumingMemoryBound(to: UInt8.self), aad.assumingMemoryBound(to: UInt8.self),
-                UInt64(aadLength), tag.assumingMemoryBound(to: UInt8.self), 16)
+            let key = MultiBuffer.gcmKey(isRTCP ? room + MultiBuffer.gcmStride : room)
+            let work = decrypt ? (is256 ? gcm256Decrypt : gcm128Decrypt) : is256 ? gcm256Encrypt : gcm128Encrypt
+            work(
+                key, context, destination.assumingMemoryBound(to: UInt8.self),
+                source.assumingMemoryBound(to: UInt8.self), UInt64(length), nonce.assumingMemoryBound(to: UInt8.self),
+                aad.assumingMemoryBound(to: UInt8.self), UInt64(aadLength), tag.assumingMemoryBound(to: UInt8.self), 16)
         }
 
-        // MARK: - AES-CM with HMAC-SHA1
+        // MARK: - AES-CM and HMAC-SHA1
 
-        /// Queues a packet whose plain payload and, behind it, roll-over counter (4 bytes) already lie in place. The
-        /// 10-byte tag overwrites the counter when the job is done.
+        /// AES-128 in counter mode, at once, in either direction; `source` may be `destination`.
+        @inline(__always)
+        func counter(
+            keys: UnsafeRawPointer, salt: Salt, ssrc: UInt32, index: UInt64, source: UnsafeRawPointer,
+            destination: UnsafeMutableRawPointer, length: Int
+        ) {
+            guard length > 0 else { return }
+            salt.writeCounter(scratch, ssrc: ssrc, index: index)
+            cipherJob.pointee.enc_keys = keys
+            cipherJob.pointee.src = source.assumingMemoryBound(to: UInt8.self)
+            cipherJob.pointee.dst = destination.assumingMemoryBound(to: UInt8.self)
+            cipherJob.pointee.msg_len_to_cipher_in_bytes = UInt64(length)
+            _ = cipherBurst(manager, cipherJob, 1, IMB_CIPHER_CNTR, IMB_DIR_ENCRYPT, IMB_KEY_128_BYTES)
+        }
+
+        /// Encrypts the payload at once and queues the packet for its tag. Behind the payload, the roll-over counter
+        /// is written; the 10-byte tag overwrites it when the packet's batch is hashed, at the latest by `flush()`.
         @inline(__always)
         mutating func submitCounterMode(
-            room: UnsafeMutableRawPointer, packet: UnsafeMutableRawPointer, headerLength: Int, payloadLength: Int,
-            salt: Salt, ssrc: UInt32, index: UInt64
+            room: UnsafeMutableRawPointer, packet: UnsafeMutableRawPointer, headerLength: Int,
+            payload: UnsafeRawPointer, payloadLength: Int, salt: Salt, ssrc: UInt32, index: UInt64
         ) {
-            let own = scratch + slot * MultiBuffer.slotSize
-            slot = (slot + 1) % MultiBuffer.jobSlots
-            salt.writeCounter(own, ssrc: ssrc, index: index)
-            guard let job = nextJob(manager) else { return }
-            let bytes = packet.assumingMemoryBound(to: UInt8.self)
-            job.pointee.cipher_mode = IMB_CIPHER_CNTR
-            job.pointee.cipher_direction = IMB_DIR_ENCRYPT
-            job.pointee.chain_order = IMB_ORDER_CIPHER_HASH
-            job.pointee.hash_alg = IMB_AUTH_HMAC_SHA_1
-            job.pointee.enc_keys = UnsafeRawPointer(room)
-            job.pointee.dec_keys = UnsafeRawPointer(room)
-            job.pointee.key_len_in_bytes = 16
-            job.pointee.src = UnsafePointer(bytes)
-            job.pointee.dst = bytes + headerLength
-            job.pointee.cipher_start_src_offset_in_bytes = UInt64(headerLength)
-            job.pointee.msg_len_to_cipher_in_bytes = UInt64(payloadLength)
-            job.pointee.hash_start_src_offset_in_bytes = 0
-            job.pointee.msg_len_to_hash_in_bytes = UInt64(headerLength + payloadLength + 4)
-            job.pointee.iv = UnsafePointer(own.assumingMemoryBound(to: UInt8.self))
-            job.pointee.iv_len_in_bytes = 16
-            job.pointee.auth_tag_output = (own + MultiBuffer.tagOffset).assumingMemoryBound(to: UInt8.self)
-            job.pointee.auth_tag_output_len_in_bytes = 20
-            job.pointee.u.HMAC._hashed_auth_key_xor_ipad =
-                UnsafePointer((room + MultiBuffer.innerOffset).assumingMemoryBound(to: UInt8.self))
-            job.pointee.u.HMAC._hashed_auth_key_xor_opad =
-                UnsafePointer((room + MultiBuffer.outerOffset).assumingMemoryBound(to: UInt8.self))
-            job.pointee.user_data = UnsafeMutableRawPointer(bytes + headerLength + payloadLength)
-            waiting += 1
-            if let done = submit(manager) { complete(done) }
-        }
-
-        mutating func flush() {
-            while waiting > 0 {
-                guard let done = flushJob(manager) else {
-                    waiting = 0
-                    return
-                }
-                complete(done)
-            }
+            counter(
+                keys: room, salt: salt, ssrc: ssrc, index: index, source: payload, destination: packet + headerLength,
+                length: payloadLength)
+            let length = headerLength + payloadLength
+            PacketLayout.store32(UInt32(truncatingIfNeeded: index >> 16), at: packet + length)
+            outgoing.append(packet, length: length + 4, states: room + MultiBuffer.macOffset)
+            if outgoing.isFull { finishOutgoing() }
         }
 
         @inline(__always)
-        private mutating func complete(_ job: UnsafeMutablePointer<IMB_JOB>) {
-            waiting -= 1
-            guard let tag = job.pointee.auth_tag_output, let place = job.pointee.user_data else { return }
-            place.copyMemory(from: tag, byteCount: 10)
+        mutating func flush() {
+            if !outgoing.isEmpty { finishOutgoing() }
+        }
+
+        @inline(never)
+        private mutating func finishOutgoing() {
+            _ = hasher.pointee.run(&outgoing)
+            for i in 0..<outgoing.count {
+                let tag = outgoing.end(of: i) - 4
+                tag.copyMemory(from: outgoing.digest(i), byteCount: 10)
+            }
+            outgoing.removeAll()
         }
     }
 #endif

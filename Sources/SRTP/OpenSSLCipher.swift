@@ -4,49 +4,53 @@ import Wire
 /// One key of one direction on OpenSSL: AES-GCM, or AES-CTR with HMAC-SHA1. One thread at a time.
 final class OpenSSLCipher {
     private let context: OpaquePointer
-    private let mac: OpaquePointer?
+    /// States of HMAC-SHA1, meaningless for AEAD.
+    private let mac: UnsafeMutableRawPointer
     private let isEncrypting: Bool
 
-    /// - Parameter encrypt: AES-GCM contexts work in one direction only.
-    init(profile: SRTPProfile, key: [UInt8], authKey: [UInt8], encrypt: Bool) throws(SRTPError) {
+    enum Kind: Int, CaseIterable {
+        case counter128, gcm128, gcm256
+
+        init(_ profile: SRTPProfile) {
+            self =
+                switch profile {
+                case .aes128CMHMACSHA1_80: .counter128
+                case .aeadAES128GCM: .gcm128
+                case .aeadAES256GCM: .gcm256
+                }
+        }
+    }
+
+    /// - Parameters:
+    ///   - key: as many bytes as the kind takes.
+    ///   - authKey: of HMAC-SHA1; not needed where `authenticate` is not called.
+    ///   - encrypt: AES-GCM contexts work in one direction only.
+    init(kind: Kind, key: UnsafeRawPointer, authKey: [UInt8] = [], encrypt: Bool) throws(SRTPError) {
         guard let context = EVP_CIPHER_CTX_new() else { throw .library("EVP_CIPHER_CTX_new") }
         self.context = context
         isEncrypting = encrypt
         let cipher =
-            switch profile {
-            case .aeadAES128GCM: EVP_aes_128_gcm()
-            case .aeadAES256GCM: EVP_aes_256_gcm()
-            case .aes128CMHMACSHA1_80: EVP_aes_128_ctr()
+            switch kind {
+            case .gcm128: EVP_aes_128_gcm()
+            case .gcm256: EVP_aes_256_gcm()
+            case .counter128: EVP_aes_128_ctr()
             }
-        var made: OpaquePointer?
-        if profile == .aes128CMHMACSHA1_80 { made = Self.makeHMAC(authKey) }
-        mac = made
-        guard EVP_CipherInit_ex(context, cipher, nil, key, nil, encrypt ? 1 : 0) == 1,
-            profile != .aes128CMHMACSHA1_80 || made != nil
-        else { throw .library("set up \(profile.name)") }
+        mac = .allocate(byteCount: HMACSHA1.stateLength, alignment: 16)
+        HMACSHA1.expand(authKey, into: mac)
+        guard
+            EVP_CipherInit_ex(context, cipher, nil, key.assumingMemoryBound(to: UInt8.self), nil, encrypt ? 1 : 0) == 1
+        else { throw .library("set up \(kind)") }
+    }
+
+    /// Another key of the same kind from here on.
+    func rekey(_ key: UnsafeRawPointer) -> Bool {
+        EVP_CipherInit_ex(context, nil, nil, key.assumingMemoryBound(to: UInt8.self), nil, -1) == 1
     }
 
     deinit {
         EVP_CIPHER_CTX_free(context)
-        EVP_MAC_CTX_free(mac)
-    }
-
-    private static func makeHMAC(_ key: [UInt8]) -> OpaquePointer? {
-        guard let algorithm = EVP_MAC_fetch(nil, "HMAC", nil) else { return nil }
-        defer { EVP_MAC_free(algorithm) }
-        guard let context = EVP_MAC_CTX_new(algorithm) else { return nil }
-        var digest = Array("SHA1".utf8CString)
-        let ready = digest.withUnsafeMutableBufferPointer { name in
-            let parameters = [
-                OSSL_PARAM_construct_utf8_string("digest", name.baseAddress, 0), OSSL_PARAM_construct_end(),
-            ]
-            return EVP_MAC_init(context, key, key.count, parameters) == 1
-        }
-        guard ready else {
-            EVP_MAC_CTX_free(context)
-            return nil
-        }
-        return context
+        eraseMemory(mac, HMACSHA1.stateLength)
+        mac.deallocate()
     }
 
     /// AES-GCM. When opening, `tag` is the received one and the result says whether it was right.
@@ -85,17 +89,7 @@ final class OpenSSLCipher {
 
     /// HMAC-SHA1 over the bytes and, if given, a 32-bit number after them; writes 20 bytes.
     func authenticate(_ bytes: UnsafeRawPointer, length: Int, then word: UInt32?, into out: UnsafeMutableRawPointer) {
-        guard let mac else { return }
-        // Without a key: start again under the same one.
-        _ = EVP_MAC_init(mac, nil, 0, nil)
-        _ = EVP_MAC_update(mac, bytes.assumingMemoryBound(to: UInt8.self), length)
-        if var word = word?.bigEndian {
-            withUnsafeBytes(of: &word) {
-                _ = EVP_MAC_update(mac, $0.baseAddress?.assumingMemoryBound(to: UInt8.self), 4)
-            }
-        }
-        var n = 0
-        _ = EVP_MAC_final(mac, out.assumingMemoryBound(to: UInt8.self), &n, 20)
+        HMACSHA1.authenticate(mac, bytes, length: length, then: word, into: out)
     }
 }
 
@@ -105,7 +99,7 @@ final class OpenSSLKeys {
     let rtcp: OpenSSLCipher
 
     init(_ keys: SessionKeys, encrypt: Bool) throws(SRTPError) {
-        rtp = try OpenSSLCipher(profile: keys.profile, key: keys.rtpKey, authKey: keys.rtpAuth, encrypt: encrypt)
-        rtcp = try OpenSSLCipher(profile: keys.profile, key: keys.rtcpKey, authKey: keys.rtcpAuth, encrypt: encrypt)
+        rtp = try OpenSSLCipher(kind: .init(keys.profile), key: keys.rtpKey, authKey: keys.rtpAuth, encrypt: encrypt)
+        rtcp = try OpenSSLCipher(kind: .init(keys.profile), key: keys.rtcpKey, authKey: keys.rtcpAuth, encrypt: encrypt)
     }
 }

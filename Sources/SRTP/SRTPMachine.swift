@@ -8,6 +8,9 @@ package final class SRTPMachine {
         let core: UnsafeMutablePointer<MultiBuffer.Core>?
     #endif
     let scratch: UnsafeMutableRawPointer
+    let rtcpCiphers = RekeyedCiphers()
+    /// Received packets that wait for each other.
+    var unprotectBatch: UnsafeMutablePointer<UnprotectBatch>?
 
     /// What an `SRTPOutbound` points to; the multi-buffer library's keys follow at `keyOffset`.
     struct State {
@@ -34,7 +37,11 @@ package final class SRTPMachine {
         scratch = .allocate(byteCount: 128, alignment: 64)
     }
 
-    deinit { scratch.deallocate() }
+    deinit {
+        unprotectBatch?.pointee.destroy()
+        unprotectBatch?.deallocate()
+        scratch.deallocate()
+    }
 
     // MARK: - Keys
 
@@ -75,11 +82,7 @@ package final class SRTPMachine {
         memory.initializeMemory(as: State.self, to: state)
         #if arch(x86_64)
             if let multiBuffer {
-                do { try multiBuffer.expand(session, into: memory + Self.keyOffset) } catch {
-                    state.openSSL?.release()
-                    memory.deallocate()
-                    throw error
-                }
+                multiBuffer.expand(session, into: memory + Self.keyOffset)
             }
         #endif
         return SRTPOutbound(state: memory)
@@ -121,14 +124,9 @@ package final class SRTPMachine {
             if let core {
                 let keys = outbound.state + Self.keyOffset
                 if state.pointee.isCounterMode {
-                    if payload != UnsafeRawPointer(destination) {
-                        destination.copyMemory(from: payload, byteCount: payloadLength)
-                    }
-                    PacketLayout.store32(
-                        UInt32(truncatingIfNeeded: packetIndex >> 16), at: destination + payloadLength)
                     core.pointee.submitCounterMode(
-                        room: keys, packet: packet, headerLength: headerLength, payloadLength: payloadLength,
-                        salt: state.pointee.rtpSalt, ssrc: ssrc, index: packetIndex)
+                        room: keys, packet: packet, headerLength: headerLength, payload: payload,
+                        payloadLength: payloadLength, salt: state.pointee.rtpSalt, ssrc: ssrc, index: packetIndex)
                     return headerLength + payloadLength + 10
                 }
                 state.pointee.rtpSalt.writeAEADNonce(scratch, ssrc: ssrc, index: packetIndex)

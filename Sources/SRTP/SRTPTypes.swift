@@ -37,7 +37,7 @@ package enum SRTPError: Error, Equatable, CustomStringConvertible {
 }
 
 /// Outcome of unprotecting a packet. Only `.ok` packets may be looked at.
-package enum SRTPResult: Equatable, Sendable {
+package enum SRTPResult: Equatable, Sendable, BitwiseCopyable {
     /// The packet is authentic; its first `length` bytes are plain RTP or RTCP now.
     case ok(length: Int)
     /// Seen before, or older than the replay window.
