@@ -196,7 +196,8 @@ final class PublisherPeer: ClientPeer {
 
     func endWindow() {
         for sender in [video, audio].compactMap({ $0 }) {
-            sender.clock.windowEnd.store(sender.frame, ordering: .relaxed)
+            // A picture of which a part is sent belongs to the window.
+            sender.clock.windowEnd.store(sender.frame + (sender.packet > 0 ? 1 : 0), ordering: .relaxed)
         }
     }
 
