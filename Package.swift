@@ -23,6 +23,8 @@ var targets: [Target] = [
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CSRTP", pkgConfig: "libsrtp2", providers: [.apt(["libsrtp2-dev"])]),
     .systemLibrary(name: "CIPsecMB", providers: [.apt(["libipsec-mb-dev"])]),
+    .systemLibrary(name: "COpus", pkgConfig: "opus", providers: [.apt(["libopus-dev"])]),
+    .systemLibrary(name: "CVPX", pkgConfig: "vpx", providers: [.apt(["libvpx-dev"])]),
 
     // Protocol cores: no I/O, no clock, no Foundation
     .target(name: "Wire", swiftSettings: strict),
@@ -76,9 +78,20 @@ var targets: [Target] = [
             .product(name: "NIOSSL", package: "swift-nio-ssl"),
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         ], swiftSettings: common),
+    // The load of `weir bench`: clients of any WHIP, WHEP or WCS server
+    .target(
+        name: "LoadGenerator",
+        dependencies: [
+            "LinuxNet", "CLinuxNet", "ICE", "DTLS", "SRTP", "RTP", "SDP", "MediaFormats", "Wire", "COpus", "CVPX",
+            .product(name: "NIOCore", package: "swift-nio"),
+            .product(name: "NIOPosix", package: "swift-nio"),
+            .product(name: "NIOHTTP1", package: "swift-nio"),
+            .product(name: "NIOWebSocket", package: "swift-nio"),
+            .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        ], swiftSettings: common),
     .executableTarget(
         name: "weir",
-        dependencies: ["Weir", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+        dependencies: ["Weir", "LoadGenerator", "Wire", .product(name: "ArgumentParser", package: "swift-argument-parser")],
         path: "Sources/weir-cli", swiftSettings: common),
 ]
 
@@ -86,7 +99,7 @@ var targets: [Target] = [
 let tests: [(module: String, dependencies: [Target.Dependency])] = [
     ("Wire", []),
     ("ICE", ["Wire"]),
-    ("DTLS", ["Wire"]),
+    ("DTLS", ["COpenSSL", "Wire"]),
     ("SRTP", ["Wire"]),
     ("MediaFormats", ["Wire"]),
     ("RTP", ["MediaFormats", "Wire"]),
@@ -112,6 +125,15 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
             .product(name: "HummingbirdTesting", package: "hummingbird"),
             .product(name: "NIOSSL", package: "swift-nio-ssl"),
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        ]
+    ),
+    (
+        "LoadGenerator",
+        [
+            "CLinuxNet", "ICE", "SRTP", "RTP", "SDP", "MediaFormats", "Wire",
+            .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+            .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOWebSocket", package: "swift-nio"),
+            .product(name: "NIOSSL", package: "swift-nio-ssl"),
         ]
     ),
     ("Weir", ["MediaEngine", "ControlPlane"]),
@@ -149,8 +171,9 @@ if fuzzing {
     }
 }
 
-// Benchmarks bring targets and one package that a server's build has no use for: tools/micro and tools/bench set
-// WEIR_BENCH. The limit program depends on nothing of ours but C, so that it builds in seconds.
+// Benchmarks bring targets that a server's build has no use for: tools/micro and tools/bench set WEIR_BENCH. The limit
+// program depends on nothing of ours but C, so that it builds in seconds; only WEIR_BENCH=micro brings a package.
+let microBenchmarking = !fuzzing && environment["WEIR_BENCH"] == "micro"
 let benchmarking = !fuzzing && environment["WEIR_BENCH"] != nil
 if benchmarking {
     #if arch(x86_64)
@@ -164,6 +187,16 @@ if benchmarking {
         .executableTarget(
             name: "weir-limit", dependencies: ["CLimit"], path: "Benchmarks/Limit", swiftSettings: common),
     ]
+}
+if microBenchmarking {
+    targets.append(
+        .executableTarget(
+            name: "Micro",
+            dependencies: [
+                "MediaEngine", "CLinuxNet", "ICE", "SRTP", "RTP", "SDP", "Wire",
+                .product(name: "Benchmark", package: "benchmark"),
+            ], path: "Benchmarks/Micro", swiftSettings: common,
+            plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]))
 }
 
 let package = Package(
@@ -181,6 +214,9 @@ let package = Package(
             .package(url: "https://github.com/apple/swift-certificates", from: "1.21.0"),
             .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
             .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
-        ],
+        ]
+            + (microBenchmarking
+                // Its default trait wants jemalloc.
+                ? [.package(url: "https://github.com/ordo-one/benchmark", from: "1.38.1", traits: [])] : []),
     targets: targets
 )
