@@ -45,7 +45,7 @@ struct Options {
             case "--help", "-h": help = true
             case "--json": json = true
             default:
-                guard name.hasPrefix("--") else { throw UsageError("unexpected argument '\(name)'") }
+                guard Self.usage.contains("\n  \(name) ") else { throw UsageError("no option '\(name)'") }
                 guard let value = rest.popFirst() else { throw UsageError("\(name) needs a value") }
                 try set(name, value)
             }

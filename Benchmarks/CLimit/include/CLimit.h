@@ -44,7 +44,7 @@ struct weir_limit_result {
     int64_t cpu_ns;        /* CLOCK_THREAD_CPUTIME_ID of the sending thread, waits for the drain left out */
     int64_t wall_ns;       /* CLOCK_MONOTONIC, waits left out */
     int64_t waited_ns;     /* for the drain to catch up */
-    int64_t delivered;     /* packets that the drain read */
+    int64_t delivered;     /* packets that the drain read, those of the unmeasured first pass included */
     int64_t dropped;       /* sent and never read: a receive buffer was full */
     int error;             /* errno of a failed send, else 0 */
 };

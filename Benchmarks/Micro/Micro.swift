@@ -1,0 +1,9 @@
+import Benchmark
+
+let benchmarks: @Sendable () -> Void = {
+    registerParsing()
+    registerAnswers()
+    registerSRTP()
+    registerFeedback()
+    registerEngine()
+}
