@@ -33,8 +33,6 @@ final class WCSClientHandler: ChannelInboundHandler {
     private let answer: EventLoopPromise<String>
     private let lost: @Sendable (String) -> Void
     private var state = State.connecting
-    /// For frames of the server that arrive before this handler is there to send.
-    private var hasBegun = false
 
     /// - Parameters:
     ///   - greeting: the `connection` message.
@@ -52,15 +50,6 @@ final class WCSClientHandler: ChannelInboundHandler {
     }
 
     // MARK: Events
-
-    func handlerAdded(context: ChannelHandlerContext) {
-        if context.channel.isActive { begin(context) }
-    }
-
-    func channelActive(context: ChannelHandlerContext) {
-        begin(context)
-        context.fireChannelActive()
-    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let frame = Self.unwrapInboundIn(data)
@@ -86,15 +75,20 @@ final class WCSClientHandler: ChannelInboundHandler {
         context.close(promise: nil)
     }
 
+    /// Says who the client is. The connection must be upgraded wholly: NIO drops what is sent before.
+    func begin(_ channel: any Channel) {
+        channel.writeAndFlush(frame(.text, channel.allocator.buffer(string: greeting)), promise: nil)
+    }
+
     /// Stops the stream and closes the connection.
     func stop(_ channel: any Channel) {
-        let wasLive = if case .live = state { true } else { false }
-        end("the load is over", .closed)
-        state = .over
-        if wasLive {
+        if case .live = state {
+            state = .over
             let text = WCSRequestText.stop(
                 id: stream.id, name: stream.name, published: stream.published, offer: stream.offer)
             channel.write(frame(.text, channel.allocator.buffer(string: text)), promise: nil)
+        } else {
+            end("the load is over", .closed)
         }
         var code = channel.allocator.buffer(capacity: 2)
         code.write(webSocketErrorCode: .normalClosure)
@@ -102,12 +96,6 @@ final class WCSClientHandler: ChannelInboundHandler {
     }
 
     // MARK: Protocol
-
-    private func begin(_ context: ChannelHandlerContext) {
-        guard !hasBegun else { return }
-        hasBegun = true
-        send(greeting, context)
-    }
 
     private func read(_ bytes: [UInt8], _ context: ChannelHandlerContext) {
         guard let message = try? JSONDecoder().decode(WCSServerMessage.self, from: Data(bytes)) else {

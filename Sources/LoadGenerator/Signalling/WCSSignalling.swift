@@ -172,6 +172,7 @@ package final class WCSSignalling: Signalling {
         // The server's first message may come with its handshake.
         pipeline.leftOverBytesStrategy = .forwardBytes
         let done = try channel.pipeline.syncOperations.configureUpgradableHTTPClientPipeline(configuration: pipeline)
+        done.whenSuccess { handlers.handler?.value.begin(channel) }
         done.whenFailure { error in
             answer.fail(
                 (error as? SignallingFailure)

@@ -1,0 +1,13 @@
+import Testing
+
+/// Waits until something is true that other tasks bring about.
+func eventually(
+    _ what: Comment, within limit: Duration = .seconds(20), at place: SourceLocation = #_sourceLocation,
+    _ condition: () -> Bool
+) async throws {
+    let deadline = ContinuousClock.now + limit
+    while !condition() {
+        try #require(ContinuousClock.now < deadline, what, sourceLocation: place)
+        try await Task.sleep(for: .milliseconds(2))
+    }
+}
