@@ -43,8 +43,8 @@
             var outgoing: HashBatch
         }
         let core: UnsafeMutablePointer<Core>
-        private static let onceOffset = 64
-        private static let decryptionKeys = 15 * 16
+        fileprivate static let onceOffset = 64
+        fileprivate static let decryptionKeys = 15 * 16
 
         init() throws(SRTPError) {
             guard Self.isSupported, let manager = alloc_mb_mgr(0) else {
@@ -98,35 +98,14 @@
         /// Expands the RTP keys and, for AES-GCM, the RTCP keys into `room` (`keyRoom` bytes, 64-byte aligned).
         func expand(_ keys: SessionKeys, into room: UnsafeMutableRawPointer) {
             if keys.profile == .aes128CMHMACSHA1_80 {
-                expandCounter(keys.rtpKey, into: room)
+                core.pointee.expandCounter(keys.rtpKey, into: room)
                 HMACSHA1.expand(keys.rtpAuth, into: room + Self.macOffset)
             } else {
-                expandGCM(keys.rtpKey, into: room)
-                expandGCM(keys.rtcpKey, into: room + Self.gcmStride)
+                let is256 = keys.profile == .aeadAES256GCM
+                core.pointee.expandGCM(keys.rtpKey, is256: is256, into: room)
+                core.pointee.expandGCM(keys.rtcpKey, is256: is256, into: room + Self.gcmStride)
             }
         }
-
-        /// - Parameter room: `gcmStride` bytes, 64-byte aligned.
-        func expandGCM(_ key: UnsafeRawPointer, is256: Bool, into room: UnsafeMutableRawPointer) {
-            (is256 ? core.pointee.gcm256Expand : core.pointee.gcm128Expand)(key, Self.gcmKey(room))
-        }
-
-        private func expandGCM(_ key: [UInt8], into room: UnsafeMutableRawPointer) {
-            expandGCM(key, is256: key.count == 32, into: room)
-        }
-
-        /// - Parameters:
-        ///   - key: 16 bytes.
-        ///   - room: `counterRoom` bytes, 16-byte aligned.
-        func expandCounter(_ key: UnsafeRawPointer, into room: UnsafeMutableRawPointer) {
-            // Counter mode only encrypts; the library insists on making both.
-            let unused = core.pointee.scratch + Self.onceOffset + Self.gcmStride
-            core.pointee.counterExpand(key, room, unused)
-            eraseMemory(unused, Self.decryptionKeys)
-        }
-
-        /// Room for a key that one packet needs and no other: RTCP's, which is rare.
-        var onceRoom: UnsafeMutableRawPointer { core.pointee.scratch + Self.onceOffset }
 
         @inline(__always)
         fileprivate static func gcmKey(_ p: UnsafeMutableRawPointer) -> UnsafeMutablePointer<gcm_key_data> {
@@ -135,6 +114,28 @@
     }
 
     extension MultiBuffer.Core {
+        // MARK: - Keys
+
+        /// - Parameters:
+        ///   - key: 16 or 32 bytes.
+        ///   - room: `gcmStride` bytes, 64-byte aligned.
+        func expandGCM(_ key: UnsafeRawPointer, is256: Bool, into room: UnsafeMutableRawPointer) {
+            (is256 ? gcm256Expand : gcm128Expand)(key, MultiBuffer.gcmKey(room))
+        }
+
+        /// - Parameters:
+        ///   - key: 16 bytes.
+        ///   - room: `counterRoom` bytes, 16-byte aligned.
+        func expandCounter(_ key: UnsafeRawPointer, into room: UnsafeMutableRawPointer) {
+            // Counter mode only encrypts; the library insists on making both.
+            let unused = onceRoom + MultiBuffer.gcmStride
+            counterExpand(key, room, unused)
+            eraseMemory(unused, MultiBuffer.decryptionKeys)
+        }
+
+        /// Room for a key that one packet needs and no other: RTCP's, which is rare.
+        var onceRoom: UnsafeMutableRawPointer { scratch + MultiBuffer.onceOffset }
+
         // MARK: - AES-GCM
 
         /// Encrypts, or decrypts and computes the tag: comparing it is the caller's part.

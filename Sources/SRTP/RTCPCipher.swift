@@ -10,10 +10,10 @@ extension SRTPMachine {
         key: UnsafeRawPointer, salt: Salt, ssrc: UInt32, index: UInt64, body: UnsafeMutableRawPointer, length: Int
     ) -> Bool {
         #if arch(x86_64)
-            if let multiBuffer {
-                multiBuffer.expandCounter(key, into: multiBuffer.onceRoom)
-                multiBuffer.core.pointee.counter(
-                    keys: multiBuffer.onceRoom, salt: salt, ssrc: ssrc, index: index, source: body, destination: body,
+            if let core {
+                core.pointee.expandCounter(key, into: core.pointee.onceRoom)
+                core.pointee.counter(
+                    keys: core.pointee.onceRoom, salt: salt, ssrc: ssrc, index: index, source: body, destination: body,
                     length: length)
                 return true
             }
@@ -34,11 +34,11 @@ extension SRTPMachine {
         aadLength: Int, body: UnsafeMutableRawPointer, length: Int, tag: UnsafeMutableRawPointer
     ) -> Bool {
         #if arch(x86_64)
-            if let multiBuffer {
-                multiBuffer.expandGCM(key, is256: is256, into: multiBuffer.onceRoom)
+            if let core {
+                core.pointee.expandGCM(key, is256: is256, into: core.pointee.onceRoom)
                 let computed = encrypt ? tag : scratch + 64
-                multiBuffer.core.pointee.gcm(
-                    room: multiBuffer.onceRoom, isRTCP: false, is256: is256, decrypt: !encrypt, nonce: nonce, aad: aad,
+                core.pointee.gcm(
+                    room: core.pointee.onceRoom, isRTCP: false, is256: is256, decrypt: !encrypt, nonce: nonce, aad: aad,
                     aadLength: aadLength, source: body, destination: body, length: length, tag: computed)
                 return encrypt || constantTimeEqual(computed, tag, count: 16)
             }

@@ -84,18 +84,18 @@ package final class SRTPInbound {
 
         /// The RTP key as the multi-buffer library wants it.
         @inline(__always)
-        func expandedKey(_ library: MultiBuffer) -> UnsafeMutableRawPointer {
-            state.pointee.room ?? expandKey(library)
+        func expandedKey(_ core: UnsafeMutablePointer<MultiBuffer.Core>) -> UnsafeMutableRawPointer {
+            state.pointee.room ?? expandKey(core)
         }
 
         @inline(never)
-        private func expandKey(_ library: MultiBuffer) -> UnsafeMutableRawPointer {
+        private func expandKey(_ core: UnsafeMutablePointer<MultiBuffer.Core>) -> UnsafeMutableRawPointer {
             let room = UnsafeMutableRawPointer.allocate(byteCount: roomLength, alignment: 64)
             let key = block + Self.rtpKeyOffset
             if state.pointee.isCounterMode {
-                library.expandCounter(key, into: room)
+                core.pointee.expandCounter(key, into: room)
             } else {
-                library.expandGCM(key, is256: state.pointee.is256, into: room)
+                core.pointee.expandGCM(key, is256: state.pointee.is256, into: room)
             }
             state.pointee.room = room
             return room
@@ -172,9 +172,9 @@ package final class SRTPInbound {
                 into: scratch)
             guard constantTimeEqual(scratch, packet + plain, count: 10) else { return false }
             #if arch(x86_64)
-                if let library = machine.multiBuffer {
-                    library.core.pointee.counter(
-                        keys: expandedKey(library), salt: state.pointee.rtpSalt, ssrc: ssrc, index: index,
+                if let core = machine.core {
+                    core.pointee.counter(
+                        keys: expandedKey(core), salt: state.pointee.rtpSalt, ssrc: ssrc, index: index,
                         source: body, destination: body, length: plain - header)
                     return true
                 }
@@ -186,10 +186,10 @@ package final class SRTPInbound {
         }
         state.pointee.rtpSalt.writeAEADNonce(scratch, ssrc: ssrc, index: index)
         #if arch(x86_64)
-            if let library = machine.multiBuffer {
+            if let core = machine.core {
                 let computed = scratch + 64
-                library.core.pointee.gcm(
-                    room: expandedKey(library), isRTCP: false, is256: state.pointee.is256, decrypt: true,
+                core.pointee.gcm(
+                    room: expandedKey(core), isRTCP: false, is256: state.pointee.is256, decrypt: true,
                     nonce: scratch, aad: packet, aadLength: header, source: body, destination: body,
                     length: plain - header, tag: computed)
                 return constantTimeEqual(computed, packet + plain, count: 16)

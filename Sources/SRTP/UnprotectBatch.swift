@@ -138,7 +138,7 @@ extension SRTPInbound {
         guard !batch.pointee.isFull else { return false }
         #if arch(x86_64)
             let state = self.state
-            if let library = machine.multiBuffer, state.pointee.isCounterMode {
+            if let core = machine.core, state.pointee.isCounterMode {
                 let plain = length - state.pointee.rtpTagLength
                 guard plain >= 12, let header = PacketLayout.rtpHeaderLength(packet, length: plain) else {
                     batch.pointee.append(packet, userData: userData, result: .malformed)
@@ -153,7 +153,7 @@ extension SRTPInbound {
                             batch.pointee.append(packet, userData: userData, result: .replayed)
                             return true
                         }
-                        _ = expandedKey(library)
+                        _ = expandedKey(core)
                         batch.pointee.queue(
                             packet, userData: userData, header: header, plain: plain, ssrc: ssrc, source: source,
                             index: index, state: state, mac: block + Self.rtpMACOffset)
