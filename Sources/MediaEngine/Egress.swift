@@ -51,6 +51,8 @@ package final class Egress {
     package private(set) var sendCalls: UInt64 = 0
     package private(set) var packetsDropped: UInt64 = 0
     package var hasBacklog: Bool { !backlog.isEmpty }
+    /// Whether packets of one size leave together.
+    package var joinsMessages: Bool { gso }
 
     package init(machine: SRTPMachine, gso: Bool, transmit: @escaping Transmit) {
         self.machine = machine

@@ -31,6 +31,12 @@ package struct EngineConfiguration: Sendable {
     package var gatherLimit = Interval.milliseconds(10)
     /// …when the stream has at least so many players on a worker.
     package var gatherMinPlayers = 16
+    /// Video packets that one player gets at once; the rest of a key frame follows in slices, one per
+    /// `burstInterval`. 0: no bound.
+    package var burstPackets = 0
+    package var burstInterval = Interval.milliseconds(5)
+    /// A worker whose packets wait longer than this, again and again, is overloaded.
+    package var overloadDelay = Interval.milliseconds(60)
     package var receiveBuffer = 4 << 20
     package var sendBuffer = 4 << 20
     /// Bitrate announced to publishers by REMB, bit/s.
@@ -103,7 +109,27 @@ package final class EngineCounters: Sendable {
     /// Key-frame requests of players that needed no request of ours to the publisher.
     package let keyFrameRequestsMerged = Atomic<UInt64>(0)
     package let peers = Atomic<Int>(0)
+    /// Players of whom video is thinned to key frames now, since their worker is overloaded.
+    package let playersThinned = Atomic<Int>(0)
+    /// Workers that take no new peers now, a bit each (workers from 64 on share them).
+    private let closedWorkers = Atomic<UInt64>(0)
+    /// Workers that have bounded key-frame requests, likewise.
+    private let pressedWorkers = Atomic<UInt64>(0)
     package init() {}
+
+    /// Whether any worker is overloaded so far that it thins video: no new peers until it has caught up.
+    package var admits: Bool { closedWorkers.load(ordering: .relaxed) == 0 }
+    package var overloadedWorkers: Int { pressedWorkers.load(ordering: .relaxed).nonzeroBitCount }
+
+    func setOverload(worker: Int, isPressed: Bool, admits: Bool) {
+        Self.set(worker, in: pressedWorkers, isPressed)
+        Self.set(worker, in: closedWorkers, !admits)
+    }
+
+    private static func set(_ worker: Int, in workers: borrowing Atomic<UInt64>, _ on: Bool) {
+        let bit: UInt64 = 1 << UInt64(worker & 63)
+        if on { workers.bitwiseOr(bit, ordering: .relaxed) } else { workers.bitwiseAnd(~bit, ordering: .relaxed) }
+    }
 }
 
 extension Atomic where Value == UInt64 {

@@ -5,6 +5,7 @@ import Wire
 /// One track on its way to one player: all that the packet path needs, as plain memory without references, so that
 /// fanning out touches no reference count. Lanes of a stream lie in one array, player by player.
 package struct Lane: BitwiseCopyable {
+    // What every packet needs comes first.
     package var outbound: SRTPOutbound
     package var remote: weir_address
     package var local: weir_address
@@ -13,36 +14,65 @@ package struct Lane: BitwiseCopyable {
     /// ICE-TCP connection of the path, 0 for UDP.
     package var connection: UInt32 = 0
     package var ssrc: UInt32
-    package var rtxSSRC: UInt32
     package var payloadType: UInt8
     /// 0: the player takes no RTX; lost packets are sent again as they were.
     package var rtxPayloadType: UInt8
     package var absSendTimeID: UInt8
     package var transportCCID: UInt8
     package var orientationID: UInt8
-    /// Ready to send: ICE path valid, DTLS done, not paused.
-    package var isActive = false
-    /// Video waits for a key frame.
-    package var isStarted = false
-    /// Stored packets are on their way, a few per tick; live ones follow when they are through.
-    package var isCatchingUp = false
     package var needsKeyFrame: Bool
+    private var flags: UInt8 = 0
     /// Added to the stream's packet number: the 48-bit SRTP index (roll-over counter and sequence) of this player.
     package var indexOffset: Int64 = 0
     package var firstNumber: Int64 = 0
     /// The key frame that the player began with: of what comes late before it only its own packets are of use.
     package var keyNumber: Int64 = 0
-    package var keyTimestamp: UInt32 = 0
     package var lastIndex: Int64 = -1
-    package var rtxIndex: Int64
-    package var initialIndex: Int64
+    package var keyTimestamp: UInt32 = 0
     package var lastTimestamp: UInt32 = 0
     /// Transport-wide sequence counter, shared by all lanes of the player's transport.
     package var transportSequence: UnsafeMutablePointer<UInt16>
     // Counters; copied to the shared statistics once a second.
     package var packetsSent: UInt64 = 0
     package var bytesSent: UInt64 = 0
+    // What few packets need.
     package var retransmitted: UInt64 = 0
+    package var rtxSSRC: UInt32
+    package var rtxIndex: Int64
+    package var initialIndex: Int64
+
+    private static let active: UInt8 = 1
+    private static let started: UInt8 = 2
+    private static let thinned: UInt8 = 4
+    private static let catchingUp: UInt8 = 8
+
+    /// Every packet goes to the player: the one question of the packet path.
+    @inline(__always) package var isFlowing: Bool {
+        flags & (Self.active | Self.started | Self.thinned) == Self.active | Self.started
+    }
+    /// Ready to send: ICE path valid, DTLS done, not paused.
+    @inline(__always) package var isActive: Bool {
+        get { flags & Self.active != 0 }
+        set { set(Self.active, newValue) }
+    }
+    /// Video waits for a key frame.
+    @inline(__always) package var isStarted: Bool {
+        get { flags & Self.started != 0 }
+        set { set(Self.started, newValue) }
+    }
+    /// Of video the player gets key frames only: the worker is overloaded.
+    @inline(__always) package var isThinned: Bool {
+        get { flags & Self.thinned != 0 }
+        set { set(Self.thinned, newValue) }
+    }
+    /// Stored packets are on their way, a few per tick; live ones follow when they are through.
+    @inline(__always) package var isCatchingUp: Bool {
+        get { flags & Self.catchingUp != 0 }
+        set { set(Self.catchingUp, newValue) }
+    }
+    @inline(__always) private mutating func set(_ flag: UInt8, _ on: Bool) {
+        if on { flags |= flag } else { flags &= ~flag }
+    }
 
     package init(
         outbound: SRTPOutbound, remote: weir_address, local: weir_address, ssrc: UInt32, rtxSSRC: UInt32,
@@ -95,7 +125,8 @@ package enum LaneHeader {
         let hasOrientation = packet.pointee.orientation != 0 && lane.pointee.orientationID != 0
         let hasExtension = hasTransport || hasTime || hasOrientation
         let first: UInt32 =
-            0x8000_0000 | (hasExtension ? 0x1000_0000 : 0) | (packet.pointee.marker ? 0x0080_0000 : 0)
+            0x8000_0000 | (packet.pointee.padding != 0 ? 0x2000_0000 : 0) | (hasExtension ? 0x1000_0000 : 0)
+            | (packet.pointee.marker ? 0x0080_0000 : 0)
             | UInt32(payloadType) << 16 | UInt32(sequence)
         out.storeBytes(of: first.bigEndian, as: UInt32.self)
         out.storeBytes(of: packet.pointee.timestamp.bigEndian, toByteOffset: 4, as: UInt32.self)

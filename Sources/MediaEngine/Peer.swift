@@ -63,6 +63,8 @@ package final class Peer {
     var nextReport: Instant
     var nextFeedback: Instant
     var roundTrip = Interval.milliseconds(100)
+    /// Share of its packets that a player lost lately by its own report, in 1/256; the worst of its tracks.
+    var reportedLoss: UInt8 = 0
     var retransmission: RetransmissionBudget
     /// Stream track of each negotiated track (players), by SSRC for feedback, and what the player says it lost.
     var trackOfSSRC: [(ssrc: UInt32, track: Int, lost: Int32)] = []

@@ -108,9 +108,11 @@ package final class StreamState {
     package let pending: UnsafeMutablePointer<PendingPacket>
     package internal(set) var pendingCount = 0
     package static let maxPending = 1024
-    /// When gathered packets must leave although their picture is not complete.
-    var gatherDeadline = Instant.distantFuture
-    var pictureIsOpen = false
+    /// When the gathered packets leave: at once, when their picture is complete or has been waited for long enough, or
+    /// with the next slice of a burst.
+    var due = Instant.distantFuture
+    /// Earliest time of the next slice of a burst.
+    var nextSlice = Instant.zero
     var lastKeyFrameRequest = Instant(nanoseconds: .min / 2)
     var keyFrameWanted = false
     /// A request came too soon after the one before and has not been answered by a key frame since.
@@ -119,6 +121,8 @@ package final class StreamState {
     var unansweredRequest: Instant?
     /// An ICE-TCP player was congested and waits for a key frame once it is not.
     var hasStalledPlayers = false
+    /// Players that get key frames only.
+    var thinnedPlayers = 0
 
     package init(id: UInt64, tracks: [NegotiatedTrack], originWorker: Int, isOrigin: Bool, slab: PacketSlab) {
         self.id = id

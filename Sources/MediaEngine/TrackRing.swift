@@ -7,7 +7,10 @@ package struct StoredPacket: BitwiseCopyable {
     package var slot: UnsafeMutableRawPointer?
     package var timestamp: UInt32 = 0
     package var payloadOffset: UInt16 = 0
+    /// Bytes behind the header, padding included.
     package var payloadLength: UInt16 = 0
+    /// Bytes of RTP padding at the payload's end, the count byte included; 0: none.
+    package var padding: UInt8 = 0
     package var marker = false
     package var isKeyFrameStart = false
     package var isFrameStart = false
@@ -55,9 +58,14 @@ package struct TrackRing: ~Copyable {
 
     /// The packet with that number, if it is still held.
     @inline(__always) package func find(_ number: Int64) -> UnsafePointer<StoredPacket>? {
+        entry(number).map { UnsafePointer($0) }
+    }
+
+    /// As `find`, for who decides on the packet's padding.
+    @inline(__always) package func entry(_ number: Int64) -> UnsafeMutablePointer<StoredPacket>? {
         guard number >= 0 else { return nil }
         let entry = entries + Int(number & mask)
-        return entry.pointee.number == number ? UnsafePointer(entry) : nil
+        return entry.pointee.number == number ? entry : nil
     }
 
     /// Takes over the packet's slot. `false`: a duplicate, or older than anything the ring could hold; the caller

@@ -12,11 +12,8 @@ extension Worker {
         guard !dirty.isEmpty else { return }
         var waiting: [StreamState] = []
         for stream in dirty {
-            if stream.pictureIsOpen, now < stream.gatherDeadline {
-                waiting.append(stream)
-            } else {
-                fanOut(stream)
-            }
+            if now >= stream.due { fanOut(stream) }
+            if stream.pendingCount > 0 { waiting.append(stream) }
         }
         dirty = waiting
     }
@@ -29,54 +26,121 @@ extension Worker {
         return UInt32(truncatingIfNeeded: seconds << 18 | fraction) & 0xff_ffff
     }
 
-    func fanOut(_ stream: StreamState) {
-        let count = stream.pendingCount
-        stream.pendingCount = 0
-        stream.pictureIsOpen = false
-        stream.gatherDeadline = .distantFuture
-        let trackCount = stream.tracks.count
-        guard count > 0, trackCount > 0 else { return }
-        // Resolve once per stream what every player would have to look up.
-        withUnsafeTemporaryAllocation(of: UnsafePointer<StoredPacket>?.self, capacity: count) { packets in
-            for i in 0..<count {
-                let pending = stream.pending[i]
-                packets[i] = stream.tracks[Int(pending.track)].ring.find(pending.number)
-            }
-            let time = absSendTime
-            for player in 0..<stream.players.count {
-                let lanes = stream.lanes + player * trackCount
-                // Last packet of the video track that this player got out of turn.
-                var ahead: Int64 = -1
-                for i in 0..<count {
-                    guard let packet = packets[i] else { continue }
-                    let lane = lanes + Int(stream.pending[i].track)
-                    guard lane.pointee.isActive else { continue }
-                    if !lane.pointee.isStarted {
-                        guard !lane.pointee.needsKeyFrame || packet.pointee.isKeyFrameStart else { continue }
-                        // Catching up over ICE-TCP gets there in order when its queue is as full as it may be.
-                        if lane.pointee.isCatchingUp, lane.pointee.connection != 0,
-                            connections[lane.pointee.connection]?.isCongested ?? true
-                        {
-                            continue
-                        }
-                        let track = stream.tracks[Int(stream.pending[i].track)]
-                        lane.pointee.start(at: start(of: packet, track: track))
-                        lane.pointee.keyNumber = packet.pointee.number
-                        lane.pointee.keyTimestamp = packet.pointee.timestamp
-                        if lane.pointee.needsKeyFrame {
-                            ahead = sendHeld(from: packet, on: lane, track: track, time: time)
-                        }
-                    }
-                    guard !lane.pointee.needsKeyFrame || packet.pointee.number > ahead else { continue }
-                    send(packet, on: lane, time: time)
-                }
-            }
+    /// One gathered packet, found once per stream instead of once per player.
+    private struct Gathered: BitwiseCopyable {
+        var entry: UnsafeMutablePointer<StoredPacket>
+        var track: Int
+        var packet: UnsafePointer<StoredPacket> { UnsafePointer(entry) }
+    }
+
+    /// Gives all players what has been gathered.
+    /// - Parameter whole: all of it, however much: bursts are not spread.
+    func fanOut(_ stream: StreamState, whole: Bool = false) {
+        guard stream.pendingCount > 0 else { return }
+        withUnsafeTemporaryAllocation(of: Gathered.self, capacity: stream.pendingCount) { room in
+            let count = takePending(of: stream, whole: whole, into: room)
+            if count > 0 { fanOut(UnsafeBufferPointer(rebasing: room[..<count]), of: stream) }
         }
         if anyStalled {
             stream.hasStalledPlayers = true
             anyStalled = false
         }
         if stream.keyFrameWanted || stream.hasStalledPlayers { updateWaiting(stream) }
+    }
+
+    /// Moves what may leave now out of the stream's pending packets; with a bound on bursts the rest of the video waits
+    /// for the next slice, sound never does.
+    private func takePending(
+        of stream: StreamState, whole: Bool, into room: UnsafeMutableBufferPointer<Gathered>
+    ) -> Int {
+        let bound = configuration.burstPackets
+        let most = whole || bound == 0 ? Int.max : now >= stream.nextSlice ? bound : 0
+        var count = 0
+        var left = 0
+        func take(_ pending: PendingPacket) {
+            guard let entry = stream.tracks[Int(pending.track)].ring.entry(pending.number) else { return }
+            room[count] = Gathered(entry: entry, track: Int(pending.track))
+            count += 1
+        }
+        func isVideo(_ pending: PendingPacket) -> Bool { stream.tracks[Int(pending.track)].kind == .video }
+        var rest = stream.pendingCount
+        for i in 0..<stream.pendingCount where isVideo(stream.pending[i]) {
+            guard count < most else {
+                rest = i
+                break
+            }
+            take(stream.pending[i])
+        }
+        let pictures = count
+        // Behind the pictures, so that it does not part them: it may be the shorter end of their last run.
+        for i in 0..<stream.pendingCount where !isVideo(stream.pending[i]) { take(stream.pending[i]) }
+        for i in rest..<stream.pendingCount where isVideo(stream.pending[i]) {
+            stream.pending[left] = stream.pending[i]
+            left += 1
+        }
+        stream.pendingCount = left
+        if left > 0, pictures > 0 { stream.nextSlice = now + configuration.burstInterval }
+        stream.due = left > 0 ? stream.nextSlice : .distantFuture
+        if egress.joinsMessages { RunEqualiser.equalise(count) { room[$0].entry } }
+        return count
+    }
+
+    private func fanOut(_ gathered: UnsafeBufferPointer<Gathered>, of stream: StreamState) {
+        let trackCount = stream.tracks.count
+        let time = absSendTime
+        for player in 0..<stream.players.count {
+            let lanes = stream.lanes + player * trackCount
+            // Last packet of the video track that this player got out of turn.
+            var ahead: Int64 = -1
+            for item in gathered {
+                let lane = lanes + item.track
+                if lane.pointee.isFlowing {
+                    guard ahead < 0 || !lane.pointee.needsKeyFrame || item.packet.pointee.number > ahead else { continue }
+                    send(item.packet, on: lane, time: time)
+                } else {
+                    ahead = max(ahead, begin(item, on: lane, stream: stream, time: time))
+                }
+            }
+        }
+    }
+
+    /// A packet for a lane that not every packet goes to: it may begin with this one.
+    /// - Returns: the last number sent out of turn; -1: none.
+    private func begin(
+        _ item: Gathered, on lane: UnsafeMutablePointer<Lane>, stream: StreamState, time: UInt32
+    ) -> Int64 {
+        let packet = item.packet
+        guard lane.pointee.isActive else { return -1 }
+        if lane.pointee.isThinned { skipUntilKeyFrame(packet, on: lane) }
+        guard !lane.pointee.isStarted else {
+            send(packet, on: lane, time: time)
+            return -1
+        }
+        guard !lane.pointee.needsKeyFrame || packet.pointee.isKeyFrameStart else { return -1 }
+        // Catching up over ICE-TCP gets there in order when its queue is as full as it may be.
+        if lane.pointee.isCatchingUp, lane.pointee.connection != 0,
+            connections[lane.pointee.connection]?.isCongested ?? true
+        {
+            return -1
+        }
+        let track = stream.tracks[item.track]
+        lane.pointee.start(at: start(of: packet, track: track))
+        lane.pointee.keyNumber = packet.pointee.number
+        lane.pointee.keyTimestamp = packet.pointee.timestamp
+        if lane.pointee.needsKeyFrame {
+            let ahead = sendHeld(from: packet, on: lane, track: track, time: time)
+            if ahead >= packet.pointee.number { return ahead }
+        }
+        send(packet, on: lane, time: time)
+        return -1
+    }
+
+    /// Overload: once the key frame that the player was given is over, nothing goes out until the next.
+    private func skipUntilKeyFrame(_ packet: UnsafePointer<StoredPacket>, on lane: UnsafeMutablePointer<Lane>) {
+        guard lane.pointee.isStarted, packet.pointee.timestamp != lane.pointee.keyTimestamp,
+            packet.pointee.number > lane.pointee.keyNumber
+        else { return }
+        lane.pointee.isStarted = false
     }
 
     /// Somebody still waits for a key frame unless every active lane has begun. A congested ICE-TCP player waits for
@@ -87,7 +151,8 @@ extension Worker {
         stream.hasStalledPlayers = false
         for player in 0..<stream.players.count {
             let lane = stream.lanes + player * stream.tracks.count + video
-            guard lane.pointee.isActive, !lane.pointee.isStarted, !lane.pointee.isCatchingUp else { continue }
+            guard lane.pointee.isActive, !lane.pointee.isStarted, !lane.pointee.isCatchingUp, !lane.pointee.isThinned
+            else { continue }
             if lane.pointee.connection != 0, connections[lane.pointee.connection]?.isCongested ?? true {
                 stream.hasStalledPlayers = true
             } else {

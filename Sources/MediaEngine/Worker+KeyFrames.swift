@@ -5,7 +5,7 @@ import Wire
 /// Key frames: requests to the publisher, merged and throttled, and starts of players from stored ones.
 extension Worker {
     /// Shortest time between two key-frame requests to one publisher, whoever asks.
-    static let keyFrameInterval = Interval.milliseconds(300)
+    var keyFrameInterval: Interval { overload.isPressed ? .seconds(2) : .milliseconds(300) }
     /// An answer takes a round trip and a picture; what comes later is no answer.
     private static let promptAnswer = Interval.milliseconds(800)
     /// For a publisher that has answered before: requests may be lost, its encoder busy.
@@ -22,7 +22,7 @@ extension Worker {
     /// Merged request of all players; goes to the publisher, here or on its worker.
     func requestKeyFrame(_ stream: StreamState) {
         stream.keyFrameWanted = true
-        guard now - stream.lastKeyFrameRequest >= Self.keyFrameInterval else {
+        guard now - stream.lastKeyFrameRequest >= keyFrameInterval else {
             stream.isRequestDue = true
             return
         }
@@ -208,7 +208,7 @@ extension Worker {
     private func catchUp(_ player: Peer, limit: Int) -> Bool {
         guard let stream = player.stream, let video = stream.videoIndex else { return true }
         // Packets that wait for their fan-out are in the ring already: the player must not get them twice.
-        if stream.pendingCount > 0 { fanOut(stream) }
+        fanOut(stream, whole: true)
         guard let lane = stream.lane(of: player, track: video), lane.pointee.isActive, lane.pointee.isCatchingUp else {
             return true
         }

@@ -61,6 +61,8 @@ extension Worker {
         }
         let track = stream.tracks[peer.trackOfSSRC[entry].track]
         peer.trackOfSSRC[entry].lost = max(0, block.cumulativeLost)
+        // Falls slowly, so that the tracks of a player need not report together.
+        peer.reportedLoss = max(block.fractionLost, peer.reportedLoss - peer.reportedLoss / 4)
         peer.counters.packetsLost.set(peer.trackOfSSRC.reduce(0) { $0 + UInt64($1.lost) })
         peer.counters.jitterMicroseconds.set(UInt64(block.jitter) * 1_000_000 / UInt64(track.clockRate))
         // RFC 3550 §6.4.1: A - LSR - DLSR in units of 1/65536 s. Reports carry the publisher's clock moved on by our
@@ -98,7 +100,12 @@ extension Worker {
     private func wantsKeyFrame(_ peer: Peer) {
         guard !peer.isPublisher, let stream = peer.stream else { return }
         peer.counters.plis.bump()
-        if now - stream.lastKeyFrameRequest < Self.keyFrameInterval { counters.keyFrameRequestsMerged.bump() }
+        // A player of whom video is thinned cannot but miss pictures.
+        if let video = stream.videoIndex, stream.lane(of: peer, track: video)?.pointee.isThinned == true {
+            counters.keyFrameRequestsMerged.bump()
+            return
+        }
+        if now - stream.lastKeyFrameRequest < keyFrameInterval { counters.keyFrameRequestsMerged.bump() }
         requestKeyFrame(stream)
     }
 
@@ -168,6 +175,7 @@ extension Worker {
             if peer.isPublisher { reportToPublisher(peer) } else { reportToPlayer(peer) }
             publishCounters(of: peer)
         }
+        reviewOverload()
         counters.packetsSent.bump(egress.packetsSent &- reportedPackets)
         reportedPackets = egress.packetsSent
         counters.packetsDropped.bump(egress.packetsDropped &- reportedDrops)

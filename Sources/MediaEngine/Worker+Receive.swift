@@ -3,6 +3,7 @@ import ICE
 import LinuxNet
 import MediaFormats
 import RTP
+import SDP
 import SRTP
 import Synchronization
 import Wire
@@ -312,6 +313,7 @@ extension Worker {
             counters.unknownSSRC.bump()
             return false
         }
+        longestWait = max(longestWait, now - arrival)
         return handleRTP(packet, slot: slot, transport: transport, stream: stream, arrival: arrival)
     }
 
@@ -507,32 +509,19 @@ extension Worker {
             }
         }
         guard !stream.players.isEmpty else { return true }
-        if stream.pendingCount == StreamState.maxPending { fanOut(stream) }
+        if stream.pendingCount == StreamState.maxPending { fanOut(stream, whole: true) }
         if stream.pendingCount == 0 { dirty.append(stream) }
         stream.enqueue(track: index, number: packet.number)
-        if track.kind == .video {
-            gather(stream, packet: packet)
-        } else {
-            // Audio is never held: it closes the run.
-            stream.pictureIsOpen = false
-            stream.gatherDeadline = .distantFuture
-        }
+        stream.due = min(stream.due, due(of: packet, kind: track.kind, stream: stream))
         return true
     }
 
-    /// Frame-end gathering: the packets of an unfinished picture wait for its last one, bounded in time.
-    private func gather(_ stream: StreamState, packet: StoredPacket) {
-        guard stream.players.count >= configuration.gatherMinPlayers else {
-            stream.pictureIsOpen = false
-            return
-        }
-        if packet.marker {
-            stream.pictureIsOpen = false
-            stream.gatherDeadline = .distantFuture
-        } else {
-            stream.pictureIsOpen = true
-            if stream.gatherDeadline == .distantFuture { stream.gatherDeadline = now + configuration.gatherLimit }
-        }
+    /// When a packet has to leave. Frame-end gathering: the packets of an unfinished picture wait for its last one,
+    /// bounded in time. Sound is never held: it closes the run.
+    private func due(of packet: StoredPacket, kind: MediaKind, stream: StreamState) -> Instant {
+        let waits =
+            kind == .video && !packet.marker && stream.players.count >= configuration.gatherMinPlayers
+        return waits ? now + configuration.gatherLimit : now
     }
 
     /// Packets that other workers received.
@@ -548,6 +537,7 @@ extension Worker {
                 var packet = header.packet
                 packet.slot = slot
                 packet.payloadOffset = 0
+                self.longestWait = max(self.longestWait, self.now - packet.arrival)
                 if !self.append(packet, track: Int(header.track), stream: stream) { self.slab.give(slot) }
             }
             if taken == limit { mailbox.wake() }

@@ -80,6 +80,11 @@ package final class Worker {
     /// Error replies to unauthenticated checks, refilled over time: no reflection, no flood.
     var replyTokens = 50.0
     var replyRefill: Instant
+    var overload: OverloadGuard
+    /// Longest time since the last slow tick that a packet waited for this worker.
+    var longestWait = Interval.zero
+    var thinnedPlayers = 0
+    var lastSelection = Instant.zero
     // What has been added to the shared counters so far.
     var reportedPackets: UInt64 = 0
     var reportedDrops: UInt64 = 0
@@ -106,6 +111,7 @@ package final class Worker {
         self.tcpBudget = tcpBudget ?? TCPBudget(configuration)
         self.dtlsContext = dtlsContext
         self.post = post
+        overload = OverloadGuard(limit: configuration.overloadDelay)
         machine = try SRTPMachine(backend: configuration.backend)
         slab = PacketSlab(maxSlots: configuration.maxSlots)
         guard let io = weir_io_new() else { throw NetworkError("allocate I/O batch", code: ENOMEM) }
@@ -211,7 +217,7 @@ package final class Worker {
         if !handshakes.isEmpty { return 0 }
         if peers.isEmpty && connections.isEmpty { return 1_000_000_000 }
         if nextFastTick < next { next = nextFastTick }
-        for stream in dirty where stream.gatherDeadline < next { next = stream.gatherDeadline }
+        for stream in dirty where stream.due < next { next = stream.due }
         return max(0, (next - .now).nanoseconds)
     }
 
