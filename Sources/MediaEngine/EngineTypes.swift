@@ -111,6 +111,8 @@ package final class EngineCounters: Sendable {
     package let peers = Atomic<Int>(0)
     /// Players of whom video is thinned to key frames now, since their worker is overloaded.
     package let playersThinned = Atomic<Int>(0)
+    /// Offers that were refused since a worker is overloaded.
+    package let peersRefused = Atomic<UInt64>(0)
     /// Workers that take no new peers now, a bit each (workers from 64 on share them).
     private let closedWorkers = Atomic<UInt64>(0)
     /// Workers that have bounded key-frame requests, likewise.

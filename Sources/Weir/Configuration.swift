@@ -43,6 +43,10 @@ package struct Configuration: Sendable, Equatable {
         package var groupCachePackets = 4096
         package var gatherLimit = Interval.milliseconds(10)
         package var gatherMinPlayers = 16
+        /// Video packets that a player gets at once; 0: no bound.
+        package var burstPackets = 0
+        package var burstInterval = Interval.milliseconds(5)
+        package var overloadDelay = Interval.milliseconds(60)
         /// Bytes.
         package var receiveBuffer = 4 << 20
         /// Bytes.

@@ -58,6 +58,11 @@ package struct ConfigurationKey: Sendable {
         .init("media", "group_cache_packets", \.media.groupCachePackets, .integer(0...65_536)),
         .init("media", "gather_limit", \.media.gatherLimit, .duration(.zero ... .milliseconds(100))),
         .init("media", "gather_min_players", \.media.gatherMinPlayers, .integer(1...1_000_000)),
+        .init("media", "burst_packets", \.media.burstPackets, .integer(0...1024)),
+        .init(
+            "media", "burst_interval", \.media.burstInterval, .duration(.milliseconds(1) ... .milliseconds(100))),
+        .init(
+            "media", "overload_delay", \.media.overloadDelay, .duration(.milliseconds(10)...minute)),
         .init("media", "receive_buffer", \.media.receiveBuffer, .size(bufferRange)),
         .init("media", "send_buffer", \.media.sendBuffer, .size(bufferRange)),
         .init("media", "max_bitrate", \.media.maxBitrate, .bitrate(30_000...1_000_000_000)),

@@ -57,6 +57,7 @@ package final class EngineMediaBackend: MediaBackend {
     package func publish(
         peer: PeerID, stream: String, offer: String, options: MediaOptions
     ) async throws(MediaError) -> MediaDescription {
+        try checkCapacity()
         let negotiation: Negotiation
         do throws(NegotiationError) {
             negotiation = try OfferAnswer.answerPublisher(offer: offer, options: answerOptions(peer, stream, options))
@@ -79,6 +80,7 @@ package final class EngineMediaBackend: MediaBackend {
     package func play(
         peer: PeerID, stream: String, publisher: PeerID, offer: String, options: MediaOptions
     ) async throws(MediaError) -> MediaDescription {
+        try checkCapacity()
         guard let tracks = published.withLock({ $0[publisher] }) else { throw .streamNotFound }
         let negotiation: Negotiation
         do throws(NegotiationError) {
@@ -91,6 +93,14 @@ package final class EngineMediaBackend: MediaBackend {
             throw .streamNotFound
         }
         return describe(negotiation)
+    }
+
+    /// Overload: who is there goes before who comes.
+    private func checkCapacity() throws(MediaError) {
+        guard engine.counters.admits else {
+            engine.counters.peersRefused.bump()
+            throw .noCapacity
+        }
     }
 
     private func answerOptions(_ peer: PeerID, _ stream: String, _ wishes: MediaOptions) -> AnswerOptions {

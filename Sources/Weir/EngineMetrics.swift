@@ -16,6 +16,17 @@ enum EngineMetrics {
                 Sample(
                     name: "weir_media_peers", help: "Peers that workers own.", kind: .gauge, labels: [],
                     value: Double(counters.peers.load(ordering: .relaxed))),
+                Sample(
+                    name: "weir_media_overloaded_workers",
+                    help: "Media threads that cannot keep pace and have bounded key-frame requests.", kind: .gauge,
+                    labels: [], value: Double(counters.overloadedWorkers)),
+                Sample(
+                    name: "weir_media_players_thinned",
+                    help: "Players that get key frames only, since their media thread is overloaded.", kind: .gauge,
+                    labels: [], value: Double(counters.playersThinned.load(ordering: .relaxed))),
+                counter(
+                    "weir_media_peers_refused_total", "Publishers and players refused because of overload.",
+                    counters.peersRefused.value),
                 counter(
                     "weir_media_datagrams_received_total", "Datagrams read from the media port.",
                     counters.datagramsReceived.value),

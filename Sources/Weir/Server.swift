@@ -135,6 +135,9 @@ package struct Server {
         engine.groupCachePackets = media.groupCachePackets
         engine.gatherLimit = media.gatherLimit
         engine.gatherMinPlayers = media.gatherMinPlayers
+        engine.burstPackets = media.burstPackets
+        engine.burstInterval = media.burstInterval
+        engine.overloadDelay = media.overloadDelay
         engine.receiveBuffer = media.receiveBuffer
         engine.sendBuffer = media.sendBuffer
         engine.maxBitrate = media.maxBitrate
