@@ -270,9 +270,9 @@ final class LoadThread: @unchecked Sendable {
             var expected = 0
             if state.videoType != 0 { expected += player.clock.video.windowPackets.load(ordering: .relaxed) }
             if state.audioType != 0 { expected += player.clock.audio.windowPackets.load(ordering: .relaxed) }
-            window.players.append((expected, state.video.delivered + state.audio.delivered))
-            window.sequenceGaps += state.video.gaps + state.audio.gaps
-            window.duplicates += state.video.duplicates + state.audio.duplicates
+            window.players.append((expected, player.video.pointee.delivered + player.audio.pointee.delivered))
+            window.sequenceGaps += player.video.pointee.gaps + player.audio.pointee.gaps
+            window.duplicates += player.video.pointee.duplicates + player.audio.pointee.duplicates
             window.nacks += player.nacks
             window.recovered += state.recovered
             window.authenticationFailures += state.authenticationFailures
@@ -351,7 +351,7 @@ final class LoadThread: @unchecked Sendable {
                 player._withUnsafeGuaranteedRef {
                     if done.result == .replayed {
                         // The network never doubles a packet here: the server sent one index twice.
-                        $0.state.pointee.video.countDuplicate()
+                        $0.video.pointee.countDuplicate()
                     } else {
                         $0.state.pointee.authenticationFailures += 1
                     }
@@ -384,7 +384,7 @@ final class LoadThread: @unchecked Sendable {
         }
         let clock = isAudio ? player.clock.audio : player.clock.video
         guard let clip = isAudio ? plan.audio : plan.video else { return }
-        let track = isAudio ? UnsafeMutablePointer(&state.pointee.audio) : UnsafeMutablePointer(&state.pointee.video)
+        let track = isAudio ? player.audio : player.video
         if !isRTX { track.pointee.ssrc = header.ssrc }
         guard let number = track.pointee.accept(sequence) else { return }
         if isRTX { state.pointee.recovered += 1 }

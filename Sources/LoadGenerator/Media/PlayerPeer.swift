@@ -13,6 +13,8 @@ final class PlayerPeer: ClientPeer {
     private static let ownSSRC: UInt32 = 1
 
     let state: UnsafeMutablePointer<PlayerState>
+    let video: UnsafeMutablePointer<PlayerTrack>
+    let audio: UnsafeMutablePointer<PlayerTrack>
     let clock: StreamClock
     private let plan: MediaPlan
     private var nack = NackGenerator(reorderWait: .milliseconds(5))
@@ -28,6 +30,9 @@ final class PlayerPeer: ClientPeer {
     ) throws(LoadError) {
         state = .allocate(capacity: 1)
         state.initialize(to: PlayerState())
+        video = .allocate(capacity: 2)
+        video.initialize(repeating: PlayerTrack(), count: 2)
+        audio = video + 1
         state.pointee.videoType = answer.video
         state.pointee.rtxType = answer.rtx
         state.pointee.audioType = answer.audio
@@ -37,7 +42,10 @@ final class PlayerPeer: ClientPeer {
         try super.init(handle: handle, answer: answer, deadline: deadline, thread: thread)
     }
 
-    deinit { state.deallocate() }
+    deinit {
+        state.deallocate()
+        video.deallocate()
+    }
 
     override func connected(now: Instant) {
         // Spread over the second, or all would report at once.
@@ -59,8 +67,8 @@ final class PlayerPeer: ClientPeer {
     }
 
     func clearWindow() {
-        state.pointee.video.delivered = 0
-        state.pointee.audio.delivered = 0
+        video.pointee.delivered = 0
+        audio.pointee.delivered = 0
         state.pointee.authenticationFailures = 0
         state.pointee.recovered = 0
         nacks = 0
@@ -83,10 +91,10 @@ final class PlayerPeer: ClientPeer {
         var bytes: [UInt8] = []
         if !lost.isEmpty {
             nacks += lost.count
-            RTCPWriter.nack(sender: Self.ownSSRC, media: state.pointee.video.ssrc, lost: lost, into: &bytes)
+            RTCPWriter.nack(sender: Self.ownSSRC, media: video.pointee.ssrc, lost: lost, into: &bytes)
         }
         if nack.takeNeedsKeyFrame() {
-            RTCPWriter.pli(sender: Self.ownSSRC, media: state.pointee.video.ssrc, into: &bytes)
+            RTCPWriter.pli(sender: Self.ownSSRC, media: video.pointee.ssrc, into: &bytes)
         }
         send(rtcp: bytes)
     }
@@ -96,17 +104,17 @@ final class PlayerPeer: ClientPeer {
         nextKeyFrameRequest = interval.map { now + $0 } ?? (isReady ? .distantFuture : now + Self.keyFramePatience)
         guard state.pointee.videoType != 0, !isReady || interval != nil else { return }
         var bytes: [UInt8] = []
-        RTCPWriter.pli(sender: Self.ownSSRC, media: state.pointee.video.ssrc, into: &bytes)
+        RTCPWriter.pli(sender: Self.ownSSRC, media: video.pointee.ssrc, into: &bytes)
         send(rtcp: bytes)
     }
 
     func receive(rtcp bytes: UnsafeRawBufferPointer, now: Instant) {
         try? RTCP.parse(bytes.bytes) { packet in
             guard case .senderReport(let report) = packet else { return }
-            if report.ssrc == state.pointee.video.ssrc {
-                Self.take(report, into: &state.pointee.video, now: now)
-            } else if report.ssrc == state.pointee.audio.ssrc {
-                Self.take(report, into: &state.pointee.audio, now: now)
+            if report.ssrc == video.pointee.ssrc {
+                Self.take(report, into: &video.pointee, now: now)
+            } else if report.ssrc == audio.pointee.ssrc {
+                Self.take(report, into: &audio.pointee, now: now)
             }
         }
     }
@@ -118,8 +126,8 @@ final class PlayerPeer: ClientPeer {
 
     private func report(now: Instant) {
         var blocks: [ReportBlock] = []
-        Self.addBlock(of: &state.pointee.video, now: now, to: &blocks)
-        Self.addBlock(of: &state.pointee.audio, now: now, to: &blocks)
+        Self.addBlock(of: &video.pointee, now: now, to: &blocks)
+        Self.addBlock(of: &audio.pointee, now: now, to: &blocks)
         var bytes: [UInt8] = []
         RTCPWriter.receiverReport(ssrc: Self.ownSSRC, blocks: blocks, into: &bytes)
         send(rtcp: bytes)

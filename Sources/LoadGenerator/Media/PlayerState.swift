@@ -85,8 +85,6 @@ struct PlayerState: BitwiseCopyable {
     var isReady = false
     /// Timestamp of the key frame that is coming in; the player is ready when its last packet is there.
     var keyTimestamp: UInt32?
-    var video = PlayerTrack()
-    var audio = PlayerTrack()
     var authenticationFailures = 0
     /// Retransmissions that were needed.
     var recovered = 0
