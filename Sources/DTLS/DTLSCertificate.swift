@@ -10,6 +10,8 @@ package enum DTLSError: Error, Equatable, Sendable, CustomStringConvertible {
     case noCertificate
     case noSRTPProfile
     case timedOut
+    /// The peer's fatal alert, by its number (RFC 5246 §7.2).
+    case alert(UInt8)
     case badCertificate(String)
 
     package var description: String {
@@ -19,6 +21,9 @@ package enum DTLSError: Error, Equatable, Sendable, CustomStringConvertible {
         case .noCertificate: "the peer showed no certificate"
         case .noSRTPProfile: "no SRTP protection profile in common"
         case .timedOut: "the handshake was not finished in time"
+        case .alert(let number):
+            "the peer ended the association: alert \(number), "
+                + (unsafe SSL_alert_desc_string_long(CInt(number)).map { unsafe String(cString: $0) } ?? "unknown")
         case .badCertificate(let text): text
         }
     }
