@@ -30,7 +30,7 @@ struct BenchOptions: ParsableArguments {
     @Option(help: "Streams that are published.")
     var publishers = 1
 
-    @Option(help: "Players in all, spread over the streams. Several numbers are measured one after the other: 100,200,400")
+    @Option(help: "Players in all, spread over the streams. Several numbers are measured one by one: 100,200,400")
     var players: PlayerCounts
 
     @Option(help: "h264 or vp8.")

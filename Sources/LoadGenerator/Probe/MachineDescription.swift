@@ -11,6 +11,14 @@ package struct MachineDescription: Sendable, Codable, Equatable {
     package var kernel: String
     package var memoryBytes: Int
 
+    package init(processor: String, cores: Int, usableCores: Int, kernel: String, memoryBytes: Int) {
+        self.processor = processor
+        self.cores = cores
+        self.usableCores = usableCores
+        self.kernel = kernel
+        self.memoryBytes = memoryBytes
+    }
+
     package static func current() -> MachineDescription {
         let processors = ProcFiles.read("/proc/cpuinfo") ?? ""
         let memory = ProcFiles.read("/proc/meminfo").flatMap { ProcFiles.number("MemTotal", in: $0) } ?? 0

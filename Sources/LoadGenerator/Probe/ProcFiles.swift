@@ -1,16 +1,16 @@
 import Glibc
 
 /// What `/proc/PID/stat` tells (proc_pid_stat(5)).
-struct ProcStat: Equatable {
+package struct ProcStat: Equatable {
     /// Seconds in user mode and in the kernel, as the kernel's ticks count them.
-    var userSeconds: Double
-    var systemSeconds: Double
+    package var userSeconds: Double
+    package var systemSeconds: Double
     /// Ticks since boot; tells two processes of the same number apart.
-    var startTime: UInt64
-    var name: String
+    package var startTime: UInt64
+    package var name: String
 
     /// - Parameter ticks: per second.
-    init?(_ text: String, ticks: Double) {
+    package init?(_ text: String, ticks: Double) {
         // The name stands in parentheses and may itself contain any of them, and spaces.
         guard let open = text.firstIndex(of: "("), let close = text.lastIndex(of: ")"), open < close else { return nil }
         name = String(text[text.index(after: open)..<close])
@@ -26,9 +26,14 @@ struct ProcStat: Equatable {
 }
 
 /// Voluntary switches (the thread waits) and others (its time is up).
-struct ContextSwitches: Equatable, Sendable {
+package struct ContextSwitches: Equatable, Sendable {
     var voluntary = 0
     var involuntary = 0
+
+    package init(voluntary: Int = 0, involuntary: Int = 0) {
+        self.voluntary = voluntary
+        self.involuntary = involuntary
+    }
 
     static func + (a: Self, b: Self) -> Self {
         Self(voluntary: a.voluntary + b.voluntary, involuntary: a.involuntary + b.involuntary)
@@ -40,7 +45,7 @@ struct ContextSwitches: Equatable, Sendable {
 }
 
 /// Reading files of `/proc`.
-enum ProcFiles {
+package enum ProcFiles {
     private static let limit = 1 << 20
 
     /// - Returns: nil if it cannot be read.
@@ -60,7 +65,7 @@ enum ProcFiles {
     }
 
     /// The number behind `name:` in lines such as `VmRSS:  1234 kB`.
-    static func number(_ name: String, in text: String) -> Int? {
+    package static func number(_ name: String, in text: String) -> Int? {
         for line in text.split(separator: "\n") {
             guard line.hasPrefix(name), line.dropFirst(name.count).first == ":" else { continue }
             return line.dropFirst(name.count + 1).split { $0 == " " || $0 == "\t" }.first.flatMap { Int($0) }
@@ -68,7 +73,7 @@ enum ProcFiles {
         return nil
     }
 
-    static func switches(in status: String) -> ContextSwitches? {
+    package static func switches(in status: String) -> ContextSwitches? {
         guard let voluntary = number("voluntary_ctxt_switches", in: status),
             let involuntary = number("nonvoluntary_ctxt_switches", in: status)
         else { return nil }

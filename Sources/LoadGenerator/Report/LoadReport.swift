@@ -110,6 +110,21 @@ package struct StepReport: Sendable, Codable {
     package var generatorCPUSeconds: Double
     package var churn: ChurnReport?
     package var figures: StepFigures
+
+    package init(
+        repetition: Int, players: Int, joins: JoinReport, window: MediaWindow, serverUsage: ServerUsage?,
+        residentBytes: Int?, generatorCPUSeconds: Double, churn: ChurnReport?, figures: StepFigures
+    ) {
+        self.repetition = repetition
+        self.players = players
+        self.joins = joins
+        self.window = window
+        self.serverUsage = serverUsage
+        self.residentBytes = residentBytes
+        self.generatorCPUSeconds = generatorCPUSeconds
+        self.churn = churn
+        self.figures = figures
+    }
 }
 
 /// How clients came in.
@@ -126,6 +141,13 @@ package struct JoinReport: Sendable, Codable, Equatable {
     package var media: Percentiles?
     /// Milliseconds from the offer to the first picture.
     package var total: Percentiles?
+
+    package init(succeeded: Int, failed: Int = 0, reasons: [String] = [], total: Percentiles? = nil) {
+        self.succeeded = succeeded
+        self.failed = failed
+        self.reasons = reasons
+        self.total = total
+    }
 
     init(_ log: JoinLog) {
         succeeded = log.samples.count

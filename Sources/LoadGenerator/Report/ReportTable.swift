@@ -1,7 +1,7 @@
 /// Numbers for people.
-enum Text {
+package enum Text {
     /// About three significant digits, never an exponent.
-    static func number(_ value: Double) -> String {
+    package static func number(_ value: Double) -> String {
         guard value.isFinite else { return "-" }
         let size = abs(value)
         let digits = size == 0 || size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3
@@ -9,7 +9,7 @@ enum Text {
     }
 
     /// With this many digits behind the point, rounded half away from zero.
-    static func fixed(_ value: Double, _ digits: Int) -> String {
+    package static func fixed(_ value: Double, _ digits: Int) -> String {
         guard value.isFinite, abs(value) < 1e15 else { return "-" }
         var scale = 1
         for _ in 0..<digits { scale *= 10 }
@@ -21,7 +21,7 @@ enum Text {
     }
 
     /// A share as percent; what is not zero does not look like it.
-    static func percent(_ share: Double) -> String {
+    package static func percent(_ share: Double) -> String {
         guard share.isFinite else { return "-" }
         if share == 0 { return "0 %" }
         let percent = share * 100

@@ -1,31 +1,50 @@
 import Glibc
 
 /// A chart of lines as SVG: panels one below the other over one common x axis. Readable on light and dark paper.
-struct SVGChart {
-    enum Scale {
+package struct SVGChart {
+    package enum Scale {
         /// From 0.
         case linear
         case logarithmic
     }
 
-    struct Series {
+    package struct Series {
         let name: String
         /// Points that are not finite are left out.
         let points: [(x: Double, y: Double)]
+
+        package init(name: String, points: [(x: Double, y: Double)]) {
+            self.name = name
+            self.points = points
+        }
     }
 
-    struct Panel {
+    package struct Panel {
         let label: String
         let scale: Scale
         let series: [Series]
         /// A level that matters, as a dashed line.
-        var limit: Double?
+        let limit: Double?
+
+        package init(label: String, scale: Scale, series: [Series], limit: Double? = nil) {
+            self.label = label
+            self.scale = scale
+            self.series = series
+            self.limit = limit
+        }
     }
 
     let title: String
     let subtitle: String
     let xLabel: String
     let panels: [Panel]
+
+    package init(title: String, subtitle: String, xLabel: String, panels: [Panel]) {
+        self.title = title
+        self.subtitle = subtitle
+        self.xLabel = xLabel
+        self.panels = panels
+    }
 
     private static let width = 760.0
     private static let panelHeight = 240.0
@@ -36,7 +55,7 @@ struct SVGChart {
     private static let bottom = 56.0
     private static let colours = 4
 
-    func text() -> String {
+    package func text() -> String {
         let height =
             Self.top + Double(panels.count) * Self.panelHeight + Double(max(0, panels.count - 1)) * Self.gap
             + Self.bottom
@@ -152,8 +171,8 @@ struct SVGChart {
 }
 
 /// Where values lie on an axis, and where its ticks are.
-struct Axis {
-    let ticks: [Double]
+package struct Axis {
+    package let ticks: [Double]
     private let lowest: Double
     private let highest: Double
     private let from: Double
@@ -164,7 +183,7 @@ struct Axis {
     private static let smallest = 0.01
     private static let wantedTicks = 6.0
 
-    init(values: [Double], scale: SVGChart.Scale, from: Double, to: Double) {
+    package init(values: [Double], scale: SVGChart.Scale, from: Double, to: Double) {
         self.from = from
         self.to = to
         let finite = values.filter(\.isFinite)
@@ -207,7 +226,7 @@ struct Axis {
         return 10 * power
     }
 
-    func place(_ value: Double) -> Double {
+    package func place(_ value: Double) -> Double {
         let share =
             isLogarithmic
             ? log10(max(value, lowest) / lowest) / log10(highest / lowest)
@@ -215,7 +234,7 @@ struct Axis {
         return from + min(max(share, 0), 1) * (to - from)
     }
 
-    static func label(_ value: Double) -> String {
+    package static func label(_ value: Double) -> String {
         var digits = 0
         var scaled = abs(value)
         while digits < 4, abs(scaled - scaled.rounded()) > 1e-6 * max(1, scaled) {

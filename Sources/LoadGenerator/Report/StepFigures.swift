@@ -47,7 +47,7 @@ package struct StepFigures: Sendable, Codable, Equatable {
     /// - Parameters:
     ///   - threads: media threads of the generator.
     ///   - before: resident bytes before the first player, and before the first publisher.
-    init(
+    package init(
         players: Int, window: MediaWindow, joins: JoinReport, churn: ChurnReport?, usage: ServerUsage?, resident: Int?,
         before: (players: Int?, publishers: Int?), generatorCPUSeconds: Double, threads: Int
     ) {
@@ -102,7 +102,7 @@ package struct StepFigures: Sendable, Codable, Equatable {
 
     /// Each figure's median over the repetitions that have it.
     /// - Precondition: there is at least one.
-    static func median(_ all: [StepFigures]) -> StepFigures {
+    package static func median(_ all: [StepFigures]) -> StepFigures {
         precondition(!all.isEmpty, "a load that was measured")
         var result = StepFigures(players: all[0].players)
         for figure in figures {
