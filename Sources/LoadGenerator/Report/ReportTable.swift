@@ -41,7 +41,13 @@ extension LoadReport {
             if !texts.isEmpty { lines.append("Server: " + texts.joined(separator: ", ")) }
         }
         lines.append("")
-        if !medians.isEmpty { lines += Self.aligned(columns()) + [""] }
+        if !medians.isEmpty {
+            for block in [received, spent] {
+                // The players alone say nothing.
+                let columns = columns(block)
+                if columns.count > 1 { lines += Self.aligned(columns) + [""] }
+            }
+        }
         if let why = steps.lazy.compactMap(\.serverUsage?.whyNoSystemCalls).first {
             lines.append("System calls were not counted: \(why)")
         }
@@ -68,14 +74,18 @@ extension LoadReport {
             + "\(Text.number(options.duration)) s each\(runs)"
     }
 
-    /// Title and a cell for each load; a column without any figure is left out.
-    private func columns() -> [[String]] {
-        typealias Cell = (StepFigures) -> String?
-        func value(_ figure: KeyPath<StepFigures, Double?>, _ format: @escaping (Double) -> String) -> Cell {
-            { $0[keyPath: figure].map(format) }
-        }
-        let all: [(String, Cell)] = [
-            ("players", { "\($0.players)\($0.isGeneratorLimited ? "*" : "")" }),
+    private typealias Cell = (StepFigures) -> String?
+
+    private func value(_ figure: KeyPath<StepFigures, Double?>, _ format: @escaping (Double) -> String) -> Cell {
+        { $0[keyPath: figure].map(format) }
+    }
+
+    private var load: (String, Cell) { ("players", { "\($0.players)\($0.isGeneratorLimited ? "*" : "")" }) }
+
+    /// What the players got.
+    private var received: [(String, Cell)] {
+        [
+            load,
             ("packets/s", value(\.packetsPerSecond) { Text.fixed($0, 0) }),
             ("loss", value(\.loss, Text.percent)),
             ("worst", value(\.worstLoss, Text.percent)),
@@ -86,27 +96,31 @@ extension LoadReport {
             ("join p50", value(\.joinP50, Text.number)),
             ("join p99", value(\.joinP99, Text.number)),
             ("churn p99", value(\.churnJoinP99, Text.number)),
+            ("generator cores", value(\.generatorCores) { Text.fixed($0, 2) }),
+            ("its threads", value(\.generatorThreadLoad, Text.percent)),
+        ]
+    }
+
+    /// What the server spent.
+    private var spent: [(String, Cell)] {
+        [
+            load,
             ("µs/packet", value(\.cpuMicrosecondsPerPacket, Text.number)),
             ("packets/CPU s", value(\.packetsPerCPUSecond) { Text.fixed($0, 0) }),
-            ("cores", value(\.cores) { Text.fixed($0, 2) }),
-            ("mem/player", value(\.memoryPerPlayer, Text.memory)),
+            ("server cores", value(\.cores) { Text.fixed($0, 2) }),
+            ("memory/player", value(\.memoryPerPlayer, Text.memory)),
             ("from empty", value(\.memoryPerPlayerFromEmpty, Text.memory)),
-            (
-                "switches/s",
-                { figures in
-                    guard let a = figures.voluntarySwitchesPerSecond, let b = figures.involuntarySwitchesPerSecond
-                    else {
-                        return nil
-                    }
-                    return Text.fixed(a + b, 0)
-                }
-            ),
+            ("waits/s", value(\.voluntarySwitchesPerSecond) { Text.fixed($0, 0) }),
+            ("preempted/s", value(\.involuntarySwitchesPerSecond) { Text.fixed($0, 0) }),
+            ("switches/packet", value(\.switchesPerPacket, Text.number)),
             ("calls/s", value(\.systemCallsPerSecond) { Text.fixed($0, 0) }),
             ("calls/packet", value(\.systemCallsPerPacket, Text.number)),
-            ("gen cores", value(\.generatorCores) { Text.fixed($0, 2) }),
-            ("gen thread", value(\.generatorThreadLoad, Text.percent)),
         ]
-        return all.compactMap { title, cell in
+    }
+
+    /// Title and a cell for each load; a column without any figure is left out.
+    private func columns(_ block: [(String, Cell)]) -> [[String]] {
+        block.compactMap { title, cell in
             let cells = medians.map(cell)
             return cells.contains { $0 != nil } ? [title] + cells.map { $0 ?? "-" } : nil
         }

@@ -1,6 +1,17 @@
 extension LoadPlanOptions {
     /// What the media threads do for this load. The clips are encoded here, once for all repetitions.
-    package func makeMediaPlan() throws(ClipError) -> MediaPlan {
+    /// - Throws: what the options must be instead, for pictures that cannot be encoded like this.
+    package func makeMediaPlan() throws(OptionProblem) -> MediaPlan {
+        do throws(ClipError) {
+            return try encodedPlan()
+        } catch {
+            throw OptionProblem(
+                option: "--bitrate", why: "\(error)",
+                remedy: "give another bitrate, or change --size, --fps or --key-interval")
+        }
+    }
+
+    private func encodedPlan() throws(ClipError) -> MediaPlan {
         let clip =
             switch video {
             case .h264:
@@ -16,6 +27,7 @@ extension LoadPlanOptions {
         plan.profiles = [protection.profile]
         plan.maxStreams = publishers
         plan.loss = loss
+        plan.keyFrameRequestInterval = keyRequestInterval.map { .milliseconds(Int64($0 * 1000)) }
         plan.threads = threads
         plan.firstProcessor = pin
         plan.seed = seed

@@ -61,6 +61,8 @@ package struct LoadPlanOptions: Sendable, Codable, Equatable {
     package var protection = Protection.aesCM
     /// Share of the packets that players throw away as if the network had lost them.
     package var loss = 0.0
+    /// Seconds between two key-frame requests of each player; nil: only who needs one asks.
+    package var keyRequestInterval: Double?
     package var seed: UInt64 = 1
 
     // When

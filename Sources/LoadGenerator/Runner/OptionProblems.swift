@@ -37,11 +37,10 @@ extension LoadPlanOptions {
         range("--fps", framesPerSecond, Limits.framesPerSecond)
         range("--bitrate", bitrate, Limits.bitrate)
         range("--key-interval", keyInterval, Limits.keyInterval)
-        range("--size", width, Limits.side)
-        range("--size", height, Limits.side)
         check(
-            width % 2 == 0 && height % 2 == 0, "--size", "\(width)x\(height) has an odd side",
-            "give even numbers, like 1280x720")
+            [width, height].allSatisfy { Limits.side.contains($0) && $0 % 2 == 0 }, "--size",
+            "\(width)x\(height) cannot be encoded",
+            "give even numbers from \(Limits.side.lowerBound) to \(Limits.side.upperBound), like 1280x720")
         check(
             framesPerSecond > 0 && 90_000 % framesPerSecond == 0, "--fps",
             "\(framesPerSecond) does not divide the clock of 90 kHz", "give a number like 25, 30 or 60")
@@ -51,6 +50,7 @@ extension LoadPlanOptions {
             "give fewer seconds or frames per second")
         if hasAudio { range("--audio-bitrate", audioBitrate, Limits.audioBitrate) }
         range("--loss", loss, 0...Limits.loss)
+        if let keyRequestInterval { range("--key-requests", keyRequestInterval, 0.1...Limits.duration) }
         range("--ramp", ramp, 0.1...Limits.ramp)
         range("--joins-in-flight", joinsInFlight, 1...Limits.joinsInFlight)
         range("--join-timeout", joinTimeout, 1...Limits.joinTimeout)

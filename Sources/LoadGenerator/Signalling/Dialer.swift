@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import NIOPosix
 import NIOSSL
@@ -44,8 +45,19 @@ struct Dialer: Sendable {
         do {
             return try await bootstrap.connect(host: url.host, port: url.port).get()
         } catch {
-            throw SignallingFailure(.connect, "\(url): cannot connect (\(error)); is the server running there?")
+            throw SignallingFailure(
+                .connect, "\(url): cannot connect (\(Self.cause(error))); is the server running there?")
         }
+    }
+
+    /// NIO's error lists every address that was tried; the last one's cause is enough.
+    private static func cause(_ error: any Error) -> String {
+        guard let attempts = error as? NIOConnectionError else { return "\(error)" }
+        if let failed = attempts.connectionErrors.last {
+            guard let code = (failed.error as? IOError)?.errnoCode else { return "\(failed.error)" }
+            return String(cString: strerror(code))
+        }
+        return "the name \(attempts.host) is not known"
     }
 }
 
