@@ -60,6 +60,9 @@ struct BenchOptions: ParsableArguments {
     @Option(help: "Share of the packets that players throw away as if the network had: 0.01 or 1%.")
     var loss = ShareArgument(0)
 
+    @Option(help: "Seconds between two key-frame requests (PLI) of each player; without it only who needs one asks.")
+    var keyRequests: Double?
+
     @Option(help: "Seed of the losses.")
     var seed: UInt64 = 1
 
@@ -127,6 +130,7 @@ struct BenchOptions: ParsableArguments {
         (plan.keyInterval, plan.width, plan.height) = (keyInterval, size.width, size.height)
         (plan.hasAudio, plan.audioBitrate) = (audio, audioBitrate.bitsPerSecond)
         (plan.protection, plan.loss, plan.seed) = (srtp, loss.share, seed)
+        plan.keyRequestInterval = keyRequests
         (plan.ramp, plan.joinsInFlight, plan.joinTimeout) = (ramp, joinsInFlight, joinTimeout)
         (plan.warmUp, plan.duration, plan.repeats) = (warmUp, duration, repeats)
         plan.churn = churn.map {

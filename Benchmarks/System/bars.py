@@ -1,0 +1,302 @@
+"""The bars, one function each: a generator of figures. The first line of each docstring is its title."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+from dataclasses import dataclass
+from typing import Callable, Iterator
+
+from machine import Bench, Server
+
+LOSS_LIMIT = 0.001
+DELAY_LIMIT_MS = 100.0
+AUDIO_PER_SECOND = 50.0
+#: One core, as many as twice the aim's packets per player would need: bounds the search.
+MOST_PLAYERS = 2000
+
+
+@dataclass
+class Figure:
+    name: str
+    value: float
+    unit: str
+    limit: float
+    #: "at most" or "at least"; None: told, not judged.
+    sense: str | None = "at most"
+    note: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        if self.sense is None:
+            return True
+        return self.value <= self.limit if self.sense == "at most" else self.value >= self.limit
+
+    def line(self) -> str:
+        bar = f" (bar: {self.sense} {self.limit:g})" if self.sense else ""
+        note = f"; {self.note}" if self.note else ""
+        return f"{'ok  ' if self.is_good else 'MISS'} {self.name}: {self.value:.4g} {self.unit}{bar}{note}"
+
+
+def median(values) -> float:
+    return statistics.median(values)
+
+
+def step(report: dict) -> dict:
+    return report["steps"][-1]
+
+
+def check_generator(report: dict) -> str:
+    limited = any(one["figures"]["isGeneratorLimited"] for one in report["steps"])
+    return "the load generator was at its own limit" if limited else ""
+
+
+def run_length(sent: float, messages: float, audio_share: float) -> float:
+    """Video packets per message, when all sound leaves in messages of its own."""
+    audio = sent * audio_share
+    return (sent - audio) / max(1.0, messages - audio)
+
+
+def measure_cost(bench: Bench, players: int, srtp: str, ciphers: str) -> dict:
+    """Medians over rounds of one core's cost per packet, with calibration and limit run right beside each."""
+    rounds = []
+    for _ in range(bench.rounds):
+        with bench.server() as server:
+            before = server.metric("weir_media_packets_sent_total"), server.metric("weir_media_send_messages_total")
+            report = bench.run_load(
+                server, f"{players} players, {srtp}", "--players", str(players), "--srtp", srtp, "--ramp", "100",
+                "--duration", str(bench.seconds(10)), "--size", "640x360",
+            )
+            after = server.metric("weir_media_packets_sent_total"), server.metric("weir_media_send_messages_total")
+        figures = step(report)["figures"]
+        audio = AUDIO_PER_SECOND / (figures["packetsPerSecond"] / players)
+        length = run_length(after[0] - before[0], after[1] - before[1], audio)
+        limit = bench.run_limit("--run", str(max(1, round(length))), "--audio", f"{audio:.3f}", "--ciphers", ciphers)
+        best = min(limit[name]["send_cpu_ns"] for name in ciphers.split(","))
+        rounds.append(
+            {
+                "cost": figures["cpuMicrosecondsPerPacket"],
+                "calibration": limit["calibration"] / 1000,
+                "limit": best / 1000,
+                "run": length,
+                "loss": figures["loss"],
+                "note": check_generator(report),
+            }
+        )
+    out = {key: median([one[key] for one in rounds]) for key in ("cost", "calibration", "limit", "run", "loss")}
+    out["of_calibration"] = median([one["cost"] / one["calibration"] for one in rounds])
+    out["of_limit"] = median([one["cost"] / one["limit"] for one in rounds])
+    out["note"] = "; ".join({one["note"] for one in rounds if one["note"]})
+    return out
+
+
+CM = "cm-jobs,cm-split"
+
+
+def cost(bench: Bench) -> Iterator[Figure]:
+    """CPU per delivered packet on one core against calibration and limit."""
+    for players, srtp, ciphers, bar, aim in [
+        (400, "aes-cm", CM, 0.6, 0.5), (400, "gcm", "gcm", 0.55, None), (100, "aes-cm", CM, 0.8, None),
+    ]:
+        got = measure_cost(bench, players, srtp, ciphers)
+        note = (
+            f"{got['cost']:.2f} µs, calibration {got['calibration']:.2f} µs, limit {got['limit']:.2f} µs at runs of "
+            f"{got['run']:.1f}, loss {got['loss']:.4%}" + (f", aim {aim}" if aim else "")
+            + (f", {got['note']}" if got["note"] else "")
+        )
+        yield Figure(f"{players} players, {srtp}: CPU per packet ÷ calibration", got["of_calibration"], "", bar, note=note)
+        judged = "at most" if players == 400 and srtp == "aes-cm" else None
+        yield Figure(f"{players} players, {srtp}: CPU per packet ÷ limit program", got["of_limit"], "", 1.5, judged)
+
+
+def players(bench: Bench) -> Iterator[Figure]:
+    """Players on one core within loss ≤ 0.1 % and p99 ≤ 100 ms."""
+    loads = "400,1200" if bench.quick else "400,800,1000,1200,1300,1400,1500,1600,1700,1800"
+    sustained, rates, notes = [], [], set()
+    for _ in range(bench.rounds):
+        with bench.server() as server:
+            report = bench.run_load(
+                server, "players on one core", "--players", loads, "--ramp", "100", "--duration",
+                str(bench.seconds(10)), "--size", "640x360",
+            )
+        sustained.append(report["sustainedPlayers"] or 0)
+        good = [one["figures"] for one in report["steps"] if one["players"] <= (report["sustainedPlayers"] or 0)]
+        rates.append(max((one["packetsPerSecond"] for one in good), default=0))
+        for one in report["steps"]:
+            if one["figures"]["isGeneratorLimited"]:
+                notes.add(f"the load generator was at its own limit with {one['players']}")
+    note = f"rounds: {', '.join(map(str, sustained))}; {median(rates):,.0f} packets/s; aim 1600"
+    yield Figure("players on one core", median(sustained), "players", 1200, "at least", "; ".join([note, *sorted(notes)]))
+
+
+def workers(bench: Bench) -> Iterator[Figure]:
+    """Two workers: CPU per packet against one, 200 players, server and load sharing both cores."""
+    def once(count: int) -> float:
+        with bench.server(workers=count, cpus=None) as server:
+            report = bench.run_load(
+                server, f"{count} workers", "--players", "200", "--ramp", "50", "--duration", str(bench.seconds(10)),
+                "--size", "640x360", cpu=None,
+            )
+        return step(report)["figures"]["cpuMicrosecondsPerPacket"]
+
+    pairs = [(once(1), once(2)) for _ in range(bench.rounds)]
+    note = f"{median([a for a, _ in pairs]):.2f} and {median([b for _, b in pairs]):.2f} µs"
+    yield Figure("two workers: CPU per packet ÷ one worker", median([b / a for a, b in pairs]), "", 1.15, note=note)
+
+
+def memory(bench: Bench) -> Iterator[Figure]:
+    """Memory of a player at 1,000, and over a soak."""
+    with bench.server() as server:
+        report = bench.run_load(
+            server, "memory at 1,000 players", "--players", "1000", "--ramp", "100", "--duration",
+            str(bench.seconds(10)), "--bitrate", "150k", "--fps", "15", "--size", "320x180",
+        )
+    kib = step(report)["figures"]["memoryPerPlayerFromEmpty"] / 1024
+    yield Figure("memory per player, beyond the empty server", kib, "KiB", 64, note="1,000 players; aim 40")
+    samples: list[int] = []
+    with bench.server() as server:
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(5):
+                samples.append(server.resident_kib())
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            bench.run_load(
+                server, "soak", "--players", "400", "--ramp", "100", "--duration", str(bench.soak), "--size", "640x360"
+            )
+        finally:
+            done.set()
+            thread.join()
+    settled = samples[len(samples) // 4 : -1] or samples
+    growth = (max(settled[len(settled) // 2 :]) - max(settled[: max(1, len(settled) // 2)])) / 1024
+    yield Figure(
+        "memory: growth of the soak's second half over its first", growth, "MiB", 2,
+        note=f"400 players, {bench.soak:g} s, {settled[-1] / 1024:.1f} MiB at the end",
+    )
+
+
+def delay(bench: Bench) -> Iterator[Figure]:
+    """Added delay at 100 and at 800 players."""
+    for count, bars in [(100, {"P50": 1.0, "P99": 10.0}), (800, {"P99": 40.0})]:
+        rounds = []
+        for _ in range(bench.rounds):
+            with bench.server() as server:
+                report = bench.run_load(
+                    server, f"delay at {count}", "--players", str(count), "--ramp", "100", "--duration",
+                    str(bench.seconds(10)), "--size", "640x360",
+                )
+            rounds.append(step(report)["figures"])
+        for name, bar in bars.items():
+            value = median([one[f"videoDelay{name}"] for one in rounds])
+            sound = median([one[f"audioDelay{name}"] for one in rounds])
+            yield Figure(f"{count} players: delay {name.lower()}", value, "ms", bar, note=f"sound {sound:.2f} ms")
+
+
+def joins(bench: Bench) -> Iterator[Figure]:
+    """1,000 joins in 10 s while 400 play."""
+    losses, delays, joined, notes = [], [], [], []
+    for _ in range(bench.rounds):
+        with bench.server() as server:
+            report = bench.run_load(
+                server, "joins", "--players", "400", "--ramp", "100", "--duration", str(bench.seconds(10)), "--churn",
+                "100", "--churn-stay", "1", "--churn-at-most", "600", "--size", "640x360",
+            )
+        one = step(report)
+        losses.append(one["window"]["packetsLost"])
+        delays.append(one["figures"]["videoDelayP99"])
+        joined.append(one["churn"]["started"] / report["options"]["duration"])
+        notes.append(f"{one['churn']['joins']['failed']} of {one['churn']['started']} failed")
+    yield Figure("joins: packets that those who play lost", median(losses), "packets", 0, note=", ".join(notes))
+    yield Figure("joins: delay p99 of those who play", median(delays), "ms", 50)
+    yield Figure("joins per second", median(joined), "", 95, "at least")
+
+
+def hotpath(bench: Bench) -> Iterator[Figure]:
+    """Allocations, reference counts and locks of the media threads, per packet to a player."""
+    counts = {}
+    for players in (100, 400):
+        with bench.server(counting=True) as server:
+            marks: list[tuple[dict, float]] = []
+
+            def look(server: Server = server, marks: list = marks) -> None:
+                marks.append((server.counted(), server.metric("weir_media_packets_sent_total")))
+
+            duration = bench.seconds(10)
+            # Within the window: joins and goodbyes do allocate.
+            ramp = players / 100
+            timers = [threading.Timer(1 + ramp + 4 + share * duration, look) for share in (0.1, 0.9)]
+            for timer in timers:
+                timer.start()
+            try:
+                bench.run_load(
+                    server, "hot path", "--players", str(players), "--ramp", "100", "--warm-up", "4", "--duration",
+                    str(duration), "--size", "640x360",
+                )
+            finally:
+                for timer in timers:
+                    timer.join()
+        packets = marks[1][1] - marks[0][1]
+        counts[players] = {kind: (marks[1][0][kind] - marks[0][0][kind]) / packets for kind in marks[0][0]}
+    for kind in ("allocations", "retains", "locks"):
+        value = counts[400][kind]
+        yield Figure(
+            f"{kind} per packet sent, 400 players", value, "", 0.05,
+            note=f"{counts[100][kind]:.4f} with 100 players: per turn, per report, not per packet per player",
+        )
+
+
+def lossy(bench: Bench) -> Iterator[Figure]:
+    """1,000 players that lose 1 %: retransmissions within budget."""
+    with bench.server() as server:
+        report = bench.run_load(
+            server, "1 % loss", "--players", "1000", "--ramp", "100", "--duration", str(bench.seconds(10)), "--loss",
+            "1%", "--bitrate", "500k", "--fps", "15", "--size", "320x180",
+        )
+    window = step(report)["window"]
+    video = window["injectedLosses"] * (1 - AUDIO_PER_SECOND * window["seconds"] * window["players"] / window["packetsExpected"])
+    yield Figure("1 % loss: video packets that came again", window["recovered"] / max(1, video), "of the lost", 0.97, "at least")
+    yield Figure("1 % loss: numbers asked for ÷ packets lost", window["nacks"] / max(1, video), "", 2)
+
+
+def storm(bench: Bench) -> Iterator[Figure]:
+    """1,000 players that all ask for key frames twice a second."""
+    with bench.server() as server:
+        report = bench.run_load(
+            server, "key-frame requests", "--players", "1000", "--ramp", "100", "--duration", str(bench.seconds(10)),
+            "--key-requests", "0.5", "--bitrate", "150k", "--fps", "15", "--size", "320x180",
+        )
+    window, figures = step(report)["window"], step(report)["figures"]
+    rate = window["keyFramesSent"] / window["seconds"]
+    yield Figure("key-frame requests: key frames per second", rate, "", 4, note="2,000 requests a second")
+    yield Figure("key-frame requests: loss", figures["loss"], "", LOSS_LIMIT)
+
+
+def shapes(bench: Bench) -> Iterator[Figure]:
+    """Other shapes of load: many publishers, many players at a low bitrate, many rooms."""
+    small = ["--bitrate", "150k", "--fps", "15", "--size", "320x180"]
+    for what, publishers, count in [
+        ("500 publishers of 150 kbit/s, one player each", 500, 500),
+        ("one publisher of 150 kbit/s, 2,000 players", 1, 2000),
+        ("50 rooms of 20 at 150 kbit/s", 50, 1000),
+    ]:
+        with bench.server() as server:
+            report = bench.run_load(
+                server, what, "--publishers", str(publishers), "--players", str(count), "--ramp", "100", "--duration",
+                str(bench.seconds(10)), *small,
+            )
+        figures = step(report)["figures"]
+        note = (
+            f"p99 {figures['videoDelayP99']:.1f} ms, {figures['packetsPerSecond']:,.0f} packets/s, "
+            f"{figures['cpuMicrosecondsPerPacket']:.2f} µs each, {figures['cores']:.0%} of the core"
+        )
+        yield Figure(f"{what}: loss", figures["loss"], "", LOSS_LIMIT, note=" ".join([note, check_generator(report)]))
+        yield Figure(f"{what}: delay p99", figures["videoDelayP99"], "ms", DELAY_LIMIT_MS)
+
+
+BARS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
+    "cost": cost, "players": players, "workers": workers, "memory": memory, "delay": delay, "hotpath": hotpath,
+    "joins": joins, "lossy": lossy, "storm": storm, "shapes": shapes,
+}
