@@ -110,7 +110,11 @@ package struct SVGChart {
         if let limit = panel.limit {
             let y = Text.fixed(yAxis.place(limit), 1)
             lines.append("<path class=\"limit\" d=\"M\(Self.left) \(y)H\(edge)\"/>")
-            lines.append("<text class=\"dim\" x=\"\(edge + 10)\" y=\"\(y)\" dy=\"4\">limit \(Axis.label(limit))</text>")
+            // Below the line where there is no room above.
+            let shift = yAxis.place(limit) < top + 16 ? 14 : -5
+            lines.append(
+                "<text class=\"dim\" x=\"\(edge - 4)\" y=\"\(y)\" dy=\"\(shift)\" text-anchor=\"end\">"
+                    + "limit \(Axis.label(limit))</text>")
         }
         for (index, series) in panel.series.enumerated() {
             lines += draw(series, colour: index % Self.colours, xAxis, yAxis, legendY: top + 14 + Double(index) * 20)
