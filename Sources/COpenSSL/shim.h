@@ -20,6 +20,7 @@ static inline long weir_ssl_set_mtu(SSL *ssl, long mtu) { return SSL_set_mtu(ssl
 static inline uint64_t weir_ctx_set_options(SSL_CTX *ctx, uint64_t bits) { return SSL_CTX_set_options(ctx, bits); }
 static inline int weir_ctx_require_dtls12(SSL_CTX *ctx) { return SSL_CTX_set_min_proto_version(ctx, DTLS1_2_VERSION); }
 static inline void weir_ctx_no_sessions(SSL_CTX *ctx) { SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); }
+static inline long weir_ctx_max_fragment(SSL_CTX *ctx, long bytes) { return SSL_CTX_set_max_send_fragment(ctx, bytes); }
 static inline long weir_dtls_handle_timeout(SSL *ssl) { return DTLSv1_handle_timeout(ssl); }
 /* Microseconds until the next retransmission; -1 when no timer runs. */
 static inline int64_t weir_dtls_timeout_us(SSL *ssl) {

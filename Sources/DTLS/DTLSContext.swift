@@ -35,6 +35,8 @@ import Wire
             unsafe SSL_CTX_use_certificate(context, certificate.certificate) == 1
             && SSL_CTX_use_PrivateKey(context, certificate.key) == 1
             && weir_ctx_require_dtls12(context) == 1
+            // Else OpenSSL has 16 KiB for the records that an association writes.
+            && weir_ctx_max_fragment(context, Handshake.mtu) == 1
             && SSL_CTX_set_cipher_list(context, Self.suites.joined(separator: ":")) == 1
             && SSL_CTX_set_tlsext_use_srtp(context, names) == 0
         guard ready else {

@@ -22,7 +22,7 @@ import Wire
     }
 
     /// Payload of one datagram (ICE has no path MTU discovery).
-    private static let mtu = 1200
+    static let mtu = 1200
     /// First retransmission, and the longest wait between two, microseconds. RFC 6347 §4.2.4.1 recommends 1 s and
     /// allows less: ICE has shown that the path is up and short, and a browser begins with 50 ms.
     private static let firstRetransmission: UInt32 = 100_000

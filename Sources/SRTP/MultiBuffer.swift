@@ -5,8 +5,10 @@
     /// ipsec-mb for one thread: direct AES-GCM and AES-CTR calls, and HMAC-SHA1 of many packets at a time (one
     /// packet's hash is a chain that leaves most of the core idle).
     final class MultiBuffer {
-        /// Room for keys of either profile, RTP and RTCP, from a 64-byte aligned address.
-        static let keyRoom = 2 * gcmStride
+        /// Room for one peer's key of outgoing RTP and, in counter mode, its HMAC states.
+        static func keyRoom(isCounterMode: Bool) -> Int {
+            isCounterMode ? macOffset + HMACSHA1.stateLength : gcmStride
+        }
         /// Room for one AES-GCM key.
         static let gcmStride = (MemoryLayout<gcm_key_data>.size + 63) & ~63
         /// Room for the round keys of AES-128 in counter mode.
@@ -95,15 +97,13 @@
 
         // MARK: - Keys
 
-        /// Expands the RTP keys and, for AES-GCM, the RTCP keys into `room` (`keyRoom` bytes, 64-byte aligned).
+        /// Expands the RTP keys into `room` (`keyRoom` bytes, 64-byte aligned).
         func expand(_ keys: SessionKeys, into room: UnsafeMutableRawPointer) {
             if keys.profile == .aes128CMHMACSHA1_80 {
                 core.pointee.expandCounter(keys.rtpKey, into: room)
                 HMACSHA1.expand(keys.rtpAuth, into: room + Self.macOffset)
             } else {
-                let is256 = keys.profile == .aeadAES256GCM
-                core.pointee.expandGCM(keys.rtpKey, is256: is256, into: room)
-                core.pointee.expandGCM(keys.rtcpKey, is256: is256, into: room + Self.gcmStride)
+                core.pointee.expandGCM(keys.rtpKey, is256: keys.profile == .aeadAES256GCM, into: room)
             }
         }
 
@@ -141,11 +141,11 @@
         /// Encrypts, or decrypts and computes the tag: comparing it is the caller's part.
         @inline(__always)
         func gcm(
-            room: UnsafeMutableRawPointer, isRTCP: Bool, is256: Bool, decrypt: Bool, nonce: UnsafeRawPointer,
-            aad: UnsafeRawPointer, aadLength: Int, source: UnsafeRawPointer, destination: UnsafeMutableRawPointer,
-            length: Int, tag: UnsafeMutableRawPointer
+            room: UnsafeMutableRawPointer, is256: Bool, decrypt: Bool, nonce: UnsafeRawPointer, aad: UnsafeRawPointer,
+            aadLength: Int, source: UnsafeRawPointer, destination: UnsafeMutableRawPointer, length: Int,
+            tag: UnsafeMutableRawPointer
         ) {
-            let key = MultiBuffer.gcmKey(isRTCP ? room + MultiBuffer.gcmStride : room)
+            let key = MultiBuffer.gcmKey(room)
             let work = decrypt ? (is256 ? gcm256Decrypt : gcm128Decrypt) : is256 ? gcm256Encrypt : gcm128Encrypt
             work(
                 key, context, destination.assumingMemoryBound(to: UInt8.self),

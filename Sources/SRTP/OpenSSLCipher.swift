@@ -92,14 +92,3 @@ final class OpenSSLCipher {
         HMACSHA1.authenticate(mac, bytes, length: length, then: word, into: out)
     }
 }
-
-/// Both keys of one direction.
-final class OpenSSLKeys {
-    let rtp: OpenSSLCipher
-    let rtcp: OpenSSLCipher
-
-    init(_ keys: SessionKeys, encrypt: Bool) throws(SRTPError) {
-        rtp = try OpenSSLCipher(kind: .init(keys.profile), key: keys.rtpKey, authKey: keys.rtpAuth, encrypt: encrypt)
-        rtcp = try OpenSSLCipher(kind: .init(keys.profile), key: keys.rtcpKey, authKey: keys.rtcpAuth, encrypt: encrypt)
-    }
-}

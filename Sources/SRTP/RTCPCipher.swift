@@ -38,7 +38,7 @@ extension SRTPMachine {
                 core.pointee.expandGCM(key, is256: is256, into: core.pointee.onceRoom)
                 let computed = encrypt ? tag : scratch + 64
                 core.pointee.gcm(
-                    room: core.pointee.onceRoom, isRTCP: false, is256: is256, decrypt: !encrypt, nonce: nonce, aad: aad,
+                    room: core.pointee.onceRoom, is256: is256, decrypt: !encrypt, nonce: nonce, aad: aad,
                     aadLength: aadLength, source: body, destination: body, length: length, tag: computed)
                 return encrypt || constantTimeEqual(computed, tag, count: 16)
             }

@@ -189,7 +189,7 @@ package final class SRTPInbound {
             if let core = machine.core {
                 let computed = scratch + 64
                 core.pointee.gcm(
-                    room: expandedKey(core), isRTCP: false, is256: state.pointee.is256, decrypt: true,
+                    room: expandedKey(core), is256: state.pointee.is256, decrypt: true,
                     nonce: scratch, aad: packet, aadLength: header, source: body, destination: body,
                     length: plain - header, tag: computed)
                 return constantTimeEqual(computed, packet + plain, count: 16)

@@ -12,7 +12,8 @@ package final class SRTPMachine {
     /// Received packets that wait for each other.
     var unprotectBatch: UnsafeMutablePointer<UnprotectBatch>?
 
-    /// What an `SRTPOutbound` points to; the multi-buffer library's keys follow at `keyOffset`.
+    /// What an `SRTPOutbound` points to. RTCP's key and HMAC states follow as they were derived, at `keyOffset` the
+    /// RTP key as the multi-buffer library wants it.
     struct State {
         /// The profile in two flags: comparing an enumeration of another module costs calls.
         let isCounterMode: Bool
@@ -21,10 +22,13 @@ package final class SRTPMachine {
         var rtpSalt: Salt
         var rtcpSalt: Salt
         var rtcpIndex: UInt32
-        var openSSL: Unmanaged<OpenSSLKeys>?
+        /// RTP on OpenSSL.
+        var cipher: Unmanaged<OpenSSLCipher>?
         var reference: Unmanaged<LibSRTP>?
     }
-    static let keyOffset = (MemoryLayout<State>.size + 63) & ~63
+    private static let rtcpKeyOffset = (MemoryLayout<State>.size + 15) & ~15
+    private static let rtcpMACOffset = rtcpKeyOffset + 32
+    static let keyOffset = (rtcpMACOffset + HMACSHA1.stateLength + 63) & ~63
 
     package init(backend: SRTPBackendKind) throws(SRTPError) {
         self.backend = backend
@@ -65,25 +69,21 @@ package final class SRTPMachine {
             isCounterMode: session.profile == .aes128CMHMACSHA1_80, is256: session.profile == .aeadAES256GCM,
             rtcpOverhead: session.profile.rtcpOverhead, rtpSalt: Salt(session.rtpSalt),
             rtcpSalt: Salt(session.rtcpSalt), rtcpIndex: 0)
-        var room = 0
         switch backend {
-        case .ipsecMB:
-            #if arch(x86_64)
-                room = MultiBuffer.keyRoom
-            #endif
-            // RTCP of the HMAC profile is too rare to be worth a job.
-            if session.profile == .aes128CMHMACSHA1_80 {
-                state.openSSL = .passRetained(try OpenSSLKeys(session, encrypt: true))
-            }
-        case .openSSL: state.openSSL = .passRetained(try OpenSSLKeys(session, encrypt: true))
+        case .ipsecMB: break
+        case .openSSL:
+            state.cipher = .passRetained(
+                try OpenSSLCipher(
+                    kind: .init(session.profile), key: session.rtpKey, authKey: session.rtpAuth, encrypt: true))
         case .libsrtp2: state.reference = reference.map { .passRetained($0) }
         }
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: Self.keyOffset + room, alignment: 64)
+        let length = blockLength(isCounterMode: state.isCounterMode)
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: length, alignment: 64)
         memory.initializeMemory(as: State.self, to: state)
+        (memory + Self.rtcpKeyOffset).copyMemory(from: session.rtcpKey, byteCount: session.rtcpKey.count)
+        HMACSHA1.expand(session.rtcpAuth, into: memory + Self.rtcpMACOffset)
         #if arch(x86_64)
-            if let multiBuffer {
-                multiBuffer.expand(session, into: memory + Self.keyOffset)
-            }
+            multiBuffer?.expand(session, into: memory + Self.keyOffset)
         #endif
         return SRTPOutbound(state: memory)
     }
@@ -92,15 +92,18 @@ package final class SRTPMachine {
     package func destroy(_ outbound: SRTPOutbound) {
         flush()
         let state = outbound.state.assumingMemoryBound(to: State.self)
-        state.pointee.openSSL?.release()
+        state.pointee.cipher?.release()
         state.pointee.reference?.release()
         // Keys must not stay behind in freed memory.
-        var length = Self.keyOffset
-        #if arch(x86_64)
-            if multiBuffer != nil { length += MultiBuffer.keyRoom }
-        #endif
-        eraseMemory(outbound.state, length)
+        eraseMemory(outbound.state, blockLength(isCounterMode: state.pointee.isCounterMode))
         outbound.state.deallocate()
+    }
+
+    private func blockLength(isCounterMode: Bool) -> Int {
+        #if arch(x86_64)
+            if multiBuffer != nil { return Self.keyOffset + MultiBuffer.keyRoom(isCounterMode: isCounterMode) }
+        #endif
+        return Self.keyOffset
     }
 
     // MARK: - RTP
@@ -131,7 +134,7 @@ package final class SRTPMachine {
                 }
                 state.pointee.rtpSalt.writeAEADNonce(scratch, ssrc: ssrc, index: packetIndex)
                 core.pointee.gcm(
-                    room: keys, isRTCP: false, is256: state.pointee.is256, decrypt: false,
+                    room: keys, is256: state.pointee.is256, decrypt: false,
                     nonce: scratch, aad: packet, aadLength: headerLength, source: payload, destination: destination,
                     length: payloadLength, tag: destination + payloadLength)
                 return headerLength + payloadLength + 16
@@ -156,19 +159,19 @@ package final class SRTPMachine {
                 $0.protectRTP(packet, length: headerLength + payloadLength)
             }
         }
-        guard let openSSL = state.pointee.openSSL else { return 0 }
-        return openSSL._withUnsafeGuaranteedRef { keys in
+        guard let cipher = state.pointee.cipher else { return 0 }
+        return cipher._withUnsafeGuaranteedRef { cipher in
             let tag = destination + payloadLength
             guard state.pointee.isCounterMode else {
                 state.pointee.rtpSalt.writeAEADNonce(scratch, ssrc: ssrc, index: packetIndex)
-                let done = keys.rtp.gcm(
+                let done = cipher.gcm(
                     nonce: scratch, aad: packet, aadLength: headerLength, source: payload, destination: destination,
                     length: payloadLength, tag: tag)
                 return done ? headerLength + payloadLength + 16 : 0
             }
             state.pointee.rtpSalt.writeCounter(scratch, ssrc: ssrc, index: packetIndex)
-            keys.rtp.counter(scratch, source: payload, destination: destination, length: payloadLength)
-            keys.rtp.authenticate(
+            cipher.counter(scratch, source: payload, destination: destination, length: payloadLength)
+            cipher.authenticate(
                 packet, length: headerLength + payloadLength, then: UInt32(truncatingIfNeeded: packetIndex >> 16),
                 into: scratch)
             tag.copyMemory(from: scratch, byteCount: 10)
@@ -201,41 +204,29 @@ package final class SRTPMachine {
         let index = state.pointee.rtcpIndex
         let word = index | 0x8000_0000
         let ssrc = PacketLayout.bigEndian32(packet + 4)
+        let body = packet + header
+        let key = outbound.state + Self.rtcpKeyOffset
         if state.pointee.isCounterMode {
-            guard let openSSL = state.pointee.openSSL else { return 0 }
-            return openSSL._withUnsafeGuaranteedRef { keys in
-                state.pointee.rtcpSalt.writeCounter(scratch, ssrc: ssrc, index: UInt64(index))
-                keys.rtcp.counter(
-                    scratch, source: packet + header, destination: packet + header, length: length - header)
-                PacketLayout.store32(word, at: packet + length)
-                keys.rtcp.authenticate(packet, length: length + 4, then: nil, into: scratch)
-                (packet + length + 4).copyMemory(from: scratch, byteCount: 10)
-                return length + 14
-            }
+            guard
+                rtcpCounter(
+                    key: key, salt: state.pointee.rtcpSalt, ssrc: ssrc, index: UInt64(index), body: body,
+                    length: length - header)
+            else { return 0 }
+            PacketLayout.store32(word, at: packet + length)
+            HMACSHA1.authenticate(
+                outbound.state + Self.rtcpMACOffset, packet, length: length + 4, then: nil, into: scratch)
+            (packet + length + 4).copyMemory(from: scratch, byteCount: 10)
+            return length + 14
         }
         // RFC 7714 §9.2: header and index word are authenticated, the word travels behind the tag.
         state.pointee.rtcpSalt.writeAEADNonce(scratch, ssrc: ssrc, index: UInt64(index))
         let aad = scratch + 32
         aad.copyMemory(from: packet, byteCount: header)
         PacketLayout.store32(word, at: aad + header)
-        let body = packet + header
         let tag = packet + length
-        #if arch(x86_64)
-            if let core {
-                core.pointee.gcm(
-                    room: outbound.state + Self.keyOffset, isRTCP: true, is256: state.pointee.is256, decrypt: false,
-                    nonce: scratch, aad: aad, aadLength: header + 4, source: body, destination: body,
-                    length: length - header, tag: tag)
-                PacketLayout.store32(word, at: tag + 16)
-                return length + 20
-            }
-        #endif
-        guard let openSSL = state.pointee.openSSL else { return 0 }
-        let done = openSSL._withUnsafeGuaranteedRef {
-            $0.rtcp.gcm(
-                nonce: scratch, aad: aad, aadLength: header + 4, source: body, destination: body,
-                length: length - header, tag: tag)
-        }
+        let done = rtcpGCM(
+            key: key, is256: state.pointee.is256, encrypt: true, nonce: scratch, aad: aad, aadLength: header + 4,
+            body: body, length: length - header, tag: tag)
         PacketLayout.store32(word, at: tag + 16)
         return done ? length + 20 : 0
     }
