@@ -149,7 +149,7 @@ for (module, dependencies) in tests {
 // manifest of its own: the protocol cores and WCS's codec without the server around it, hence without packages.
 let fuzzing = environment["WEIR_FUZZ"] != nil
 if fuzzing {
-    let cores = ["COpenSSL", "Wire", "ICE", "MediaFormats", "RTP", "SDP"]
+    let cores = ["COpenSSL", "Wire", "ICE", "DTLS", "MediaFormats", "RTP", "SDP"]
     targets = targets.filter { cores.contains($0.name) }
     targets.append(
         .target(
@@ -161,7 +161,7 @@ if fuzzing {
             swiftSettings: common))
     let fuzzTargets: [(name: String, dependencies: [Target.Dependency])] = [
         ("STUN", ["ICE", "Wire"]), ("RTP", ["RTP", "Wire"]), ("RTCP", ["RTP", "Wire"]), ("SDP", ["SDP"]),
-        ("Codecs", ["MediaFormats", "Wire"]), ("WCS", ["WCS"]),
+        ("Codecs", ["MediaFormats", "Wire"]), ("WCS", ["WCS"]), ("DTLS", ["DTLS", "Wire"]),
     ]
     for (name, dependencies) in fuzzTargets {
         targets.append(

@@ -93,6 +93,37 @@ def stun_seeds() -> dict[str, bytes]:
     }
 
 
+# DTLS -----------------------------------------------------------------------------------------------------------------
+
+def record(kind: int, epoch: int, sequence: int, fragment: bytes, version: int = 0xFEFD) -> bytes:
+    """One DTLS record (RFC 6347 section 4.1)."""
+    return struct.pack(">BHQH", kind, version, epoch << 48 | sequence, len(fragment)) + fragment
+
+
+def plaintext(kind: int, sequence: int, content: bytes) -> bytes:
+    """What the target's mode 1 protects."""
+    return bytes([kind, sequence, len(content)]) + content
+
+
+def dtls_seeds() -> dict[str, bytes]:
+    finished = bytes.fromhex("1400000c0004000000" "00000c") + bytes(12)
+    ciphers = {"gcm128": b"\0", "gcm256": b"\1", "chacha": b"\2"}
+    flight = record(22, 0, 3, bytes(40)) + record(20, 0, 4, b"\1") + record(22, 1, 0, bytes(48))
+    seeds = {f"flight-{name}": b"\0" + cipher + flight for name, cipher in ciphers.items()}
+    seeds |= {
+        f"close-{name}": b"\1" + cipher + plaintext(21, 1, b"\1\0") for name, cipher in ciphers.items()
+    }
+    return seeds | {
+        "alert-short": b"\0\0" + record(21, 1, 1, bytes(8)),
+        "alert-plain": b"\0\0" + record(21, 0, 1, b"\1\0"),
+        "lying-length": b"\0\0" + record(21, 1, 1, bytes(26))[:-3],
+        "old-version": b"\0\0" + record(21, 1, 1, bytes(26), version=0xFEFF),
+        "finished": b"\1\0" + plaintext(22, 1, finished) + plaintext(22, 1, finished),
+        "fatal": b"\1\0" + plaintext(21, 9, b"\1\x64") + plaintext(23, 10, b"data") + plaintext(21, 11, b"\2\x28"),
+        "window": b"\2\0" + bytes([0, 0x81, 0x81, 1, 2, 3, 63, 64, 0xC0, 0xFF, 0x7F, 1, 1, 0x80]),
+    }
+
+
 # RTP and RTCP ---------------------------------------------------------------------------------------------------------
 
 def rtp(sequence: int, timestamp: int, payload: bytes = b"media", *, extension: bytes = b"", marker: bool = False,
@@ -295,6 +326,7 @@ def main() -> None:
         sys.exit(__doc__)
     traces = Path(sys.argv[1])
     write("STUN", stun_seeds())
+    write("DTLS", dtls_seeds())
     write("RTP", rtp_seeds())
     write("RTCP", rtcp_seeds())
     write("Codecs", codec_seeds())
