@@ -120,7 +120,8 @@ class Server:
         self.url = f"http://127.0.0.1:{http}"
         self.log = directory / "log"
         self.counts = directory / "counts"
-        settings = {"port": udp, "workers": workers} | media
+        # The limit program sends to 127.0.0.1, too.
+        settings = {"port": udp, "workers": workers, "announce": "[127.0.0.1]"} | media
         lines = ["media:"] + [f"  {key}: {value}" for key, value in settings.items()]
         lines += [f"websocket: {{port: {ws}, tls_port: 0}}", f"http: {{port: {http}, tls_port: 0}}"]
         lines += ["limits: {connections_per_address: 20000}", "log: {level: warning}"]

@@ -14,7 +14,7 @@ package final class Egress {
     private static let maxMessage = 65_000
     private static let maxSegments = 64
     private static let maxMessages = 512
-    private static let arenaSize = 1 << 20
+    private static let arenaSize = 1 << 18
     /// Room for one packet: header, payload, tag.
     package static let packetRoom = PacketSlab.slotSize + LaneHeader.maxLength + 32
     /// Messages that wait for a full socket buffer; beyond it the oldest are dropped, video first.

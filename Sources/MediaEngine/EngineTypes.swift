@@ -28,7 +28,7 @@ package struct EngineConfiguration: Sendable {
     /// many packets, so that joining players need not wait for the next; 0: never.
     package var groupCachePackets = 4096
     /// Earlier packets of a picture wait for its last one at most this long…
-    package var gatherLimit = Interval.milliseconds(10)
+    package var gatherLimit = Interval.milliseconds(15)
     /// …when the stream has at least so many players on a worker.
     package var gatherMinPlayers = 16
     /// Video packets that one player gets at once; the rest of a key frame follows in slices, one per

@@ -41,7 +41,7 @@ package struct Configuration: Sendable, Equatable {
         package var rtpTimeout = Interval.seconds(60)
         package var groupCache = Interval.milliseconds(500)
         package var groupCachePackets = 4096
-        package var gatherLimit = Interval.milliseconds(10)
+        package var gatherLimit = Interval.milliseconds(15)
         package var gatherMinPlayers = 16
         /// Video packets that a player gets at once; 0: no bound.
         package var burstPackets = 0

@@ -48,7 +48,7 @@ final class LoadThread: @unchecked Sendable {
     private static let longestSleep = Interval.milliseconds(2)
     /// Between two sweeps: long enough that looking into empty sockets is a small part of the work, short enough that
     /// none overflows.
-    private static let sweepIntervals = (least: Interval.milliseconds(1), perPlayer: Interval.microseconds(4), most: Interval.milliseconds(8))
+    private static let sweepIntervals = (least: Interval.milliseconds(5), perPlayer: Interval.microseconds(25), most: Interval.milliseconds(20))
     private static let tooLate: Int64 = 10_000_000_000
 
     let machine: SRTPMachine
