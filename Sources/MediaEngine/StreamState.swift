@@ -175,6 +175,14 @@ package final class StreamState {
         return lanes + position * tracks.count + track
     }
 
+    /// Whether a stored packet still waits for its fan-out.
+    func isPending(_ number: Int64, of track: Track) -> Bool {
+        for i in 0..<pendingCount where pending[i].number == number && tracks[Int(pending[i].track)] === track {
+            return true
+        }
+        return false
+    }
+
     /// Queues a stored packet for fan-out, in the order of its track's numbers: packets that were reordered within
     /// one turn are handed on in order at no cost of delay.
     package func enqueue(track: Int, number: Int64) {

@@ -128,7 +128,7 @@ extension Worker {
         lane.pointee.keyNumber = packet.pointee.number
         lane.pointee.keyTimestamp = packet.pointee.timestamp
         if lane.pointee.needsKeyFrame {
-            let ahead = sendHeld(from: packet, on: lane, track: track, time: time)
+            let ahead = sendHeld(from: packet, on: lane, track: item.track, of: stream, time: time)
             if ahead >= packet.pointee.number { return ahead }
         }
         send(packet, on: lane, time: time)
@@ -174,14 +174,25 @@ extension Worker {
     private static let maxLateStart: Int64 = 8
 
     /// A key frame whose first packet came late, by retransmission: the packets behind it have been here for a while,
-    /// and no player that waited for the first was given them.
-    /// - Returns: the last number sent.
+    /// and no player that waited for the first was given them. What still waits for its slice of a burst comes with
+    /// that: it must not go out twice under one SRTP index, and may yet be padded.
+    /// - Returns: the last number that needs no sending any more.
     private func sendHeld(
-        from first: UnsafePointer<StoredPacket>, on lane: UnsafeMutablePointer<Lane>, track: Track, time: UInt32
+        from first: UnsafePointer<StoredPacket>, on lane: UnsafeMutablePointer<Lane>, track index: Int,
+        of stream: StreamState, time: UInt32
     ) -> Int64 {
+        let track = stream.tracks[index]
         let end = track.ring.highest
         guard end - first.pointee.number <= Self.maxHeld else { return -1 }
+        // Pending packets lie in the order of their track's numbers.
+        var waiting = 0
         for number in first.pointee.number...end where lane.pointee.isStarted {
+            while waiting < stream.pendingCount,
+                Int(stream.pending[waiting].track) != index || stream.pending[waiting].number < number
+            {
+                waiting += 1
+            }
+            if waiting < stream.pendingCount, stream.pending[waiting].number == number { continue }
             if let packet = track.ring.find(number) { send(packet, on: lane, time: time) }
         }
         return end
@@ -289,6 +300,8 @@ extension Worker {
         guard index <= last, number >= lane.pointee.firstNumber, let packet = track.ring.find(number),
             let slot = packet.pointee.slot
         else { return }
+        // It is about to leave anyway, and may be padded before: not two packets under one index (RFC 3711 §9.1).
+        guard peer.stream?.isPending(number, of: track) != true else { return }
         let payload = Int(packet.pointee.payloadLength)
         let kind = track.kind == .video ? 1 : 0
         guard peer.mayResend(index, track: kind, now: now), peer.retransmission.take(bytes: payload + 40, now: now)

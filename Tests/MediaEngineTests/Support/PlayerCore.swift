@@ -106,6 +106,8 @@ final class PlayerCore: PeerCore {
     private(set) var audio = ReceivedTrack()
     private(set) var reports: [(at: Instant, report: SenderReport)] = []
     private(set) var transportSequences: [UInt16] = []
+    /// Packets that came with RTP padding.
+    private(set) var padded = 0
     private(set) var unknownSources = 0
     private(set) var nackedNumbers = 0
     private(set) var plisSent = 0
@@ -129,6 +131,7 @@ final class PlayerCore: PeerCore {
 
     override func receive(rtp packet: [UInt8], now: Instant) {
         guard let header = try? RTPHeader(parsing: packet.span.bytes) else { return }
+        if header.paddingLength > 0 { padded += 1 }
         let end = header.headerLength + header.payloadLength
         let payload = Array(packet[header.headerLength..<end])
         if let (offset, length) = RTPExtensions.find(

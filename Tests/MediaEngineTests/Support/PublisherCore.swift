@@ -9,6 +9,11 @@ final class PublisherCore: PeerCore {
         var framesPerSecond: Int64 = 25
         var packetsPerFrame = 4
         var payloadLength = 160
+        /// Packets of a picture, where not every picture has the same number.
+        var packetsOf: ((_ frame: UInt32, _ isKey: Bool) -> Int)?
+        /// Exact payload length of a video packet, instead of about `payloadLength`.
+        var videoLength: ((_ frame: UInt32, _ part: Int) -> Int)?
+        var audioLength: ((_ frame: UInt32) -> Int)?
         /// Frames from one key frame to the next; 0: only when asked.
         var keyFrameEvery = 0
         var hasAudio = true
@@ -144,18 +149,23 @@ final class PublisherCore: PeerCore {
         wantsKey = false
         if isKey { keyFrames.append(now) }
         let timestamp = videoBase &+ ticks(now, TestIDs.videoClock)
-        for i in 0..<settings.packetsPerFrame {
+        let count = settings.packetsOf?(frame, isKey) ?? settings.packetsPerFrame
+        for i in 0..<count {
             let part = TestPart(
-                serial: UInt32(sentVideo.count), frame: frame, part: UInt8(i), parts: UInt8(settings.packetsPerFrame),
-                isKey: isKey, capture: (now - start).nanoseconds)
+                serial: UInt32(sentVideo.count), frame: frame, part: UInt8(i), parts: UInt8(count), isKey: isKey,
+                capture: (now - start).nanoseconds)
             sentVideo.append(part)
             // Sizes that differ, so that the engine's joining of packets is put to use and to the test.
-            let length = settings.payloadLength - (i == settings.packetsPerFrame - 1 ? 40 : 0)
-            send(
-                Sent(
-                    sequence: 0, timestamp: timestamp, marker: i == settings.packetsPerFrame - 1,
-                    payload: settings.parameterSets == nil
-                        ? TestMedia.video(part, length: length) : TestMedia.h264(part, length: length), part: part))
+            let length = settings.payloadLength - (i == count - 1 ? 40 : 0)
+            let payload: [UInt8]
+            if settings.parameterSets != nil {
+                payload = TestMedia.h264(part, length: length)
+            } else if let exact = settings.videoLength?(frame, i) {
+                payload = TestMedia.video(part, length: exact, isExact: true)
+            } else {
+                payload = TestMedia.video(part, length: length)
+            }
+            send(Sent(sequence: 0, timestamp: timestamp, marker: i == count - 1, payload: payload, part: part))
         }
         frame += 1
         if settings.paddingEvery > 0, Int(frame) % settings.paddingEvery == 0 { sendPadding(timestamp: timestamp) }
@@ -193,9 +203,10 @@ final class PublisherCore: PeerCore {
             sequence: UInt16(truncatingIfNeeded: audioIndex),
             timestamp: audioBase &+ ticks(now, TestIDs.audioClock), ssrc: TestIDs.publisherAudio,
             extensions: extensions("0"))
+        let length = settings.audioLength?(audioFrameNumber) ?? 60
         send(
-            rtpHeader: header, payload: TestMedia.audio(part, length: 60), ssrc: TestIDs.publisherAudio,
-            index: audioIndex)
+            rtpHeader: header, payload: TestMedia.audio(part, length: length, isExact: settings.audioLength != nil),
+            ssrc: TestIDs.publisherAudio, index: audioIndex)
         audioIndex += 1
         audioFrameNumber += 1
         audioPackets += 1

@@ -21,7 +21,11 @@ enum TestMedia {
     private static let magic: UInt32 = 0x5745_4952
     private static let bodyLength = 4 + 4 + 4 + 1 + 1 + 1 + 8 + 4
 
-    static func video(_ part: TestPart, length: Int) -> [UInt8] {
+    /// Shortest payload that there is room in for all that a packet says of itself.
+    static let minLength = 40
+
+    /// - Parameter length: bytes; up to seven less come out unless `isExact`.
+    static func video(_ part: TestPart, length: Int, isExact: Bool = false) -> [UInt8] {
         var bytes: [UInt8] = part.part == 0 ? [0x10] : [0x00]
         if part.part == 0 {
             // Frame tag: bit 0 is clear for key frames (RFC 6386 §9.1), which go on with start code and size.
@@ -31,13 +35,13 @@ enum TestMedia {
                 for size in [width, height] { bytes += [UInt8(size & 0xff), UInt8(size >> 8)] }
             }
         }
-        appendBody(part, length: length, to: &bytes)
+        appendBody(part, length: length, isExact: isExact, to: &bytes)
         return bytes
     }
 
-    static func audio(_ part: TestPart, length: Int) -> [UInt8] {
+    static func audio(_ part: TestPart, length: Int, isExact: Bool = false) -> [UInt8] {
         var bytes: [UInt8] = []
-        appendBody(part, length: length, to: &bytes)
+        appendBody(part, length: length, isExact: isExact, to: &bytes)
         return bytes
     }
 
@@ -61,7 +65,7 @@ enum TestMedia {
 
     static func readAudio(_ bytes: [UInt8]) -> TestPart? { readBody(bytes, from: 0) }
 
-    private static func appendBody(_ part: TestPart, length: Int, to bytes: inout [UInt8]) {
+    private static func appendBody(_ part: TestPart, length: Int, isExact: Bool = false, to bytes: inout [UInt8]) {
         bytes.appendBigEndian(magic)
         bytes.appendBigEndian(part.serial)
         bytes.appendBigEndian(part.frame)
@@ -69,6 +73,7 @@ enum TestMedia {
         bytes.appendBigEndian(part.capture)
         var random = SeededRandom(seed: UInt64(part.serial) << 32 | UInt64(part.frame))
         while bytes.count + 8 + 4 <= length { bytes.appendBigEndian(random.next()) }
+        while isExact, bytes.count + 4 < length { bytes.append(0) }
         bytes.appendBigEndian(checksum(bytes[...]))
     }
 

@@ -39,6 +39,10 @@ final class World {
     private(set) var uplinks: [UInt64: VirtualLink] = [:]
     private(set) var downlinks: [UInt64: VirtualLink] = [:]
     private var streams: [UInt64: StreamPipe] = [:]
+    /// How long each datagram has waited for its worker when that gets to it: an overloaded machine.
+    var lag = Interval.zero
+    /// Sees every message of a worker as the kernel would be given it.
+    var onMessage: ((_ peer: UInt64, _ bytes: [UInt8], _ segment: Int) -> Void)?
     private(set) var registrations: [UInt64: PeerRegistration] = [:]
     private var nextID: UInt64 = 1
 
@@ -225,7 +229,7 @@ final class World {
         switch event {
         case .toWorker(let bytes, let id):
             guard let peer = peers[id], let worker = workerOf[id] else { return }
-            let time = now
+            let time = now - lag
             workers[worker].turn(now: now) {
                 workers[worker].takeCommands()
                 workers[worker].take(bytes, remote: peer.address, local: Self.server, socket: 0, arrival: time)
@@ -255,6 +259,7 @@ final class World {
         guard let id = idOfAddress[SocketAddress(message.remote)] else { return }
         let bytes = Array(UnsafeBufferPointer(start: message.data, count: Int(message.length)))
         let segment = max(1, Int(message.segment))
+        onMessage?(id, bytes, segment)
         for start in stride(from: 0, to: bytes.count, by: segment) {
             let datagram = Array(bytes[start..<min(start + segment, bytes.count)])
             for at in downlinks[id]?.deliveries(of: datagram, at: now) ?? [] {
@@ -295,10 +300,15 @@ final class World {
 
     /// Several datagrams of one peer in one turn of its worker, as a batch of the socket.
     func deliverTogether(_ datagrams: [[UInt8]], from peer: PeerCore) {
-        guard let worker = workerOf[peer.id] else { return }
+        deliverTogether(datagrams.map { ($0, peer) })
+    }
+
+    /// Datagrams of several peers in one turn of the worker that hears the first of them.
+    func deliverTogether(_ datagrams: [(bytes: [UInt8], peer: PeerCore)]) {
+        guard let first = datagrams.first, let worker = workerOf[first.peer.id] else { return }
         let time = now
         workers[worker].turn(now: now) {
-            for bytes in datagrams {
+            for (bytes, peer) in datagrams {
                 workers[worker].take(bytes, remote: peer.address, local: Self.server, socket: 0, arrival: time)
             }
         }
