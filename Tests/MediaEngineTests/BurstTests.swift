@@ -160,9 +160,9 @@ import Wire
 
     @Test func whatOverflowsTheQueueLeavesWhole() throws {
         let (world, log, publisher, players) = try Self.world { $0.burstPackets = 1 }
-        let before = players[0].video.packets.count
         var datagrams: [[UInt8]] = []
         for _ in 0..<5 { datagrams += try world.holdKeyFrame(of: publisher, packets: 255).video }
+        let before = players[0].video.packets.count
         #expect(datagrams.count > StreamState.maxPending)
         world.deliverTogether(datagrams, from: publisher)
         try world.run(for: .seconds(2))
