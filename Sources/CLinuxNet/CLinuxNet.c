@@ -36,13 +36,27 @@ struct weir_io {
     struct iovec receive_vec[WEIR_RECEIVE_BATCH];
     struct sockaddr_in6 receive_name[WEIR_RECEIVE_BATCH];
     _Alignas(16) uint8_t receive_control[WEIR_RECEIVE_BATCH][RECEIVE_CONTROL];
+    int used; /* headers that the kernel has written to */
     struct mmsghdr send[WEIR_SEND_BATCH];
     struct iovec send_vec[WEIR_SEND_BATCH];
     struct sockaddr_in6 send_name[WEIR_SEND_BATCH];
     _Alignas(16) uint8_t send_control[WEIR_SEND_BATCH][SEND_CONTROL];
 };
 
-struct weir_io *weir_io_new(void) { return calloc(1, sizeof(struct weir_io)); }
+struct weir_io *weir_io_new(void) {
+    struct weir_io *io = calloc(1, sizeof *io);
+    if (!io) return NULL;
+    for (int i = 0; i < WEIR_RECEIVE_BATCH; i++) {
+        io->receive[i].msg_hdr = (struct msghdr){
+            .msg_name = &io->receive_name[i],
+            .msg_iov = &io->receive_vec[i],
+            .msg_iovlen = 1,
+            .msg_control = io->receive_control[i],
+        };
+    }
+    io->used = WEIR_RECEIVE_BATCH;
+    return io;
+}
 void weir_io_free(struct weir_io *io) { free(io); }
 
 static uint64_t load64(const uint8_t *p) {
@@ -171,19 +185,15 @@ int weir_socket_buffer(int fd, int receive) {
 int weir_receive(struct weir_io *io, int fd, uint8_t *const *buffers, int count, size_t capacity,
                  struct weir_datagram *out) {
     if (count > WEIR_RECEIVE_BATCH) count = WEIR_RECEIVE_BATCH;
-    for (int i = 0; i < count; i++) {
-        io->receive_vec[i] = (struct iovec){(void *)buffers[i], capacity};
-        io->receive[i].msg_hdr = (struct msghdr){
-            .msg_name = &io->receive_name[i],
-            .msg_namelen = sizeof io->receive_name[i],
-            .msg_iov = &io->receive_vec[i],
-            .msg_iovlen = 1,
-            .msg_control = io->receive_control[i],
-            .msg_controllen = RECEIVE_CONTROL,
-        };
+    for (int i = 0; i < io->used; i++) {
+        io->receive[i].msg_hdr.msg_namelen = sizeof io->receive_name[i];
+        io->receive[i].msg_hdr.msg_controllen = RECEIVE_CONTROL;
     }
+    io->used = 0;
+    for (int i = 0; i < count; i++) io->receive_vec[i] = (struct iovec){(void *)buffers[i], capacity};
     int received = recvmmsg(fd, io->receive, (unsigned)count, MSG_DONTWAIT, NULL);
     if (received < 0) return -errno;
+    io->used = received;
     for (int i = 0; i < received; i++) {
         struct msghdr *header = &io->receive[i].msg_hdr;
         struct weir_datagram *d = &out[i];

@@ -50,6 +50,8 @@ package final class Peer {
     let counters: PeerCounters
     var transports: [Transport] = []
     var stream: StreamState?
+    /// Place in its worker's roster.
+    var rosterIndex = 0
     /// Place among the players of its stream.
     package internal(set) var position: Int?
     let isPublisher: Bool
@@ -62,6 +64,8 @@ package final class Peer {
     var gotMedia = false
     var nextReport: Instant
     var nextFeedback: Instant
+    /// The publisher's bitrate depends on our transport-wide feedback.
+    var wantsTransportFeedback: Bool { transports.contains { $0.transportCCID != 0 } }
     var roundTrip = Interval.milliseconds(100)
     /// Share of its packets that a player lost lately by its own report, in 1/256; the worst of its tracks.
     var reportedLoss: UInt8 = 0

@@ -111,8 +111,9 @@ package final class StreamState {
     /// When the gathered packets leave: at once, when their picture is complete or has been waited for long enough, or
     /// with the next slice of a burst.
     var due = Instant.distantFuture
-    /// Earliest time of the next slice of a burst.
+    /// When the next slice of a burst begins, and the video packets that have left in this one.
     var nextSlice = Instant.zero
+    var sliceUsed = 0
     var lastKeyFrameRequest = Instant(nanoseconds: .min / 2)
     var keyFrameWanted = false
     /// A request came too soon after the one before and has not been answered by a key frame since.

@@ -196,7 +196,7 @@ extension Worker {
 
     /// The one way a peer ends.
     func end(_ peer: Peer) {
-        guard peers.removeValue(forKey: peer.id) != nil else { return }
+        guard strike(peer) else { return }
         counters.peers.wrappingSubtract(1, ordering: .relaxed)
         directory.remove(peer: peer.id)
         connecting.removeAll { $0 === peer }

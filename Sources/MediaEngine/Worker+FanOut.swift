@@ -1,3 +1,4 @@
+import CLinuxNet
 import ICE
 import LinuxNet
 import RTP
@@ -54,7 +55,11 @@ extension Worker {
         of stream: StreamState, whole: Bool, into room: UnsafeMutableBufferPointer<Gathered>
     ) -> Int {
         let bound = configuration.burstPackets
-        let most = whole || bound == 0 ? Int.max : now >= stream.nextSlice ? bound : 0
+        if bound > 0, now >= stream.nextSlice {
+            stream.nextSlice = now + configuration.burstInterval
+            stream.sliceUsed = 0
+        }
+        let most = whole || bound == 0 ? Int.max : max(0, bound - stream.sliceUsed)
         var count = 0
         var left = 0
         func take(_ pending: PendingPacket) {
@@ -79,23 +84,37 @@ extension Worker {
             left += 1
         }
         stream.pendingCount = left
-        if left > 0, pictures > 0 { stream.nextSlice = now + configuration.burstInterval }
+        stream.sliceUsed += pictures
         stream.due = left > 0 ? stream.nextSlice : .distantFuture
         if egress.joinsMessages { RunEqualiser.equalise(count) { room[$0].entry } }
         return count
     }
 
+    /// Players between asking the memory for keys, and for lanes, and using them.
+    private static let keysAhead = 2
+    private static let lanesAhead = 6
+
     private func fanOut(_ gathered: UnsafeBufferPointer<Gathered>, of stream: StreamState) {
         let trackCount = stream.tracks.count
         let time = absSendTime
-        for player in 0..<stream.players.count {
+        let count = stream.players.count
+        let lines = Int32(clamping: (trackCount * MemoryLayout<Lane>.stride + 63) / 64)
+        for player in 0..<count {
             let lanes = stream.lanes + player * trackCount
+            // Keys lie all over the heap: with many players the processor waits longer for them than it works.
+            if player + Self.lanesAhead < count { weir_prefetch(lanes + Self.lanesAhead * trackCount, lines) }
+            if player + Self.keysAhead < count {
+                let outbound = (lanes + Self.keysAhead * trackCount).pointee.outbound
+                weir_prefetch(outbound.state, outbound.lines)
+            }
             // Last packet of the video track that this player got out of turn.
             var ahead: Int64 = -1
             for item in gathered {
                 let lane = lanes + item.track
                 if lane.pointee.isFlowing {
-                    guard ahead < 0 || !lane.pointee.needsKeyFrame || item.packet.pointee.number > ahead else { continue }
+                    guard ahead < 0 || !lane.pointee.needsKeyFrame || item.packet.pointee.number > ahead else {
+                        continue
+                    }
                     send(item.packet, on: lane, time: time)
                 } else {
                     ahead = max(ahead, begin(item, on: lane, stream: stream, time: time))

@@ -194,7 +194,10 @@ extension Worker {
         player.catchUp = track.lastKeyFrame
         // Should the publisher listen after all, its new key frame ends the catching up.
         if track.hearing == .deaf, age > .seconds(1) { requestKeyFrame(stream) }
-        if !catchUp(player, limit: Self.firstCatchUp) { catchingUp.append(player) }
+        if !catchUp(player, limit: Self.firstCatchUp) {
+            catchingUp.append(player)
+            hurry()
+        }
         return true
     }
 

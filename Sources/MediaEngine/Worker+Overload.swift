@@ -21,15 +21,22 @@ extension Worker {
         }
     }
 
-    /// The slowest players, by the loss that they report, then by their round trips; of equals the latest to come.
+    /// The slowest players, by the loss that they report, then by their round trips; of equals the latest to come. Who
+    /// is thinned already comes first, since it reports little loss now: the choice does not go round.
     private func selectThinned() {
         lastSelection = now
         var players = peers.values.filter { !$0.isPublisher && $0.position != nil && $0.stream?.videoIndex != nil }
         let before = thinnedPlayers
         thinnedPlayers = (players.count * overload.thinnedParts + OverloadGuard.parts - 1) / OverloadGuard.parts
-        players.sort {
-            ($0.reportedLoss, $0.roundTrip.nanoseconds, $0.id) > ($1.reportedLoss, $1.roundTrip.nanoseconds, $1.id)
+        func key(_ player: Peer) -> (Int, UInt8, Int64, UInt64) {
+            let lane = player.stream.flatMap { stream in
+                stream.videoIndex.flatMap { stream.lane(of: player, track: $0) }
+            }
+            return (
+                lane?.pointee.isThinned == true ? 1 : 0, player.reportedLoss, player.roundTrip.nanoseconds, player.id
+            )
         }
+        players.sort { key($0) > key($1) }
         for stream in streams.values { stream.thinnedPlayers = 0 }
         for (i, player) in players.enumerated() {
             guard let stream = player.stream, let video = stream.videoIndex,

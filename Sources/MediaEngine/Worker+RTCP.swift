@@ -12,6 +12,8 @@ extension Worker {
     private static let feedbackInterval = Interval.milliseconds(60)
     private static let orphanGrace = Interval.seconds(5)
     private static let reportInterval = Interval.milliseconds(1000)
+    /// Slow ticks in which every player is looked at once.
+    private static let reviewParts = 4
     /// Sender reports of one source that follow each other closer than this are not passed on.
     private static let minReportSpacing = Interval.milliseconds(50)
     /// Sequence numbers of one NACK that are answered.
@@ -62,7 +64,8 @@ extension Worker {
         let track = stream.tracks[peer.trackOfSSRC[entry].track]
         peer.trackOfSSRC[entry].lost = max(0, block.cumulativeLost)
         // Falls slowly, so that the tracks of a player need not report together.
-        peer.reportedLoss = max(block.fractionLost, peer.reportedLoss - peer.reportedLoss / 4)
+        let faded = peer.reportedLoss - min(peer.reportedLoss, max(1, peer.reportedLoss / 4))
+        peer.reportedLoss = max(block.fractionLost, faded)
         peer.counters.packetsLost.set(peer.trackOfSSRC.reduce(0) { $0 + UInt64($1.lost) })
         peer.counters.jitterMicroseconds.set(UInt64(block.jitter) * 1_000_000 / UInt64(track.clockRate))
         // RFC 3550 §6.4.1: A - LSR - DLSR in units of 1/65536 s. Reports carry the publisher's clock moved on by our
@@ -111,7 +114,7 @@ extension Worker {
 
     // MARK: - Ticks
 
-    /// Every 10 ms: what publishers need quickly, and DTLS timers.
+    /// Every 10 ms while there is anything to do so often: DTLS timers, packets to ask for, stored packets to send.
     func fastTick() {
         for peer in connecting {
             for transport in peer.transports {
@@ -122,9 +125,18 @@ extension Worker {
         }
         for peer in publishers where peers[peer.id] != nil { feedback(to: peer) }
         continueCatchUp()
-        let isIdle = connecting.isEmpty && publishers.isEmpty && catchingUp.isEmpty
-        nextFastTick = now + (isIdle ? Self.slowInterval : Self.fastInterval)
+        let isBusy = !connecting.isEmpty || !catchingUp.isEmpty || publishers.contains { Self.misses($0) }
+        nextFastTick = now + (isBusy ? Self.fastInterval : Self.slowInterval)
+        for peer in publishers where peer.wantsTransportFeedback { nextFastTick = min(nextFastTick, peer.nextFeedback) }
     }
+
+    /// Whether packets of the publisher are missing.
+    private static func misses(_ peer: Peer) -> Bool {
+        peer.stream?.tracks.contains { $0.canNACK && $0.nack.missingCount > 0 } ?? false
+    }
+
+    /// Something has come up that cannot wait for the next slow tick.
+    func hurry() { nextFastTick = min(nextFastTick, now + Self.fastInterval) }
 
     private func feedback(to peer: Peer) {
         guard let stream = peer.stream else { return }
@@ -165,15 +177,15 @@ extension Worker {
             }
             reviewKeyFrameRequest(stream)
         }
-        for peer in Array(peers.values) {
-            if let reason = expiry(of: peer) {
-                fail(peer, reason)
-                continue
-            }
-            guard peer.isConnected, now >= peer.nextReport else { continue }
-            peer.nextReport = now + Self.reportInterval
-            if peer.isPublisher { reportToPublisher(peer) } else { reportToPlayer(peer) }
-            publishCounters(of: peer)
+        for peer in publishers where peers[peer.id] != nil { review(peer) }
+        // Of the rest a part each time.
+        var left = (roster.count + Self.reviewParts - 1) / Self.reviewParts
+        while left > 0, !roster.isEmpty {
+            if nextReviewed >= roster.count { nextReviewed = 0 }
+            let peer = roster[nextReviewed]
+            nextReviewed += 1
+            left -= 1
+            if !peer.isPublisher || !peer.isConnected { review(peer) }
         }
         reviewOverload()
         counters.packetsSent.bump(egress.packetsSent &- reportedPackets)
@@ -187,6 +199,18 @@ extension Worker {
         where !connection.isIdentified && now - connection.opened > TCPConnection.checkTimeout {
             refuse(connection)
         }
+    }
+
+    /// Ends a peer that has been silent for too long, and reports to one that has not been reported to for a while.
+    private func review(_ peer: Peer) {
+        if let reason = expiry(of: peer) {
+            fail(peer, reason)
+            return
+        }
+        guard peer.isConnected, now >= peer.nextReport else { return }
+        peer.nextReport = now + Self.reportInterval
+        if peer.isPublisher { reportToPublisher(peer) } else { reportToPlayer(peer) }
+        publishCounters(of: peer)
     }
 
     func reportSize(of track: Track, peer: Peer) {

@@ -116,7 +116,7 @@ extension Worker {
             return
         }
         let peer = Peer(registration: registration, now: now, localSSRC: UInt32.random(in: 1 ... .max, using: &random))
-        peers[peer.id] = peer
+        enrol(peer)
         connecting.append(peer)
         nextFastTick = min(nextFastTick, now)
         counters.peers.wrappingAdd(1, ordering: .relaxed)
@@ -361,6 +361,7 @@ extension Worker {
         if track.canNACK, let sample = track.nack.receive(source, isRetransmission: isRTX, now: now) {
             peer.took(roundTrip: sample)
         }
+        if track.canNACK, track.nack.missingCount > 0 { hurry() }
         if payloadLength == 0, track.numbering.skip(source) { return false }
         var stored = StoredPacket()
         stored.slot = slot

@@ -43,7 +43,11 @@ package final class Worker {
     let incoming: [CrossingQueue?]
     var signalled: Set<Int> = []
 
-    package internal(set) var peers: [UInt64: Peer] = [:]
+    package private(set) var peers: [UInt64: Peer] = [:]
+    /// The same, in an order that ticks can take a part of.
+    private(set) var roster: ContiguousArray<Peer> = []
+    /// Whose turn it is at the next slow tick.
+    var nextReviewed = 0
     /// Peers that need a look every fast tick: in their DTLS handshake, publishing, or fed from stored packets.
     var connecting: [Peer] = []
     /// Handshake datagrams, oldest first.
@@ -201,6 +205,23 @@ package final class Worker {
         if egress.hasBacklog != awaitsRoom { watchForRoom(egress.hasBacklog) }
         flushConnections()
         if !signalled.isEmpty { wakeOthers() }
+    }
+
+    func enrol(_ peer: Peer) {
+        peers[peer.id] = peer
+        peer.rosterIndex = roster.count
+        roster.append(peer)
+    }
+
+    /// - Returns: whether it was one of ours.
+    func strike(_ peer: Peer) -> Bool {
+        guard peers.removeValue(forKey: peer.id) != nil else { return false }
+        let last = roster.removeLast()
+        if last !== peer {
+            roster[peer.rosterIndex] = last
+            last.rosterIndex = peer.rosterIndex
+        }
+        return true
     }
 
     private func wakeOthers() {

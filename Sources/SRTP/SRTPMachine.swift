@@ -85,7 +85,7 @@ package final class SRTPMachine {
         #if arch(x86_64)
             multiBuffer?.expand(session, into: memory + Self.keyOffset)
         #endif
-        return SRTPOutbound(state: memory)
+        return SRTPOutbound(state: memory, lines: Int32((length + 63) / 64))
     }
 
     /// The handle and all its copies are invalid afterwards.

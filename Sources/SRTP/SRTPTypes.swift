@@ -53,6 +53,9 @@ package enum SRTPResult: Equatable, Sendable, BitwiseCopyable {
 /// reference counting. Made and destroyed by one `SRTPMachine`, valid on its thread only.
 package struct SRTPOutbound: BitwiseCopyable, @unchecked Sendable {
     package let state: UnsafeMutableRawPointer
+    /// Cache lines (of 64 bytes) at `state` that protecting an RTP packet reads: worth asking for ahead of time when
+    /// there are more peers than the cache holds.
+    package let lines: Int32
 }
 
 /// Limits of the receiving side.

@@ -75,6 +75,10 @@ int64_t weir_monotonic_ns(void);
 int64_t weir_realtime_ns(void);
 /* Processors in the affinity mask of this process. */
 int weir_usable_cores(void);
+/* Asks for cache lines (of 64 bytes) that will be read soon. */
+static inline void weir_prefetch(const void *memory, int lines) {
+    for (int i = 0; i < lines; i++) __builtin_prefetch((const char *)memory + 64 * i, 0, 3);
+}
 /* Pins the calling thread to the index-th processor of the affinity mask. */
 void weir_pin_thread(int index);
 /* Holds an abstract Unix socket of that name: its descriptor, or -errno (-EADDRINUSE when somebody holds it). */

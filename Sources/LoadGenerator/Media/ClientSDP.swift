@@ -21,7 +21,9 @@ enum ClientSDP {
     static func offer(
         plan: MediaPlan, credentials: ICECredentials, fingerprint: String, sources: Sources?
     ) -> String {
-        var lines = ["v=0", "o=- \(credentials.ufrag.utf8.reduce(UInt64(7)) { $0 &* 31 &+ UInt64($1) } >> 2) 2 IN IP4 127.0.0.1"]
+        var lines = [
+            "v=0", "o=- \(credentials.ufrag.utf8.reduce(UInt64(7)) { $0 &* 31 &+ UInt64($1) } >> 2) 2 IN IP4 127.0.0.1",
+        ]
         lines += ["s=-", "t=0 0"]
         let kinds = (plan.audio == nil ? [] : ["audio"]) + (plan.video == nil ? [] : ["video"])
         lines.append("a=group:BUNDLE \(kinds.indices.map(String.init).joined(separator: " "))")
@@ -42,9 +44,14 @@ enum ClientSDP {
                 if let clip, !clip.formatParameters.isEmpty {
                     lines.append("a=fmtp:\(PayloadType.video) \(clip.formatParameters)")
                 }
-                lines += ["a=rtpmap:\(PayloadType.rtx) rtx/90000", "a=fmtp:\(PayloadType.rtx) apt=\(PayloadType.video)"]
+                lines += [
+                    "a=rtpmap:\(PayloadType.rtx) rtx/90000", "a=fmtp:\(PayloadType.rtx) apt=\(PayloadType.video)",
+                ]
             } else {
-                lines += ["a=rtpmap:\(PayloadType.audio) opus/48000/2", "a=fmtp:\(PayloadType.audio) minptime=10;useinbandfec=1"]
+                lines += [
+                    "a=rtpmap:\(PayloadType.audio) opus/48000/2",
+                    "a=fmtp:\(PayloadType.audio) minptime=10;useinbandfec=1",
+                ]
             }
             guard let sources else { continue }
             lines.append("a=msid:load \(kind)")

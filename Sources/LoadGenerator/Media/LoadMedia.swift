@@ -45,7 +45,8 @@ package final class LoadMedia: Sendable {
         let (id, credentials, sources) = state.withLock { state in
             state.nextID += 1
             let sources = ClientSDP.Sources(
-                video: state.random.nextWord() | 1, rtx: state.random.nextWord() | 1, audio: state.random.nextWord() | 1)
+                video: state.random.nextWord() | 1, rtx: state.random.nextWord() | 1, audio: state.random.nextWord() | 1
+            )
             return (state.nextID, ICECredentials.random(using: &state.random), sources)
         }
         let offer = ClientSDP.offer(
@@ -92,7 +93,9 @@ package final class LoadMedia: Sendable {
             nacks: sum(\.nacks), recovered: sum(\.recovered), authenticationFailures: sum(\.authenticationFailures),
             keyFramesSent: clocks.reduce(0) { $0 + $1.video.windowKeyFrames.load(ordering: .relaxed) },
             receiveBufferDrops: sum(\.receiveBufferDrops),
-            lossOfPlayers: players.map { $0.expected > 0 ? Double(max(0, $0.expected - $0.delivered)) / Double($0.expected) : 0 },
+            lossOfPlayers: players.map {
+                $0.expected > 0 ? Double(max(0, $0.expected - $0.delivered)) / Double($0.expected) : 0
+            },
             videoDelay: video.summary, audioDelay: audio.summary,
             generatorCPUSeconds: Double(all.reduce(0) { $0 + $1.cpuNanoseconds }) / 1e9)
     }

@@ -48,7 +48,9 @@ final class LoadThread: @unchecked Sendable {
     private static let longestSleep = Interval.milliseconds(2)
     /// Between two sweeps: long enough that looking into empty sockets is a small part of the work, short enough that
     /// none overflows.
-    private static let sweepIntervals = (least: Interval.milliseconds(5), perPlayer: Interval.microseconds(25), most: Interval.milliseconds(20))
+    private static let sweepIntervals = (
+        least: Interval.milliseconds(5), perPlayer: Interval.microseconds(25), most: Interval.milliseconds(20)
+    )
     private static let tooLate: Int64 = 10_000_000_000
 
     let machine: SRTPMachine
@@ -359,7 +361,9 @@ final class LoadThread: @unchecked Sendable {
                 continue
             }
             player._withUnsafeGuaranteedRef {
-                receive(rtp: UnsafeRawBufferPointer(start: done.packet, count: length), arrival: item.arrival, player: $0, now: now)
+                receive(
+                    rtp: UnsafeRawBufferPointer(start: done.packet, count: length), arrival: item.arrival, player: $0,
+                    now: now)
             }
         }
     }
@@ -396,7 +400,9 @@ final class LoadThread: @unchecked Sendable {
             track.pointee.learn(timestamp: header.timestamp, frame: mark.frame, ticks: clip.ticksPerFrame)
         }
         if !state.pointee.isReady {
-            becomeReady(player, clip: clip, header: header, payload: packet.bytes.extracting(offset..<(offset + length)), isAudio: isAudio)
+            becomeReady(
+                player, clip: clip, header: header, payload: packet.bytes.extracting(offset..<(offset + length)),
+                isAudio: isAudio)
         }
         guard track.pointee.knowsFrames else { return }
         let frame = track.pointee.frame(timestamp: header.timestamp, ticks: clip.ticksPerFrame)
@@ -408,7 +414,11 @@ final class LoadThread: @unchecked Sendable {
             case .notYet: Int64(0)
             case .forgotten: Self.tooLate
             }
-        if isAudio { window.audioDelay.record(nanoseconds: delay) } else { window.videoDelay.record(nanoseconds: delay) }
+        if isAudio {
+            window.audioDelay.record(nanoseconds: delay)
+        } else {
+            window.videoDelay.record(nanoseconds: delay)
+        }
     }
 
     private func becomeReady(_ player: PlayerPeer, clip: Clip, header: RTPHeader, payload: RawSpan, isAudio: Bool) {
@@ -418,7 +428,9 @@ final class LoadThread: @unchecked Sendable {
             return
         }
         guard !isAudio else { return }
-        if PayloadInspector.inspect(clip.codec, payload).isKeyFrameStart { state.pointee.keyTimestamp = header.timestamp }
+        if PayloadInspector.inspect(clip.codec, payload).isKeyFrameStart {
+            state.pointee.keyTimestamp = header.timestamp
+        }
         if header.marker, state.pointee.keyTimestamp == header.timestamp { state.pointee.isReady = true }
     }
 }

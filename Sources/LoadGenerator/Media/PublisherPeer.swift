@@ -125,7 +125,8 @@ final class PublisherPeer: ClientPeer {
         let at = weir_realtime_ns()
         send(
             frame, packet: sender.packet, number: sender.frame, timestamp: sender.timestamp, ssrc: sender.ssrc,
-            payloadType: sender.payloadType, index: sender.index, codecIsVideo: sender.clip.codec.isVideo, original: nil)
+            payloadType: sender.payloadType, index: sender.index, codecIsVideo: sender.clip.codec.isVideo, original: nil
+        )
         sender.index += 1
         sender.packets &+= 1
         sender.bytes &+= UInt32(frame.packets[sender.packet].count)
