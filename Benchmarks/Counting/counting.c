@@ -37,6 +37,7 @@ static void write_counts(int signal) {
 }
 
 static void *(*real_malloc)(size_t);
+static void (*real_free)(void *);
 static void *(*real_calloc)(size_t, size_t);
 static void *(*real_realloc)(void *, size_t);
 static int (*real_posix_memalign)(void **, size_t, size_t);
@@ -60,6 +61,8 @@ static void find_all(void) {
     static int finding;
     if (finding) return;
     finding = 1;
+    /* First: a name that is not found makes dlsym itself free memory. */
+    real_free = dlsym(RTLD_NEXT, "free");
     real_calloc = dlsym(RTLD_NEXT, "calloc");
     real_realloc = dlsym(RTLD_NEXT, "realloc");
     real_posix_memalign = dlsym(RTLD_NEXT, "posix_memalign");
@@ -103,10 +106,10 @@ void *aligned_alloc(size_t alignment, size_t length) {
     return real_aligned_alloc(alignment, length);
 }
 void free(void *memory) {
-    static void (*real_free)(void *);
     if ((char *)memory >= early && (char *)memory < early + sizeof early) return;
-    if (!real_free) real_free = dlsym(RTLD_NEXT, "free");
-    real_free(memory);
+    if (!real_free) find_all();
+    /* Not found yet: the few bytes of the search stay. */
+    if (real_free) real_free(memory);
 }
 int pthread_mutex_lock(pthread_mutex_t *mutex) {
     if (!real_lock) find_all();
