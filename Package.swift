@@ -91,7 +91,9 @@ var targets: [Target] = [
         ], swiftSettings: common),
     .executableTarget(
         name: "weir",
-        dependencies: ["Weir", "LoadGenerator", "Wire", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+        dependencies: [
+            "Weir", "LoadGenerator", "Wire", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        ],
         path: "Sources/weir-cli", swiftSettings: common),
 ]
 
