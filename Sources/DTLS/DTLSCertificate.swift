@@ -47,7 +47,8 @@ package enum DTLSError: Error, Equatable, Sendable, CustomStringConvertible {
     /// SHA-256 as SDP writes it: `AB:CD:…`.
     package let fingerprintSHA256: String
 
-    private init(certificate: OpaquePointer, key: OpaquePointer) {
+    /// Takes both over: they are freed with the object.
+    package init(certificate: OpaquePointer, key: OpaquePointer) {
         unsafe self.certificate = certificate
         unsafe self.key = key
         fingerprintSHA256 = unsafe Self.digest(certificate, "sha-256").map(Self.hexText) ?? ""

@@ -93,26 +93,14 @@ extension DTLSCertificate {
         guard EVP_PKEY_keygen_init(making) == 1, EVP_PKEY_generate(making, &made) == 1, let key = made,
             let certificate = X509_new()
         else { throw DTLSError.noCertificate }
-        defer {
-            X509_free(certificate)
-            EVP_PKEY_free(key)
-        }
         X509_gmtime_adj(X509_getm_notBefore(certificate), 0)
         X509_gmtime_adj(X509_getm_notAfter(certificate), 3600)
         X509_set_pubkey(certificate, key)
-        guard X509_sign(certificate, key, EVP_sha256()) > 0, let a = BIO_new(BIO_s_mem()), let b = BIO_new(BIO_s_mem())
-        else { throw DTLSError.noCertificate }
-        defer {
-            BIO_free(a)
-            BIO_free(b)
+        guard X509_sign(certificate, key, EVP_sha256()) > 0 else {
+            X509_free(certificate)
+            EVP_PKEY_free(key)
+            throw DTLSError.noCertificate
         }
-        PEM_write_bio_X509(a, certificate)
-        PEM_write_bio_PrivateKey(b, key, nil, nil, 0, nil, nil)
-        func bytes(_ bio: OpaquePointer) -> [UInt8] {
-            var out = [UInt8](repeating: 0, count: 8192)
-            let count = BIO_read(bio, &out, 8192)
-            return Array(out.prefix(Int(max(0, count))))
-        }
-        return try DTLSCertificate(pemCertificate: bytes(a), pemKey: bytes(b))
+        return DTLSCertificate(certificate: certificate, key: key)
     }
 }

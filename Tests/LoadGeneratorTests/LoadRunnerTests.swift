@@ -55,7 +55,7 @@ import Testing
                 $0.joinsInFlight = 5
             }, signalling, media)
         #expect(report.isGood)
-        #expect(signalling.mostAtOnce == 5)
+        #expect((2...5).contains(signalling.mostAtOnce))
     }
 
     @Test func rampSpreadsTheJoins() async {

@@ -88,6 +88,7 @@ package final class WCSSignalling: Signalling {
     }
 
     private func run(_ stream: WCSClientHandler.Stream) async throws -> SignalledSession {
+        guard !state.withLock(\.isClosed) else { throw Self.closed }
         let answer = dialer.group.any().makePromise(of: String.self)
         let handlers = HandlerBox()
         let channel: any Channel
@@ -108,7 +109,10 @@ package final class WCSSignalling: Signalling {
             answer.fail(SignallingFailure(.disconnected, "\(url): the connection ended during the WebSocket handshake"))
             state.withLock { _ = $0.open.removeValue(forKey: ObjectIdentifier(channel)) }
         }
-        if isRefused { channel.close(promise: nil) }
+        guard !isRefused else {
+            channel.close(promise: nil)
+            throw Self.closed
+        }
         do {
             let sdp = try await withTaskCancellationHandler {
                 try await answer.futureResult.get()
@@ -121,6 +125,8 @@ package final class WCSSignalling: Signalling {
             throw error
         }
     }
+
+    private static let closed = SignallingFailure(.closed, "The load is over")
 
     private static func end(_ channel: any Channel, _ handlers: HandlerBox) async {
         guard channel.isActive else { return }
