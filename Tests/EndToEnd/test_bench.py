@@ -32,7 +32,6 @@ def check_lossless(done, players: int, publishers: int = 1) -> None:
     assert window["packetsLost"] == 0 and window["packetsDelivered"] == window["packetsExpected"] > 0, window
     assert [window[key] for key in ("sequenceGaps", "duplicates", "authenticationFailures")] == [0, 0, 0], window
     assert window["packetsExpected"] == window["packetsSent"] * players / publishers, window
-    assert done.report["sustainedPlayers"] in (players, None), done.report["sustainedPlayers"]
     least = BITRATE / 8 / VIDEO_PAYLOAD + AUDIO_PACKETS_PER_SECOND
     rate = step["figures"]["packetsPerSecond"] / players
     assert (1 - TOLERANCE) * least <= rate <= (1 + TOLERANCE) * (least + FRAME_RATE), (least, rate)
@@ -55,7 +54,8 @@ def check_plot(path) -> None:
     assert root.tag == f"{SVG}svg"
     text = " ".join("".join(one.itertext()) for one in root.iter(f"{SVG}text"))
     assert "delay, ms" in text and "loss, %" in text and "players" in text, text
-    assert sum(1 for _ in root.iter(f"{SVG}circle")) + sum(1 for _ in root.iter(f"{SVG}path")) > 0
+    # One load: a dot each for two delays of video and two of audio, two losses, and the server's costs.
+    assert sum(1 for _ in root.iter(f"{SVG}circle")) == 7
 
 
 # MARK: what is measured
@@ -89,7 +89,11 @@ async def test_whip_load_without_loss_and_what_it_costs(start_server, tmp_path, 
     assert done.step["residentBytes"] > done.report["server"]["residentAtStart"] > 1 << 20
     assert done.report["server"]["processName"] == "weir"
     assert re.search(r"^ +20 +\d+ +0 % +0 % ", done.output, re.MULTILINE), done.output
-    assert "Served within" in done.output and "MISSED" not in done.output
+    assert "MISSED" not in done.output
+    # What a busy machine delays is not "served well"; the report must say of itself which it was.
+    served = figures["videoDelayP99"] <= 100
+    assert done.report.get("sustainedPlayers") == (20 if served else None)
+    assert ("Served within" in done.output) == served
     check_plot(plot)
     await wait_empty(server)
 

@@ -31,6 +31,7 @@ RELIEF_LIMIT_SECONDS = 40.0
 AUDIO_PACKETS_PER_SECOND = 50
 FRAME_RATE = 30
 THINNED_SECONDS = 1.0
+ALLOWED_SECONDS = 2.0
 
 
 @contextlib.contextmanager
@@ -120,3 +121,17 @@ async def test_overloaded_server_keeps_sound_refuses_newcomers_and_recovers(star
         # Whoever stayed sees moving pictures again.
         relieved = await page.call("stats", "play")
         await page.wait_frames("play", relieved["video"]["frames"] + 2 * FRAME_RATE, limit=5.0)
+
+
+async def test_delay_that_is_allowed_is_no_overload(start_server, tmp_path, name):
+    """The same pauses, and a server that may be so slow."""
+    server = start_server({"media": {"overload_delay": "10s"}})
+    async with publishing(server, tmp_path, name, "--players", "2", "--codec", "vp8"):
+        with slowed(server):
+            end = asyncio.get_running_loop().time() + ALLOWED_SECONDS
+            while asyncio.get_running_loop().time() < end:
+                metrics = server.metrics()
+                assert metrics["weir_media_overloaded_workers"] == metrics["weir_media_players_thinned"] == 0
+                await asyncio.sleep(0.1)
+            status, _, body = await post(server.whep(f"{name}-0"), make_offer(False))
+            assert status == 201, body
