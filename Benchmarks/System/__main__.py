@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one round, short windows: to see that everything runs")
     parser.add_argument("--soak", type=float, default=600, help="seconds of the memory bar's soak (default: 600)")
     parser.add_argument("--binary", help="the server to measure (default: the one built here)")
-    parser.add_argument("--write", action="store_true", help="write docs/performance.md, plots and JSON from this run")
+    parser.add_argument("--write", action="store_true", help="write docs/performance.md from this run, and the reports of its loads to docs/performance.json")
     options = parser.parse_args()
     unknown = [name for name in options.bars if name not in BARS]
     if unknown:

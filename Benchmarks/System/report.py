@@ -12,6 +12,8 @@ from bars import BARS, Figure
 from machine import REPOSITORY, Bench, versions
 
 DOCUMENT = REPOSITORY / "docs/performance.md"
+#: Figures of every step of every load of the run that the document shows.
+DATA = REPOSITORY / "docs/performance.json"
 #: What stands between these lines is written by tools/bench --write; the rest of the document is people's.
 BEGIN, END = "<!-- tools/bench begins -->", "<!-- tools/bench ends -->"
 
@@ -51,14 +53,16 @@ class Report:
             value = f"{figure.value:.4g} {figure.unit}".strip()
             lines.append(f"| `{bar}` | {figure.name} | {value} | {limit} | {verdict}{figure.note} |")
         lines += [f"| `{bar}` | could not run | – | – | {why.splitlines()[0]} |" for bar, why in self.failures]
-        lines += ["", *self.curve(), END]
+        lines += ["", *self.curve(), "", "The loads, each `weir bench --url … --server-pid …` and:", "", "```"]
+        lines += [*dict.fromkeys(self.bench.commands), "```", END]
         text = DOCUMENT.read_text()
         pattern = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
         if not pattern.search(text):
             raise SystemExit(f"{DOCUMENT}: the lines {BEGIN} and {END} are missing; nothing was written")
         DOCUMENT.write_text(pattern.sub(lambda _: "\n".join(lines), text))
-        (self.bench.work / "reports.json").write_text(json.dumps(self.bench.reports))
-        print(f"wrote {DOCUMENT.relative_to(REPOSITORY)}; reports of all loads: {self.bench.work}/reports.json")
+        figures = [{"load": what, "steps": [one["figures"] for one in report["steps"]]} for what, report in self.bench.reports]
+        DATA.write_text(json.dumps(figures, indent=1) + "\n")
+        print(f"wrote {DOCUMENT.relative_to(REPOSITORY)} and {DATA.relative_to(REPOSITORY)}")
 
     def curve(self) -> list[str]:
         """Load against cost, delay and loss, of the last search for the most players."""

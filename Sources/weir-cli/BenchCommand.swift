@@ -147,7 +147,7 @@ struct Bench: AsyncParsableCommand {
         abstract: "Put a load on a WHIP/WHEP or WCS server and measure what its players receive.",
         discussion: """
             Publishers send real video and audio, players receive with ICE, DTLS and SRTP on sockets of their own. \
-            Example: weir bench --url http://127.0.0.1:8080 --players 100,200,400 --server-pid $(pidof weir)
+            Example: weir bench --url http://127.0.0.1:8081 --players 100,200,400 --server-pid $(pidof weir)
 
             Status 0: the load ran as it was asked for and met its bars. 1: it did not, or missed one. 64: an option is \
             wrong. 130: interrupted (what was measured until then is reported).
