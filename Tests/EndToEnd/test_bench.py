@@ -236,7 +236,7 @@ async def test_chromium_plays_what_the_generator_sends(server, new_page, tmp_pat
         await page.wait_frames("play", SETTLING_FRAMES)
         begin = loop.time()
         await check_shown(page, codec, sent=lambda: int((loop.time() - begin) * FRAME_RATE))
-        for window in range(WINDOWS):
+        for _ in range(WINDOWS):
             before = await page.call("stats", "play")
             await asyncio.sleep(WINDOW_SECONDS)
             after = await page.call("stats", "play")
