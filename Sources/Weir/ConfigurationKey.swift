@@ -30,7 +30,7 @@ package struct ConfigurationKey: Sendable {
     }
 
     /// Every key there is.
-    package static let all: [ConfigurationKey] = media + ice + listeners + rest
+    package static let all: [ConfigurationKey] = media + ice + listeners + hooks + rest
 
     private static let minute = Interval.seconds(60)
     private static let hour = Interval.seconds(3600)
@@ -104,6 +104,18 @@ package struct ConfigurationKey: Sendable {
         .init("tls", "key", \.tls.key, .path),
         .init("tls", "check_interval", \.tls.checkInterval, .duration(.seconds(1)...hour * 24)),
         .init("proxies", "trusted", \.proxies.trusted, .list(.addressRange, 0...64)),
+    ]
+
+    private static let hooks: [ConfigurationKey] = [
+        .init("hooks", "enabled", \.hooks.enabled, .flag),
+        .init("hooks", "timeout", \.hooks.timeout, .duration(.seconds(1)...minute * 10)),
+        .init("hooks", "concurrency", \.hooks.concurrency, .integer(1...10_000)),
+        .init("hooks", "session_queue", \.hooks.sessionQueue, .integer(16...65_536)),
+        .init("hooks", "backlog", \.hooks.backlog, .integer(100...10_000_000)),
+        .init("hooks", "secret_key", \.hooks.secretKey, .secret),
+        .init("hooks", "keep_alive", \.hooks.keepAlive, .flag),
+        .init("hooks", "keep_alive_interval", \.hooks.keepAliveInterval, .duration(.seconds(1)...hour * 24)),
+        .init("hooks", "keep_alive_applications", \.hooks.keepAliveApplications, .list(.applicationKey, 0...1_000)),
     ]
 
     private static let rest: [ConfigurationKey] = [

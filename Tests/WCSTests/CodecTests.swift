@@ -1,5 +1,6 @@
 import Testing
 import WCS
+import WeirJSON
 
 @Suite struct WCSCodecTests {
     private func decode(_ text: String) throws -> WCSRequest {

@@ -1,6 +1,7 @@
 import ControlPlane
 import Testing
 import WCS
+import WeirJSON
 
 /// The protocol over a real socket, a real control plane, and a media side that always connects.
 @Suite(.serialized, .timeLimit(.minutes(1))) struct SessionTests {

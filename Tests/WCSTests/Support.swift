@@ -6,6 +6,7 @@ import NIOPosix
 import Synchronization
 import Testing
 import WCS
+import WeirJSON
 import WeirMetrics
 
 /// A media side that answers at once and connects a peer when told to.
