@@ -120,7 +120,6 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     ("MediaEngine", ["LinuxNet", "ICE", "DTLS", "SRTP", "RTP", "SDP", "MediaFormats", "Wire"]),
     ("ControlPlane", ["WeirMetrics", swiftLog]),
     ("WeirMetrics", []),
-    ("WeirJSON", []),
     (
         "RESTHooks",
         [

@@ -192,7 +192,7 @@ import WeirJSON
         guard case .connection(let request) = try WCSCodec.decode(Array(text.utf8)) else { return }
         #expect(request.authToken == "old")
         #expect(
-            WCSMessage.getUserData(members: request.userData(authToken: "t-8d1c")).text
+            WCSMessage.getUserData(members: request.userData(authToken: "t-8d1c", appKey: "defaultApp")).text
                 == #"{"message":"getUserData","data":[{"appKey":"defaultApp","mediaProviders":["WebRTC","WSPlayer"],"#
                 + #""clientVersion":"2.0","custom":{"user":"ann"},"sipLogin":"1000","useWsTunnel":false,"#
                 + #""useWsTunnelPacketization2":false,"useBase64BinaryEncoding":false,"authToken":"t-8d1c","#
