@@ -260,6 +260,7 @@ struct SessionTests {
             try await ann.publish("a")
             try await ann.play("b")
             await ann.session.play(ann.request("c", "nothing"))
+            try await ann.expect("c", .failed, "Stream not found")
             await ann.session.close(.clientClosed)
             let heard = await plant.hooks.state.wait { $0.heard.last == "ended: closed by client" }.heard
             #expect(
