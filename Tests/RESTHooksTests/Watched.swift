@@ -107,6 +107,9 @@ final class ManualClock: Clock, Sendable {
         for sleeper in due { sleeper.continuation.resume() }
     }
 
+    /// Returns when so many sleep.
+    func sleepers(_ count: Int) async { await state.wait { $0.sleepers.count >= count } }
+
     /// Returns when someone sleeps until that time since the start.
     func sleeper(until time: Duration) async {
         await state.wait { $0.sleepers.values.contains { $0.until == time } }

@@ -184,6 +184,23 @@ import WeirJSON
         for (message, text) in expected { #expect(message.text == text) }
     }
 
+    @Test func whatTheBackendExcludesIsLeftOutUnlessTheSDKNeedsIt() {
+        var status = WCSStreamStatus(mediaSessionId: "m", name: "secret", published: false, status: "PLAYING")
+        status.custom = .verbatim(#"{"a":1}"#)
+        let message = WCSMessage.excluding(["name", "custom", "mediaSessionId"], .notifyStreamStatusEvent(status))
+        #expect(
+            message.text == #"{"message":"notifyStreamStatusEvent","data":[{"mediaSessionId":"m","published":false,"#
+                + #""status":"PLAYING"}]}"#)
+        let data = WCSMessage.onDataEvent(operationId: "o", payload: .verbatim("[1]"))
+        #expect(data.text == #"{"message":"OnDataEvent","data":[{"operationId":"o","payload":[1]}]}"#)
+        #expect(
+            WCSMessage.fail(info: "x", apiMethod: nil, id: nil).text
+                == #"{"message":"fail","data":[{"status":"FAILED","info":"x"}]}"#)
+        #expect(
+            WCSMessage.notifySessionDebugEvent(started: false, file: "f").text
+                == #"{"message":"notifySessionDebugEvent","data":[{"status":"STOPPED","file":"f"}]}"#)
+    }
+
     @Test func userDataEchoesWithoutSecrets() throws {
         let text =
             #"{"message":"connection","data":[{"appKey":"defaultApp","mediaProviders":["WebRTC","WSPlayer"],"#
