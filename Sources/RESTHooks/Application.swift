@@ -20,6 +20,10 @@ package struct Application: Hashable, Sendable {
             }
         }
 
+        package var isBuiltIn: Bool {
+            if case .url = self { false } else { true }
+        }
+
         package static let echoPath = "/apps/EchoApp"
         package static let roomPath = "/apps/roomApp"
 

@@ -66,7 +66,12 @@ final class ApplicationBackend: Sendable {
         let permits = permits
         let granted = await withDeadline(
             timers, deadline - timers.now, late: { if $0 { permits.release() } }, { await permits.acquire() })
-        if granted == true { return Grant(admission: admission) }
+        if granted == true {
+            // It may have opened meanwhile.
+            if admission == .probe || isUp { return Grant(admission: admission) }
+            permits.release()
+            throw .circuitOpen
+        }
         abandon(admission)
         throw granted == nil ? .timeout : .circuitOpen
     }
@@ -78,12 +83,9 @@ final class ApplicationBackend: Sendable {
             if admission == .rejected {
                 await park()
             } else if await permits.acquire() {
-                guard !Task.isCancelled else {
-                    permits.release()
-                    abandon(admission)
-                    return nil
-                }
-                return Grant(admission: admission)
+                if !Task.isCancelled, admission == .probe || isUp { return Grant(admission: admission) }
+                permits.release()
+                abandon(admission)
             } else {
                 abandon(admission)
             }

@@ -3,15 +3,21 @@ import Synchronization
 /// All applications: those of the configuration and those made at run time.
 ///
 /// A key has one definition. What the configuration defines is read-only here; `defaultApp` and `roomApp` are built in
-/// unless it defines them. What is made at run time is stored before it counts, so that nothing is told to exist that a
+/// unless it defines them or switches them off. What is made at run time is stored before it counts, so that nothing is told to exist that a
 /// restart would lose. Open sessions keep the application as it was when they connected.
 package final class Applications: Sendable {
     private struct State {
         var configured: [String: Application] = [:]
         var made: [String: Application] = [:]
+        var builtIn: [Application]
 
         func find(_ key: String) -> Application? {
-            configured[key] ?? made[key] ?? Application.builtIn.first { $0.key == key }
+            configured[key] ?? made[key] ?? builtIn.first { $0.key == key }
+        }
+
+        var all: [Application] {
+            let keys = Set(configured.keys).union(made.keys).union(builtIn.map(\.key))
+            return keys.sorted().compactMap(find)
         }
     }
 
@@ -21,12 +27,23 @@ package final class Applications: Sendable {
     private let state: Mutex<State>
     private let store: (any ApplicationStore)?
 
+    /// - Parameter builtIn: keys of built-in applications that there are; others of those are unknown.
     /// - Throws: when a key is defined twice, or what is stored cannot be read.
-    package init(configured: [Application], store: (any ApplicationStore)?) throws(ApplicationError) {
+    package init(
+        configured: [Application], builtIn: Set<String> = Set(Application.builtIn.map(\.key)),
+        store: (any ApplicationStore)?
+    ) throws(ApplicationError) {
         self.store = store
         let made = try store?.load() ?? []
         state = Mutex(
-            State(configured: try Self.table(configured, []), made: try Self.table(made, Set(configured.map(\.key)))))
+            State(
+                configured: try Self.table(configured, []), made: try Self.table(made, Set(configured.map(\.key))),
+                builtIn: Application.builtIn.filter { builtIn.contains($0.key) }))
+    }
+
+    /// Applications whose clients nobody is asked about.
+    package var open: [Application] {
+        all.filter(\.backend.isBuiltIn)
     }
 
     private static func table(
@@ -43,12 +60,7 @@ package final class Applications: Sendable {
     package func find(_ key: String) -> Application? { state.withLock { $0.find(key) } }
 
     /// Sorted by key.
-    package var all: [Application] {
-        state.withLock { state in
-            let keys = Set(state.configured.keys).union(state.made.keys).union(Application.builtIn.map(\.key))
-            return keys.sorted().compactMap { state.find($0) }
-        }
-    }
+    package var all: [Application] { state.withLock { $0.all } }
 
     /// Whether REST must leave it alone.
     package func isReadOnly(_ key: String) -> Bool {

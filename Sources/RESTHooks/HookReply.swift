@@ -4,7 +4,7 @@ import WeirJSON
 /// What a backend sent back, before anyone has looked into it.
 package struct HookReply: Sendable {
     package var status: Int
-    /// The reason phrase of the status line.
+    /// The phrase of the status: that of the standard where it has one.
     package var reason: String
     package var body: [UInt8]
 

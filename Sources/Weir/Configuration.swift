@@ -165,6 +165,8 @@ package struct Configuration: Sendable, Equatable {
         package var backlog = 20_000
         /// Signs the hooks of applications without credentials of their own; empty: none.
         package var secretKey = ""
+        /// Keys of built-in applications that there are.
+        package var builtIn = Application.builtIn.map(\.key)
         /// `StreamKeepAliveEvent`.
         package var keepAlive = false
         package var keepAliveInterval = Interval.seconds(10)

@@ -1,3 +1,4 @@
+import RESTHooks
 import Wire
 
 /// One key of the configuration: where it stands, how it is read, and which property it sets.
@@ -113,6 +114,9 @@ package struct ConfigurationKey: Sendable {
         .init("hooks", "session_queue", \.hooks.sessionQueue, .integer(16...65_536)),
         .init("hooks", "backlog", \.hooks.backlog, .integer(100...10_000_000)),
         .init("hooks", "secret_key", \.hooks.secretKey, .secret),
+        .init(
+            "hooks", "built_in", \.hooks.builtIn,
+            .list(.word(Application.builtIn.map { ($0.key, $0.key) }, name: { $0 }), 0...2)),
         .init("hooks", "keep_alive", \.hooks.keepAlive, .flag),
         .init("hooks", "keep_alive_interval", \.hooks.keepAliveInterval, .duration(.seconds(1)...hour * 24)),
         .init("hooks", "keep_alive_applications", \.hooks.keepAliveApplications, .list(.applicationKey, 0...1_000)),

@@ -86,10 +86,16 @@ package struct Server {
         let applications: Applications
         do {
             applications = try Applications(
-                configured: configuration.applications,
+                configured: configuration.applications, builtIn: Set(configuration.hooks.builtIn),
                 store: ApplicationFile(path: "\(stateDirectory)/applications.json"))
         } catch {
             throw ServerError("applications: \(error)")
+        }
+        let open = applications.open.map(\.key)
+        if open.count < applications.all.count, !open.isEmpty {
+            logger.warning(
+                "Some applications ask no backend, and every client may name them",
+                metadata: ["applications": .string(open.joined(separator: " "))])
         }
         let settings = configuration.hooks
         return RESTHookService(

@@ -118,6 +118,13 @@ async def test_an_unknown_application_is_refused(server):
         assert fail["info"] == "Unknown application"
 
 
+async def test_built_in_applications_can_be_switched_off(start_server):
+    server = start_server({"hooks": {"built_in": []}})
+    for key in ("defaultApp", "roomApp"):
+        async with WcsClient(server.ws_url) as client:
+            assert (await refused_connection(client, appKey=key))["info"] == "Unknown application"
+
+
 @pytest.mark.limit(120)
 async def test_a_hanging_backend_harms_nobody_else(start_server, name, full, record_property):
     """Many sessions of an application whose backend hangs; another application goes on, and all recover."""

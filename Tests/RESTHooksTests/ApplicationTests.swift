@@ -72,6 +72,13 @@ struct ApplicationTests {
         #expect(throws: ApplicationError.notFound("x")) { try applications.remove("x") }
     }
 
+    @Test func builtInApplicationsCanBeSwitchedOff() throws {
+        let applications = try Applications(configured: [try made("a")], builtIn: ["roomApp"], store: nil)
+        #expect(applications.find("defaultApp") == nil)
+        #expect(applications.open.map(\.key) == ["roomApp"])
+        #expect(applications.all.map(\.key) == ["a", "roomApp"])
+    }
+
     @Test func whatCannotBeStoredDoesNotCount() throws {
         let file = ApplicationFile(path: "/nowhere/applications.json")
         let applications = try Applications(configured: [], store: file)

@@ -15,14 +15,22 @@ final class Watched<Value: Sendable>: Sendable {
 
     @discardableResult
     func update<Result: Sendable>(_ body: @Sendable (inout Value) -> Result) -> Result {
-        let (result, met, value) = state.withLock { state in
+        // The value does not leave the lock unless somebody waits for it: whoever comes next would have to copy it.
+        let (result, met) = state.withLock { state in
             let result = body(&state.value)
-            let value = state.value
-            let met = state.waiters.filter { $0.isMet(value) }.map(\.continuation)
-            state.waiters.removeAll { $0.isMet(value) }
-            return (result, met, value)
+            let waiters = state.waiters
+            state.waiters = []
+            var met: [(CheckedContinuation<Value, Never>, Value)] = []
+            for waiter in waiters {
+                if waiter.isMet(state.value) {
+                    met.append((waiter.continuation, state.value))
+                } else {
+                    state.waiters.append(waiter)
+                }
+            }
+            return (result, met)
         }
-        for continuation in met { continuation.resume(returning: value) }
+        for (continuation, value) in met { continuation.resume(returning: value) }
         return result
     }
 
