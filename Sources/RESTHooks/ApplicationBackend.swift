@@ -77,10 +77,12 @@ final class ApplicationBackend: Sendable {
     }
 
     /// For an event, which can wait; nil if the task was cancelled.
-    func grantForEvent() async -> Grant? {
+    /// - Parameter whileDown: called each time before the wait for a backend that is down begins.
+    func grantForEvent(whileDown: () -> Void) async -> Grant? {
         while !Task.isCancelled {
             let admission = state.withLock { $0.breaker.admit(now: timers.now) }
             if admission == .rejected {
+                whileDown()
                 await park()
             } else if await permits.acquire() {
                 if !Task.isCancelled, admission == .probe || isUp { return Grant(admission: admission) }

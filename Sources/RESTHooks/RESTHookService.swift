@@ -65,7 +65,10 @@ package final class RESTHookService: BackendHooks {
     }
 
     package func drain() async {
-        for backend in backends.withLock({ Array($0.values) }) { await backend.backlog.waitUntilEmpty() }
+        // What waits for a backend that is down would wait for ever.
+        for backend in backends.withLock({ Array($0.values) }) where backend.isUp {
+            await backend.backlog.waitUntilEmpty()
+        }
     }
 
     private func backend(of application: Application) -> ApplicationBackend {

@@ -92,6 +92,20 @@ extension RemoteSession {
         answer.settle(decide(.failure(.timeout), call))
     }
 
+    /// The backend is down: events wait for it, clients do not.
+    private func failCalls() {
+        let calls = state.withLock { state in
+            defer { state.entries.removeAll { $0.ticket == nil } }
+            return state.entries.filter { $0.ticket == nil }
+        }
+        for entry in calls {
+            guard case .ask(let call, let answer, _) = entry.work else { continue }
+            entry.alarm?.cancel()
+            backend.metrics.count(call.method, HookFailure.circuitOpen.label)
+            answer.settle(decide(.failure(.circuitOpen), call))
+        }
+    }
+
     /// Takes an entry out, unless somebody was faster.
     private func remove(_ id: Int, toSend: Bool = false) -> Entry? {
         state.withLock { state in
@@ -119,7 +133,7 @@ extension RemoteSession {
                 }
             case .tell, .error:
                 await wait(for: head.after)
-                guard let grant = await backend.grantForEvent() else { continue }
+                guard let grant = await backend.grantForEvent(whileDown: { failCalls() }) else { continue }
                 guard let entry = remove(head.id, toSend: true) else {
                     backend.giveBack(grant)
                     continue

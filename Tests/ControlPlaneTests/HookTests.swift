@@ -67,6 +67,21 @@ struct HookTests {
         }
     }
 
+    @Test func aStreamEventIsToldOnceForItsSenderAndOncePerPlayer() async throws {
+        try await withPlant { plant in
+            let ann = try await plant.client()
+            let bob = try await plant.client()
+            try await ann.publish("a")
+            try await bob.play("b")
+            try await bob.play("c")
+            await ann.session.sendStreamEvent(mediaSessionId: "a", type: "audioMuted", payload: nil)
+            let told = plant.hooks.state.value.told.suffix(3)
+            #expect(told.first?.text == "a sendStreamEvent audioMuted" && told.first?.session == ann.session.id)
+            #expect(Set(told.dropFirst().map(\.text)) == ["b StreamEvent audioMuted", "c StreamEvent audioMuted"])
+            #expect(told.dropFirst().allSatisfy { $0.session == bob.session.id })
+        }
+    }
+
     @Test func theLossOfAWHIPClientIsAStop() async throws {
         try await withPlant { plant in
             let ann = try await plant.client(.whip)

@@ -2,7 +2,7 @@ import ControlPlane
 import RESTHooks
 import Testing
 
-@Suite("Order, bounds and outages", .timeLimit(.minutes(2)))
+@Suite("Order, bounds and outages", .timeLimit(.minutes(1)))
 struct QueueTests {
     static let fail = #"{"publishStream":{"restOnError":"FAIL"},"playStream":{"restOnError":"FAIL"}}"#
 
@@ -138,7 +138,7 @@ struct QueueTests {
         for index in 0..<5 { hooks.tell(status("\(index)", .pending)) }
         _ = await plant.transport.posts(6)
         // Open now: an event waits, a call does not.
-        hooks.tell(status("kept", .pending))
+        let kept = hooks.tell(status("kept", .pending), after: nil)
         #expect(
             await hooks.ask(.publish(request("a"))).decision == .refuse(code: 503, reason: "Backend is not available"))
         #expect(plant.metrics.gauge("weir_hooks_circuit_open", help: "", labels: [("app", "app")]).value == 1)
@@ -146,7 +146,7 @@ struct QueueTests {
         plant.transport.script("StreamStatusEvent", .ok)
         await plant.clock.sleeper(until: .seconds(1))
         plant.clock.advance(by: .seconds(1))
-        await plant.service.drain()
+        await kept?.wait()
         #expect(plant.transport.shorts.last == "StreamStatusEvent kept PENDING")
         #expect(await hooks.ask(.publish(request("b"))).decision == .allow)
         #expect(plant.metrics.gauge("weir_hooks_circuit_open", help: "", labels: [("app", "app")]).value == 0)
@@ -186,10 +186,10 @@ struct QueueTests {
         #expect(refused.value == 10_000)
         #expect(plant.transport.state.value.mostInFlight <= 65)
         plant.transport.script("connect", .ok)
-        plant.clock.advance(by: .seconds(15))
-        guard case .allow = await plant.connect(id: "again") else {
-            Issue.record("not let in when the backend is back")
-            return
+        // An event of somebody else may be the one that finds out; then this one is let in at its next try.
+        while true {
+            plant.clock.advance(by: .seconds(5))
+            if case .allow = await plant.connect(id: "again") { break }
         }
     }
 }
