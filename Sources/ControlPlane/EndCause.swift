@@ -92,7 +92,8 @@ enum EndCause: Hashable, Sendable {
         case .failed(let info), .notSetUp(let info, _): info.label
         case .rejected(let refusal): refusal.label
         case .refused: "refusedByBackend"
-        case .stoppedByUser, .sessionLost, .terminated, .shutdown, .publisherGone, .keepAlive, .backendTimeout: "\(self)"
+        case .stoppedByUser, .sessionLost, .terminated, .shutdown, .publisherGone, .keepAlive, .backendTimeout:
+            "\(self)"
         }
     }
 }

@@ -22,8 +22,12 @@ enum WebRTCConnect {
         var custom = parameters.map { JSONMember($0.name, .string($0.value)) }
         if let token { custom.append(JSONMember(self.token, .string(token))) }
         let customText = custom.isEmpty ? nil : JSONText(JSONValue.object(custom).serialized)
-        var profile = [JSONMember("mediaProviders", .array([.string("WebRTC")])), JSONMember("status", .string("PENDING"))]
-        if let agent = request.headers[.userAgent] { profile.append(JSONMember("clientBrowserVersion", .string(agent))) }
+        var profile = [
+            JSONMember("mediaProviders", .array([.string("WebRTC")])), JSONMember("status", .string("PENDING")),
+        ]
+        if let agent = request.headers[.userAgent] {
+            profile.append(JSONMember("clientBrowserVersion", .string(agent)))
+        }
         if let origin = request.headers[.origin] { profile.append(JSONMember("origin", .string(origin))) }
         if let customText { profile.append(JSONMember("custom", .verbatim(customText.text))) }
         return ConnectRequest(

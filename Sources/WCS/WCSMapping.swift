@@ -105,7 +105,8 @@ extension WCSConnectionRequest {
             JSONMember("status", .string("ESTABLISHED")),
         ]
         let withheld = ["sipPassword", "webRTCMetricsServerDescription", "appKey"] + decided.map(\.name)
-        return [JSONMember("appKey", .string(appKey))] + object.filter { !withheld.contains($0.name) && !excluding.contains($0.name) }
+        return [JSONMember("appKey", .string(appKey))]
+            + object.filter { !withheld.contains($0.name) && !excluding.contains($0.name) }
             + decided
     }
 }

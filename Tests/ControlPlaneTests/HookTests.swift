@@ -131,7 +131,8 @@ struct HookTests {
             await ann.session.sendData(operationId: "4", payload: JSONText("1"))
             await ann.session.sendData(operationId: "5", payload: JSONText("1"))
             #expect(
-                await ann.next() == .dataStatus(operationId: "5", accepted: false, info: "Too many requests are waiting"))
+                await ann.next()
+                    == .dataStatus(operationId: "5", accepted: false, info: "Too many requests are waiting"))
             latch.open()
             var settled: Set<String> = []
             for _ in 0..<2 {
@@ -139,7 +140,10 @@ struct HookTests {
                 settled.insert(id)
             }
             #expect(settled == ["3", "4"])
-            #expect(Set(plant.hooks.state.value.heard.dropFirst()) == ["1 ACCEPTED", "2 FAILED", "3 FAILED", "4 FAILED", "5 FAILED"])
+            #expect(
+                Set(plant.hooks.state.value.heard.dropFirst()) == [
+                    "1 ACCEPTED", "2 FAILED", "3 FAILED", "4 FAILED", "5 FAILED",
+                ])
         }
     }
 

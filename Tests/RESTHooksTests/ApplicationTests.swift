@@ -18,7 +18,9 @@ struct ApplicationTests {
         try Application(
             key: key, backend: .url("https://backend/\(key)"), methods: ["connect"],
             credentials: .signature(secret: secret),
-            defaultRESTClientConfig: RESTClientConfig(["connect": MethodConfig(restExclude: ["sdp"], restOnError: .fail)]))
+            defaultRESTClientConfig: RESTClientConfig([
+                "connect": MethodConfig(restExclude: ["sdp"], restOnError: .fail)
+            ]))
     }
 
     @Test func whatIsMadeAtRunTimeOutlivesARestart() throws {

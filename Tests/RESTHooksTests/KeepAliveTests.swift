@@ -39,7 +39,8 @@ struct KeepAliveTests {
 
     @Test func onlyA403UnderFAILEndsTheStream() async throws {
         for (config, behaviour, ends) in [
-            (Self.fail, FakeTransport.Behaviour.status(403, "Forbidden"), true), ("{}", .status(403, "Forbidden"), false),
+            (Self.fail, FakeTransport.Behaviour.status(403, "Forbidden"), true),
+            ("{}", .status(403, "Forbidden"), false),
             (Self.fail, .status(500, "Oops"), false), (Self.fail, .fail(.unreachable("x")), false),
             (Self.fail, .json("no JSON"), false),
         ] {

@@ -59,7 +59,8 @@ struct PolicyTests {
     }
 
     @Test func whatIsDisabledOrNotAttachedIsNotSent() async throws {
-        let plant = try Plant(HookSettings(), [try Plant.application(methods: ["connect", "publishStream", "sendData"])])
+        let plant = try Plant(
+            HookSettings(), [try Plant.application(methods: ["connect", "publishStream", "sendData"])])
         let (hooks, _) = try await plant.session(config: #"{"publishStream":{"restPolicy":"DISABLE"}}"#)
         #expect(await hooks.ask(.publish(request("a"))).decision == .allow)
         #expect(await hooks.ask(.play(request("b"))).decision == .allow)
@@ -82,7 +83,9 @@ struct PolicyTests {
         let plant = try Plant()
         plant.transport.script(
             "connect",
-            .json(#"{"custom":{"user":"bob"},"sipLogin":"1000","appKey":"evil","authToken":"evil","clientVersion":null}"#))
+            .json(
+                #"{"custom":{"user":"bob"},"sipLogin":"1000","appKey":"evil","authToken":"evil","clientVersion":null}"#)
+        )
         guard
             case .allow(let admission) = await plant.connect(
                 profile: #"{"appKey":"app","clientVersion":"2.0","custom":{"user":"ann"},"authToken":"old"}"#)

@@ -27,7 +27,11 @@ struct RoomTests {
         }
 
         /// What it heard since it was asked last.
-        func heard() -> [String] { client.state.update { state in defer { state.data = [] }; return state.data } }
+        func heard() -> [String] {
+            client.state.update { state in
+                defer { state.data = [] }; return state.data
+            }
+        }
     }
 
     private func member(_ plant: Plant, _ login: String?) async throws -> Member {
@@ -62,7 +66,8 @@ struct RoomTests {
         #expect(bob.heard() == [event("FAILED", #"{"login":"ann","name":"r-ann-1"}"#)])
         ann.publish("never-live", .failed)
         #expect(bob.heard().isEmpty, "what was not there cannot fail")
-        let message = #"{"command":"sendMessage","options":{"roomConfig":{"name":"r"},"to":"bob","text":"hi \"there\""}}"#
+        let message =
+            #"{"command":"sendMessage","options":{"roomConfig":{"name":"r"},"to":"bob","text":"hi \"there\""}}"#
         #expect(await ann.send(message) == nil)
         #expect(bob.heard() == [event("MESSAGE", #"{"from":"ann","text":"hi \"there\""}"#)])
         #expect(ann.heard().isEmpty)

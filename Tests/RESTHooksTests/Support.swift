@@ -115,7 +115,8 @@ struct Plant: Sendable {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         service = RESTHookService(
-            applications: try Applications(configured: try applications ?? [Self.application()], store: nil), settings: settings,
+            applications: try Applications(configured: try applications ?? [Self.application()], store: nil),
+            settings: settings,
             transport: transport, metrics: metrics, logger: logger, clock: clock)
     }
 

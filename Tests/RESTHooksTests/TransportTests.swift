@@ -80,7 +80,8 @@ struct TransportTests {
             do throws(HookFailure) {
                 result = .success(
                     try await transport.post(
-                        HookPost(url: "\(backend.url)/connect", authorization: "WCS abc", body: Array(#"{"a":1}"#.utf8))))
+                        HookPost(url: "\(backend.url)/connect", authorization: "WCS abc", body: Array(#"{"a":1}"#.utf8))
+                    ))
             } catch {
                 result = .failure(error)
             }
