@@ -165,6 +165,8 @@ async def test_a_hanging_backend_harms_nobody_else(start_server, name, full, rec
         finally:
             for client in clients:
                 await client.__aexit__()
+    log = server.log_path.read_text()
+    assert "the backend seems to be down" in log and "the backend is back" in log
     print(f"hanging backend: {sessions} sessions; another application connects and publishes in {unaffected:.2f} s; "
           f"memory +{growth} KiB; recovery {recovered:.1f} s")
     record_property("hanging backend", recovered)
