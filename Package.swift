@@ -97,6 +97,8 @@ var targets: [Target] = [
         path: "Sources/weir-cli", swiftSettings: common),
 ]
 
+targets.append(.target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: common))
+
 /// What each module's tests use beside the module itself.
 let tests: [(module: String, dependencies: [Target.Dependency])] = [
     ("Wire", []),
@@ -108,7 +110,7 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     ("SDP", ["Wire"]),
     ("LinuxNet", ["Wire"]),
     ("MediaEngine", ["LinuxNet", "ICE", "DTLS", "SRTP", "RTP", "SDP", "MediaFormats", "Wire"]),
-    ("ControlPlane", ["WeirMetrics", swiftLog]),
+    ("ControlPlane", ["TestSupport", "WeirMetrics", swiftLog]),
     ("WeirMetrics", []),
     (
         "WCS",
@@ -132,7 +134,7 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     (
         "LoadGenerator",
         [
-            "CLinuxNet", "ICE", "SRTP", "RTP", "SDP", "MediaFormats", "Wire",
+            "TestSupport", "CLinuxNet", "ICE", "SRTP", "RTP", "SDP", "MediaFormats", "Wire",
             .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOWebSocket", package: "swift-nio"),
             .product(name: "NIOSSL", package: "swift-nio-ssl"),

@@ -2,7 +2,7 @@ import Testing
 
 /// Waits until something is true that other tasks bring about.
 func eventually(
-    _ what: Comment, within limit: Duration = .seconds(20), at place: SourceLocation = #_sourceLocation,
+    _ what: Comment, within limit: Duration = .seconds(120), at place: SourceLocation = #_sourceLocation,
     _ condition: () -> Bool
 ) async throws {
     let deadline = ContinuousClock.now + limit
