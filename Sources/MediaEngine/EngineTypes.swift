@@ -66,6 +66,7 @@ package enum EngineEvent: Sendable {
     case failed(UInt64, EngineFailure)
     case firstMedia(UInt64)
     case videoSize(UInt64, VideoSize)
+    case overload(worker: Int, OverloadNews)
 }
 
 /// Counters of one peer: written by its worker, read by anyone at any time.

@@ -85,6 +85,7 @@ package final class Worker {
     var replyTokens = 50.0
     var replyRefill: Instant
     var overload: OverloadGuard
+    var overloadEpisode = OverloadEpisode()
     /// Longest time since the last slow tick that a packet waited for this worker.
     var longestWait = Interval.zero
     var thinnedPlayers = 0
