@@ -97,6 +97,7 @@ var targets: [Target] = [
         path: "Sources/weir-cli", swiftSettings: common),
 ]
 
+// Shared by test targets and benchmarks: a clock and state to wait for, recorded offers.
 targets.append(.target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: common))
 
 /// What each module's tests use beside the module itself.
@@ -107,7 +108,7 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     ("SRTP", ["Wire"]),
     ("MediaFormats", ["Wire"]),
     ("RTP", ["MediaFormats", "Wire"]),
-    ("SDP", ["Wire"]),
+    ("SDP", ["TestSupport", "Wire"]),
     ("LinuxNet", ["Wire"]),
     ("MediaEngine", ["LinuxNet", "ICE", "DTLS", "SRTP", "RTP", "SDP", "MediaFormats", "Wire"]),
     ("ControlPlane", ["TestSupport", "WeirMetrics", swiftLog]),
@@ -197,7 +198,7 @@ if microBenchmarking {
         .executableTarget(
             name: "Micro",
             dependencies: [
-                "MediaEngine", "CLinuxNet", "ICE", "SRTP", "RTP", "SDP", "Wire",
+                "TestSupport", "MediaEngine", "CLinuxNet", "ICE", "SRTP", "RTP", "SDP", "Wire",
                 .product(name: "Benchmark", package: "benchmark"),
             ], path: "Benchmarks/Micro", swiftSettings: common,
             plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]))
