@@ -1,3 +1,4 @@
+import LoadGenerator
 import Testing
 
 /// Waits until something is true that other tasks bring about.
@@ -9,5 +10,15 @@ func eventually(
     while !condition() {
         try #require(ContinuousClock.now < deadline, what, sourceLocation: place)
         try await Task.sleep(for: .milliseconds(2))
+    }
+}
+
+/// Why the signalling failed; nil if it did not.
+func failure(_ body: () async throws -> Void) async -> SignallingFailure? {
+    do {
+        try await body()
+        return nil
+    } catch {
+        return error as? SignallingFailure
     }
 }

@@ -64,15 +64,6 @@ import Testing
         return try WCSSignalling(settings)
     }
 
-    private func failure(_ body: () async throws -> Void) async -> SignallingFailure? {
-        do {
-            try await body()
-            return nil
-        } catch {
-            return error as? SignallingFailure
-        }
-    }
-
     @Test func playerSaysWhatTheSDKSays() async throws {
         let server = try await server()
         let signalling = try signalling(server.port)

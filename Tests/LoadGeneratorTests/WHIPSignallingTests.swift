@@ -20,15 +20,6 @@ import Testing
         return try WHIPSignalling(settings)
     }
 
-    private func failure(_ body: () async throws -> Void) async -> SignallingFailure? {
-        do {
-            try await body()
-            return nil
-        } catch {
-            return error as? SignallingFailure
-        }
-    }
-
     @Test func offerIsPostedAndTheSessionDeleted() async throws {
         try await FakeHTTPServer.run {
             $0.method == "POST" ? Self.created : .reply(200)
