@@ -78,6 +78,12 @@ fail:;
     return -error;
 }
 
+/* FORCE needs CAP_NET_ADMIN; without it the kernel's limit (rmem_max, wmem_max) caps the size. */
+static void set_buffer(int fd, int force, int plain, int size) {
+    if (size > 0 && setsockopt(fd, SOL_SOCKET, force, &size, sizeof size) < 0)
+        setsockopt(fd, SOL_SOCKET, plain, &size, sizeof size);
+}
+
 int weir_udp_open(const struct weir_address *address, int receive_buffer, int send_buffer) {
     int fd = bound_socket(address, SOCK_DGRAM);
     if (fd < 0) return fd;
@@ -87,11 +93,23 @@ int weir_udp_open(const struct weir_address *address, int receive_buffer, int se
     else
         setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof one);
     setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof one);
-    /* FORCE needs CAP_NET_ADMIN; without it the kernel's limit (rmem_max, wmem_max) caps the size. */
-    if (receive_buffer > 0 && setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &receive_buffer, sizeof receive_buffer) < 0)
-        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
-    if (send_buffer > 0 && setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &send_buffer, sizeof send_buffer) < 0)
-        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer);
+    set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, receive_buffer);
+    set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, send_buffer);
+    return fd;
+}
+
+int weir_udp_open_sender(const struct weir_address *local, int send_buffer) {
+    int fd = bound_socket(local, SOCK_DGRAM);
+    if (fd < 0) return fd;
+    set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, send_buffer);
+    /* Nobody but this host can send from there. */
+    struct sockaddr_in6 self;
+    socklen_t length = to_sockaddr(local, &self);
+    if (connect(fd, (struct sockaddr *)&self, length) < 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
     return fd;
 }
 
@@ -181,7 +199,7 @@ int weir_receive(struct weir_io *io, int fd, uint8_t *const *buffers, int count,
     return received;
 }
 
-int weir_send(struct weir_io *io, int fd, const struct weir_message *messages, int count) {
+int weir_send(struct weir_io *io, int fd, const struct weir_message *messages, int count, int bound) {
     if (count > WEIR_SEND_BATCH) count = WEIR_SEND_BATCH;
     for (int i = 0; i < count; i++) {
         const struct weir_message *m = &messages[i];
@@ -197,7 +215,9 @@ int weir_send(struct weir_io *io, int fd, const struct weir_message *messages, i
         };
         size_t used = 0;
         struct cmsghdr *c = CMSG_FIRSTHDR(&header);
-        if (m->local.family == 4 && m->remote.family == 4) {
+        if (bound) {
+            /* No packet info to parse, for us and for the kernel. */
+        } else if (m->local.family == 4 && m->remote.family == 4) {
             struct in_pktinfo info = {.ipi_spec_dst.s_addr = htonl((uint32_t)m->local.low)};
             c->cmsg_level = IPPROTO_IP;
             c->cmsg_type = IP_PKTINFO;

@@ -138,6 +138,8 @@ package struct Server {
         engine.groupCachePackets = media.groupCachePackets
         engine.gatherLimit = media.gatherLimit
         engine.gatherMinPlayers = media.gatherMinPlayers
+        engine.soundGatherLimit = media.soundGatherLimit
+        engine.soundGatherMinPlayers = media.soundGatherMinPlayers
         engine.burstPackets = media.burstPackets
         engine.burstInterval = media.burstInterval
         engine.overloadDelay = media.overloadDelay
