@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import subprocess
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -20,6 +21,8 @@ TOLERANCE = 0.1
 SVG = "{http://www.w3.org/2000/svg}"
 CLEAN_UP_SECONDS = 30.0
 SETTLING_FRAMES = 45
+# A mount namespace of its own, in which the kernel's tracepoints can be seen; the machine stays as it is.
+TRACING = ("unshare", "--mount", "sh", "-c", 'mount -t tracefs tracefs /sys/kernel/tracing && exec "$0" "$@"')
 # What the stream does to a browser it does in every window, which is longer than from key frame to key frame; a busy
 # machine may make one picture late.
 WINDOW_SECONDS = 2.5
@@ -104,6 +107,19 @@ async def test_whip_load_without_loss_and_what_it_costs(start_server, tmp_path, 
     assert ("Served within" in done.output) == served
     check_plot(plot)
     await wait_empty(server)
+
+
+async def test_system_calls_of_the_server_are_counted(server, tmp_path, name):
+    if subprocess.run([*TRACING, "test", "-r", "/sys/kernel/tracing/events/raw_syscalls/sys_enter/id"]).returncode:
+        pytest.skip("tracefs cannot be mounted: that takes root")
+    done = await (await Bench(
+        tmp_path, "--url", server.http_url, "--prefix", name, *SMALL, "--players", "10", "--duration", "2",
+        "--server-pid", str(server.process.pid), wrapper=TRACING).start()).end()
+    check_lossless(done, players=10)
+    usage = done.step["serverUsage"]
+    assert usage.get("whyNoSystemCalls") is None
+    # A thread waits in a system call; and a picture goes to a player by few, not by one for each byte.
+    assert 0.9 * usage["voluntarySwitches"] <= usage["systemCalls"] <= 10 * done.window["packetsDelivered"], usage
 
 
 async def test_wcs_load_in_two_steps(server, tmp_path, name):

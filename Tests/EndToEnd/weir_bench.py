@@ -82,9 +82,10 @@ class Done:
 class Bench:
     """One process `weir bench` whose report goes to a file in `directory`."""
 
-    def __init__(self, directory: Path, *arguments: str):
+    def __init__(self, directory: Path, *arguments: str, wrapper: tuple[str, ...] = ()):
+        """`wrapper`: a program and its arguments that runs the program given to it."""
         self.json = directory / f"bench-{uuid.uuid4().hex[:8]}.json"
-        self.arguments = [str(BINARY), "bench", *arguments, "--json", str(self.json)]
+        self.arguments = [*wrapper, str(BINARY), "bench", *arguments, "--json", str(self.json)]
         self.errors: list[str] = []
 
     async def start(self) -> "Bench":
