@@ -107,6 +107,9 @@ var targets: [Target] = [
         path: "Sources/weir-cli", swiftSettings: common),
 ]
 
+// Shared by test targets and benchmarks: a clock and state to wait for, recorded offers.
+targets.append(.target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: common))
+
 /// What each module's tests use beside the module itself.
 let tests: [(module: String, dependencies: [Target.Dependency])] = [
     ("Wire", []),
@@ -115,15 +118,15 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     ("SRTP", ["Wire"]),
     ("MediaFormats", ["Wire"]),
     ("RTP", ["MediaFormats", "Wire"]),
-    ("SDP", ["Wire"]),
+    ("SDP", ["TestSupport", "Wire"]),
     ("LinuxNet", ["Wire"]),
     ("MediaEngine", ["LinuxNet", "ICE", "DTLS", "SRTP", "RTP", "SDP", "MediaFormats", "Wire"]),
-    ("ControlPlane", ["WeirMetrics", swiftLog]),
+    ("ControlPlane", ["TestSupport", "WeirMetrics", swiftLog]),
     ("WeirMetrics", []),
     (
         "RESTHooks",
         [
-            "ControlPlane", "WeirJSON", "WeirMetrics", swiftLog,
+            "TestSupport", "ControlPlane", "WeirJSON", "WeirMetrics", swiftLog,
             .product(name: "Hummingbird", package: "hummingbird"), .product(name: "NIOCore", package: "swift-nio"),
             .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
         ]
@@ -150,7 +153,7 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     (
         "LoadGenerator",
         [
-            "CLinuxNet", "ICE", "SRTP", "RTP", "SDP", "MediaFormats", "Wire",
+            "TestSupport", "CLinuxNet", "ICE", "SRTP", "RTP", "SDP", "MediaFormats", "Wire",
             .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOWebSocket", package: "swift-nio"),
             .product(name: "NIOSSL", package: "swift-nio-ssl"),
@@ -222,7 +225,7 @@ if microBenchmarking {
         .executableTarget(
             name: "Micro",
             dependencies: [
-                "MediaEngine", "CLinuxNet", "ICE", "SRTP", "RTP", "SDP", "Wire",
+                "TestSupport", "MediaEngine", "CLinuxNet", "ICE", "SRTP", "RTP", "SDP", "Wire",
                 .product(name: "Benchmark", package: "benchmark"),
             ], path: "Benchmarks/Micro", swiftSettings: common,
             plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]))

@@ -1,5 +1,6 @@
 import Benchmark
 import SDP
+import TestSupport
 
 private func options() -> AnswerOptions {
     AnswerOptions(
@@ -16,7 +17,7 @@ private func options() -> AnswerOptions {
 func registerAnswers() {
     micro("SDP-answer-publisher", operations: 5) {
         let options = options()
-        let offer = Offers.publisher
+        let offer = Trace.publishDefault.offer
         let tracks = try OfferAnswer.answerPublisher(offer: offer, options: options).tracks
         guard tracks.count == 2 else { throw MicroError("\(tracks.count) tracks") }
         return {
@@ -25,8 +26,9 @@ func registerAnswers() {
     }
     micro("SDP-answer-player", operations: 5) {
         let options = options()
-        let offer = Offers.player
-        let published = try OfferAnswer.answerPublisher(offer: Offers.publisher, options: options).tracks.map {
+        let offer = Trace.playDefault.offer
+        let published = try OfferAnswer.answerPublisher(offer: Trace.publishDefault.offer, options: options).tracks.map
+        {
             PublishedTrack($0)
         }
         let tracks = try OfferAnswer.answerPlayer(offer: offer, published: published, options: options).tracks

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "CLinuxNet.h"
+#include "Sockaddr.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -59,50 +60,6 @@ struct weir_io *weir_io_new(void) {
 }
 void weir_io_free(struct weir_io *io) { free(io); }
 
-static uint64_t load64(const uint8_t *p) {
-    uint64_t v;
-    memcpy(&v, p, 8);
-    return __builtin_bswap64(v);
-}
-static void store64(uint8_t *p, uint64_t v) {
-    v = __builtin_bswap64(v);
-    memcpy(p, &v, 8);
-}
-
-static socklen_t to_sockaddr(const struct weir_address *a, struct sockaddr_in6 *out) {
-    memset(out, 0, sizeof *out);
-    if (a->family == 4) {
-        struct sockaddr_in *v4 = (struct sockaddr_in *)out;
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons(a->port);
-        v4->sin_addr.s_addr = htonl((uint32_t)a->low);
-        return sizeof *v4;
-    }
-    out->sin6_family = AF_INET6;
-    out->sin6_port = htons(a->port);
-    out->sin6_scope_id = a->scope;
-    store64(out->sin6_addr.s6_addr, a->high);
-    store64(out->sin6_addr.s6_addr + 8, a->low);
-    return sizeof *out;
-}
-
-static void from_sockaddr(const struct sockaddr_in6 *in, struct weir_address *a) {
-    memset(a, 0, sizeof *a);
-    if (in->sin6_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)in;
-        a->family = 4;
-        a->port = ntohs(v4->sin_port);
-        a->low = ntohl(v4->sin_addr.s_addr);
-    } else if (in->sin6_family == AF_INET6) {
-        a->family = 6;
-        a->port = ntohs(in->sin6_port);
-        a->high = load64(in->sin6_addr.s6_addr);
-        a->low = load64(in->sin6_addr.s6_addr + 8);
-        /* The zone matters only for link-local addresses; elsewhere it would make equal addresses differ. */
-        a->scope = (a->high >> 54) == 0x3fa ? in->sin6_scope_id : 0;
-    }
-}
-
 static int bound_socket(const struct weir_address *address, int type) {
     int domain = address->family == 4 ? AF_INET : AF_INET6;
     int fd = socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -121,6 +78,12 @@ fail:;
     return -error;
 }
 
+/* FORCE needs CAP_NET_ADMIN; without it the kernel's limit (rmem_max, wmem_max) caps the size. */
+static void set_buffer(int fd, int force, int plain, int size) {
+    if (size > 0 && setsockopt(fd, SOL_SOCKET, force, &size, sizeof size) < 0)
+        setsockopt(fd, SOL_SOCKET, plain, &size, sizeof size);
+}
+
 int weir_udp_open(const struct weir_address *address, int receive_buffer, int send_buffer) {
     int fd = bound_socket(address, SOCK_DGRAM);
     if (fd < 0) return fd;
@@ -130,11 +93,23 @@ int weir_udp_open(const struct weir_address *address, int receive_buffer, int se
     else
         setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof one);
     setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof one);
-    /* FORCE needs CAP_NET_ADMIN; without it the kernel's limit (rmem_max, wmem_max) caps the size. */
-    if (receive_buffer > 0 && setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &receive_buffer, sizeof receive_buffer) < 0)
-        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
-    if (send_buffer > 0 && setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &send_buffer, sizeof send_buffer) < 0)
-        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer);
+    set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, receive_buffer);
+    set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, send_buffer);
+    return fd;
+}
+
+int weir_udp_open_sender(const struct weir_address *local, int send_buffer) {
+    int fd = bound_socket(local, SOCK_DGRAM);
+    if (fd < 0) return fd;
+    set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, send_buffer);
+    /* Nobody but this host can send from there. */
+    struct sockaddr_in6 self;
+    socklen_t length = to_sockaddr(local, &self);
+    if (connect(fd, (struct sockaddr *)&self, length) < 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
     return fd;
 }
 
@@ -224,7 +199,7 @@ int weir_receive(struct weir_io *io, int fd, uint8_t *const *buffers, int count,
     return received;
 }
 
-int weir_send(struct weir_io *io, int fd, const struct weir_message *messages, int count) {
+int weir_send(struct weir_io *io, int fd, const struct weir_message *messages, int count, int bound) {
     if (count > WEIR_SEND_BATCH) count = WEIR_SEND_BATCH;
     for (int i = 0; i < count; i++) {
         const struct weir_message *m = &messages[i];
@@ -240,7 +215,9 @@ int weir_send(struct weir_io *io, int fd, const struct weir_message *messages, i
         };
         size_t used = 0;
         struct cmsghdr *c = CMSG_FIRSTHDR(&header);
-        if (m->local.family == 4 && m->remote.family == 4) {
+        if (bound) {
+            /* No packet info to parse, for us and for the kernel. */
+        } else if (m->local.family == 4 && m->remote.family == 4) {
             struct in_pktinfo info = {.ipi_spec_dst.s_addr = htonl((uint32_t)m->local.low)};
             c->cmsg_level = IPPROTO_IP;
             c->cmsg_type = IP_PKTINFO;

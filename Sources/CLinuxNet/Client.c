@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "CLinuxNet.h"
+#include "Sockaddr.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -52,22 +53,7 @@ int weir_client_open(const struct weir_address *remote, int receive_buffer) {
     int fd = socket(domain, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return -errno;
     struct sockaddr_in6 name;
-    memset(&name, 0, sizeof name);
-    socklen_t length = sizeof name;
-    if (remote->family == 4) {
-        struct sockaddr_in *v4 = (struct sockaddr_in *)&name;
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons(remote->port);
-        v4->sin_addr.s_addr = htonl((uint32_t)remote->low);
-        length = sizeof *v4;
-    } else {
-        uint64_t high = __builtin_bswap64(remote->high), low = __builtin_bswap64(remote->low);
-        name.sin6_family = AF_INET6;
-        name.sin6_port = htons(remote->port);
-        name.sin6_scope_id = remote->scope;
-        memcpy(name.sin6_addr.s6_addr, &high, 8);
-        memcpy(name.sin6_addr.s6_addr + 8, &low, 8);
-    }
+    socklen_t length = to_sockaddr(remote, &name);
     int one = 1;
     if (setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof one) < 0) goto fail;
     if (setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof one) < 0) goto fail;

@@ -113,6 +113,9 @@ extension ClientSession {
 
     // MARK: Rates
 
+    /// A WHEP session publishes nothing and is told nothing: with thousands of them the questions alone would cost.
+    nonisolated var mayHaveRates: Bool { facts.kind != .whep }
+
     /// Reads the counters of the live streams; tells WebSocket clients their video rates. Called once per second.
     func sampleRates() async {
         // A media side that hangs is asked by one task, not by one more each second.

@@ -193,7 +193,8 @@ package actor ControlPlane {
     private nonisolated func sample() async {
         let timers = context.timers
         await withTaskGroup(of: Void.self) { group in
-            for (index, session) in context.registry.sessions.enumerated() {
+            let sessions = context.registry.sessions.lazy.filter(\.mayHaveRates)
+            for (index, session) in sessions.enumerated() {
                 if index >= Self.samplingWidth { await group.next() }
                 group.addTask {
                     _ = await withDeadline(timers, Self.samplingInterval) { await session.sampleRates() }

@@ -31,6 +31,11 @@ package struct EngineConfiguration: Sendable {
     package var gatherLimit = Interval.milliseconds(15)
     /// …when the stream has at least so many players on a worker.
     package var gatherMinPlayers = 16
+    /// Longest that sound waits for the end of the picture in whose midst it came; zero: not at all. Chromium's jitter
+    /// buffer counts in steps of 20 ms.
+    package var soundGatherLimit = Interval.milliseconds(10)
+    /// Streams with fewer players on a worker do not hold sound at all.
+    package var soundGatherMinPlayers = 200
     /// Video packets that one player gets at once; the rest of a key frame follows in slices, one per
     /// `burstInterval`. 0: no bound.
     package var burstPackets = 0
@@ -66,6 +71,7 @@ package enum EngineEvent: Sendable {
     case failed(UInt64, EngineFailure)
     case firstMedia(UInt64)
     case videoSize(UInt64, VideoSize)
+    case overload(worker: Int, OverloadNews)
 }
 
 /// Counters of one peer: written by its worker, read by anyone at any time.

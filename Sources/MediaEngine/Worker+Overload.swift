@@ -13,12 +13,20 @@ extension Worker {
         let changed = overload.look(longestWait: longestWait)
         longestWait = .zero
         if changed { counters.setOverload(worker: index, isPressed: overload.isPressed, admits: overload.admits) }
+        defer { tellOverload() }
         let shouldThin = overload.thinnedParts > 0
         guard shouldThin || thinnedPlayers > 0 else { return }
         if changed || now - lastSelection >= Self.selectionInterval { selectThinned() }
         for stream in streams.values where stream.thinnedPlayers > 0 {
             if now - stream.lastKeyFrameRequest >= Self.thinnedKeyFrameInterval { requestKeyFrame(stream) }
         }
+    }
+
+    private func tellOverload() {
+        let news = overloadEpisode.look(isThinning: overload.thinnedParts > 0, thinned: thinnedPlayers, now: now) {
+            peers.values.count { !$0.isPublisher }
+        }
+        if let news { post(.overload(worker: index, news)) }
     }
 
     /// The slowest players, by the loss that they report, then by their round trips; of equals the latest to come. Who

@@ -198,7 +198,10 @@ extension Worker {
     func updatePath(of transport: Transport) {
         guard transport.agent.selectedPath != transport.path else { return }
         transport.path = transport.agent.selectedPath
-        if let path = transport.path { transport.socket = transport.socketOfPath[path] ?? 0 }
+        if let path = transport.path {
+            let socket = transport.socketOfPath[path] ?? 0
+            transport.socket = path.connection == 0 ? senders.index(for: path.local, receivedAt: socket) : socket
+        }
         refreshLanes(of: transport.peer)
     }
 
@@ -518,11 +521,15 @@ extension Worker {
     }
 
     /// When a packet has to leave. Frame-end gathering: the packets of an unfinished picture wait for its last one,
-    /// bounded in time. Sound is never held: it closes the run.
+    /// bounded in time. Sound that comes in the midst of a picture closes the run of what is there; only where so many
+    /// players would be visited twice, it waits for the picture's end, for less than any jitter buffer notices.
     private func due(of packet: StoredPacket, kind: MediaKind, stream: StreamState) -> Instant {
-        let waits =
-            kind == .video && !packet.marker && stream.players.count >= configuration.gatherMinPlayers
-        return waits ? now + configuration.gatherLimit : now
+        let players = stream.players.count
+        if kind == .video {
+            return !packet.marker && players >= configuration.gatherMinPlayers ? now + configuration.gatherLimit : now
+        }
+        let isAlone = stream.pendingCount == 1
+        return isAlone || players < configuration.soundGatherMinPlayers ? now : now + configuration.soundGatherLimit
     }
 
     /// Packets that other workers received.

@@ -30,6 +30,7 @@ package final class Worker {
     package let egress: Egress
     let io: OpaquePointer
     let sockets: [CInt]
+    let senders: SendSockets
     let listeners: [CInt]
     /// Shared by all workers.
     private let tcpBudget: TCPBudget
@@ -85,6 +86,7 @@ package final class Worker {
     var replyTokens = 50.0
     var replyRefill: Instant
     var overload: OverloadGuard
+    var overloadEpisode = OverloadEpisode()
     /// Longest time since the last slow tick that a packet waited for this worker.
     var longestWait = Interval.zero
     var thinnedPlayers = 0
@@ -120,9 +122,11 @@ package final class Worker {
         slab = PacketSlab(maxSlots: configuration.maxSlots)
         guard let io = weir_io_new() else { throw NetworkError("allocate I/O batch", code: ENOMEM) }
         self.io = io
+        let senders = SendSockets(
+            receiving: sockets, port: configuration.port, bufferSize: configuration.sendBuffer)
+        self.senders = senders
         egress = Egress(
-            machine: machine, gso: configuration.gso,
-            transmit: transmit ?? { weir_send(io, sockets[Int($0)], $1, $2) })
+            machine: machine, gso: configuration.gso, transmit: transmit ?? { senders.send(io, $0, $1, $2) })
         self.now = now
         replyRefill = now
         epoll = weir_epoll_create()
@@ -152,6 +156,7 @@ package final class Worker {
         static let socket: UInt64 = 2 << 32
         static let listener: UInt64 = 3 << 32
         static let connection: UInt64 = 4 << 32
+        static let sender: UInt64 = 5 << 32
         static let kind: UInt64 = 0xffff_ffff_0000_0000
     }
 
@@ -250,6 +255,7 @@ package final class Worker {
             takeCommands()
         // Room to send needs no call here: the turn ends with a flush.
         case Token.socket: if ready.events != WEIR_WRITABLE { receive(socket: Int32(low)) }
+        case Token.sender: break
         case Token.listener: accept(listener: Int(low))
         default:
             guard let connection = connections[low] else { return }
@@ -264,6 +270,13 @@ package final class Worker {
         for (i, socket) in sockets.enumerated() {
             _ = weir_epoll_set(
                 epoll, socket, watch ? WEIR_READABLE | WEIR_WRITABLE : WEIR_READABLE, Token.socket | UInt64(i), 0)
+        }
+        for sender in senders.descriptors {
+            if watch {
+                _ = weir_epoll_set(epoll, sender, WEIR_WRITABLE, Token.sender, 1)
+            } else {
+                _ = weir_epoll_remove(epoll, sender)
+            }
         }
     }
 

@@ -59,6 +59,8 @@ package struct ConfigurationKey: Sendable {
         .init("media", "group_cache_packets", \.media.groupCachePackets, .integer(0...65_536)),
         .init("media", "gather_limit", \.media.gatherLimit, .duration(.zero ... .milliseconds(100))),
         .init("media", "gather_min_players", \.media.gatherMinPlayers, .integer(1...1_000_000)),
+        .init("media", "sound_gather_limit", \.media.soundGatherLimit, .duration(.zero ... .milliseconds(20))),
+        .init("media", "sound_gather_min_players", \.media.soundGatherMinPlayers, .integer(1...1_000_000)),
         .init("media", "burst_packets", \.media.burstPackets, .integer(0...1024)),
         .init(
             "media", "burst_interval", \.media.burstInterval, .duration(.milliseconds(1) ... .milliseconds(100))),

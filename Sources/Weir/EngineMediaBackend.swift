@@ -14,10 +14,14 @@ import struct ControlPlane.MediaDescription
 package final class EngineMediaBackend: MediaBackend {
     /// News that may wait for the control plane. A peer causes a handful in its life.
     private static let maxEvents = 65_536
+    /// News of overloads that may wait for the log: a few a minute and worker.
+    private static let maxOverloads = 256
 
     package let engine: MediaEngine
     package let events: AsyncStream<MediaEvent>
     private let continuation: AsyncStream<MediaEvent>.Continuation
+    package let overloads: AsyncStream<OverloadLog.News>
+    private let overloadContinuation: AsyncStream<OverloadLog.News>.Continuation
     private let candidates: [Candidate]
     private let fingerprint: String
     /// What publishers send, by peer: what players are offered.
@@ -31,11 +35,19 @@ package final class EngineMediaBackend: MediaBackend {
         let (stream, continuation) = AsyncStream.makeStream(
             of: MediaEvent.self, bufferingPolicy: .bufferingOldest(Self.maxEvents))
         let lost = metrics.counter("weir_media_events_lost_total", help: "News from workers that found no room.")
+        let (overloads, overloadContinuation) = AsyncStream.makeStream(
+            of: OverloadLog.News.self, bufferingPolicy: .bufferingOldest(Self.maxOverloads))
         engine = try MediaEngine(configuration: configuration) { event in
-            if case .dropped = continuation.yield(Self.translate(event)) { lost.increment() }
+            if case .overload(let worker, let what) = event {
+                overloadContinuation.yield((worker, what))
+            } else if let event = Self.translate(event), case .dropped = continuation.yield(event) {
+                lost.increment()
+            }
         }
         events = stream
         self.continuation = continuation
+        self.overloads = overloads
+        self.overloadContinuation = overloadContinuation
         fingerprint = configuration.certificate.fingerprintSHA256
         let port = engine.port
         candidates = announce.flatMap { address in
@@ -50,6 +62,7 @@ package final class EngineMediaBackend: MediaBackend {
     package func stop() {
         engine.stop()
         continuation.finish()
+        overloadContinuation.finish()
     }
 
     // MARK: - Offers
@@ -171,13 +184,15 @@ package final class EngineMediaBackend: MediaBackend {
         }
     }
 
-    private static func translate(_ event: EngineEvent) -> MediaEvent {
+    /// - Returns: nil for what is no peer's.
+    private static func translate(_ event: EngineEvent) -> MediaEvent? {
         switch event {
         case .iceConnected(let id): .iceConnected(PeerID(rawValue: id))
         case .connected(let id): .connected(PeerID(rawValue: id))
         case .failed(let id, let reason): .failed(PeerID(rawValue: id), translate(reason))
         case .firstMedia(let id): .firstMedia(PeerID(rawValue: id))
         case .videoSize(let id, let size): .videoSize(PeerID(rawValue: id), width: size.width, height: size.height)
+        case .overload: nil
         }
     }
 

@@ -70,7 +70,8 @@ package struct Server {
         let signals = SignalWatch()
         defer { signals.stop() }
         do {
-            try await serve(control: control, http: http, webSocket: webSocket, tls: tls, signals: signals)
+            try await serve(
+                media: media, control: control, http: http, webSocket: webSocket, tls: tls, signals: signals)
         } catch {
             media.stop()
             await transport.shutdown()
@@ -111,7 +112,8 @@ package struct Server {
     }
 
     private func serve(
-        control: ControlPlane, http: HTTPService, webSocket: WCSServer, tls: TLSFiles, signals: SignalWatch
+        media: EngineMediaBackend, control: ControlPlane, http: HTTPService, webSocket: WCSServer, tls: TLSFiles,
+        signals: SignalWatch
     ) async throws {
         let timeout = Duration.nanoseconds(configuration.shutdown.timeout.nanoseconds)
         let checkInterval = configuration.tls.checkInterval
@@ -126,6 +128,7 @@ package struct Server {
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { await control.run() }
             tasks.addTask { await tls.watch(every: checkInterval) }
+            tasks.addTask { [logger] in await OverloadLog(logger).run(media.overloads) }
             tasks.addTask {
                 guard await signals.first() else { return }
                 logger.notice("Ending: no new sessions, every client is told")
@@ -170,6 +173,8 @@ package struct Server {
         engine.groupCachePackets = media.groupCachePackets
         engine.gatherLimit = media.gatherLimit
         engine.gatherMinPlayers = media.gatherMinPlayers
+        engine.soundGatherLimit = media.soundGatherLimit
+        engine.soundGatherMinPlayers = media.soundGatherMinPlayers
         engine.burstPackets = media.burstPackets
         engine.burstInterval = media.burstInterval
         engine.overloadDelay = media.overloadDelay

@@ -2,8 +2,8 @@
 import Glibc
 import Synchronization
 
-/// SIGTERM and SIGINT: the first asks the server to end in order, the second ends the process at once.
-final class SignalWatch: Sendable {
+/// SIGTERM and SIGINT: the first asks the program to end in order, the second ends the process at once.
+package final class SignalWatch: Sendable {
     private let signals: AsyncStream<Void>
     private let continuation: AsyncStream<Void>.Continuation
     private let sources: [any DispatchSourceSignal]
@@ -12,7 +12,7 @@ final class SignalWatch: Sendable {
     /// Whether the first signal has come.
     var haveCome: Bool { seenOne.load(ordering: .relaxed) }
 
-    init() {
+    package init() {
         let (signals, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingOldest(1))
         self.signals = signals
         self.continuation = continuation
@@ -34,7 +34,7 @@ final class SignalWatch: Sendable {
     }
 
     /// Waits for the first signal; `false` when the task was cancelled or the watch stopped.
-    func first() async -> Bool {
+    package func first() async -> Bool {
         for await _ in signals {
             seenOne.store(true, ordering: .relaxed)
             return true
@@ -42,7 +42,7 @@ final class SignalWatch: Sendable {
         return false
     }
 
-    func stop() {
+    package func stop() {
         continuation.finish()
         for source in sources { source.cancel() }
     }

@@ -1,5 +1,4 @@
 import ArgumentParser
-@preconcurrency import Dispatch
 import Glibc
 import LoadGenerator
 import Weir
@@ -162,9 +161,11 @@ struct Bench: AsyncParsableCommand {
             options: plan, signalling: signalling, probe: probe, progress: { Self.print(line: $0, to: STDERR_FILENO) },
             makeMedia: { try LoadMedia(mediaPlan) })
         let load = Task { await runner.run(generator: BuildInfo.current.description) }
-        let interruption = Interruption { load.cancel() }
+        let signals = SignalWatch()
+        let watch = Task { if await signals.first() { load.cancel() } }
         let report = await load.value
-        interruption.stop()
+        signals.stop()
+        await watch.value
 
         Self.print(line: report.table(), to: STDOUT_FILENO)
         if let path = options.json { try Self.write(try report.json(), to: path) }
@@ -224,32 +225,5 @@ struct Bench: AsyncParsableCommand {
             done += count
         }
         return true
-    }
-}
-
-/// SIGINT and SIGTERM: the first ends the load in order, the second ends the program at once.
-private final class Interruption: Sendable {
-    private let sources: [any DispatchSourceSignal]
-
-    init(_ first: @escaping @Sendable () -> Void) {
-        let queue = DispatchQueue(label: "weir.bench.signals")
-        // Both sources report on one serial queue, which guards the count.
-        nonisolated(unsafe) var seen = 0
-        sources = [SIGTERM, SIGINT].map { number in
-            signal(number, SIG_IGN)
-            let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
-            source.setEventHandler {
-                seen += 1
-                if seen > 1 { _exit(128 + number) }
-                first()
-            }
-            source.resume()
-            return source
-        }
-        signal(SIGPIPE, SIG_IGN)
-    }
-
-    func stop() {
-        for source in sources { source.cancel() }
     }
 }

@@ -1,4 +1,5 @@
 import ControlPlane
+import TestSupport
 import Testing
 
 @Suite("Failures and their texts", .timeLimit(.minutes(1)))
@@ -69,7 +70,7 @@ struct FailureTests {
             let publishing = try await ann.status()
             #expect(publishing.status == .failed && publishing.info == info && publishing.code == code)
             plant.media.script("cam", .answer(FakeMedia.both))
-            _ = await plant.media.nextCall()
+            _ = try await plant.media.nextCall()
             try await ann.publish("b")
             plant.media.script("cam", .fail(error))
             await ann.session.play(ann.request("c"))
@@ -123,11 +124,11 @@ struct FailureTests {
             let publisher = try await ann.beginPublish("a")
             plant.clock.advance(by: .seconds(20))
             try await ann.expect("a", .failed, "Failed by ICE timeout")
-            await plant.media.waitUntilClosed(publisher)
+            try await plant.media.waitUntilClosed(publisher)
             let player = try await ann.beginPlay("b", "live")
             plant.clock.advance(by: .seconds(20))
             try await ann.expect("b", .failed, "Failed by ICE timeout")
-            await plant.media.waitUntilClosed(player)
+            try await plant.media.waitUntilClosed(player)
             #expect(plant.media.state.value.open == [live])
             #expect(
                 plant.count("weir_control_failures_total", [("kind", "play"), ("reason", "iceTimeout")]) == 1)
@@ -140,7 +141,7 @@ struct FailureTests {
             let ann = try await plant.client()
             let peer = try await ann.beginPublish("a")
             plant.media.send(.iceConnected(peer))
-            await plant.clock.sleeper(until: .seconds(30))
+            try await plant.clock.sleeper(until: .seconds(30))
             plant.clock.advance(by: .seconds(20))
             plant.clock.advance(by: .seconds(10))
             try await ann.expect("a", .failed, "Failed by DTLS error")
@@ -153,12 +154,12 @@ struct FailureTests {
             let latch = Latch()
             plant.media.script("cam", .hold(latch))
             await ann.session.publish(ann.request("a"))
-            let peer = await plant.media.nextCall().peer
+            let peer = try await plant.media.nextCall().peer
             plant.clock.advance(by: .seconds(5))
             try await ann.expect("a", .failed, "Failed to add stream to proxy")
             latch.open()
             // The late peer is freed when it comes to be.
-            await plant.media.state.wait { $0.closed.contains(peer) && $0.open.isEmpty }
+            try await plant.media.state.wait { $0.closed.contains(peer) && $0.open.isEmpty }
         }
     }
 
@@ -257,8 +258,8 @@ struct FailureTests {
             let latch = Latch()
             plant.hooks.state.update { $0.hold = latch }
             await ann.session.publish(ann.request("a"))
-            await plant.hooks.state.wait { $0.asked == 2 }
-            await plant.clock.sleeper(until: .seconds(3))
+            try await plant.hooks.state.wait { $0.asked == 2 }
+            try await plant.clock.sleeper(until: .seconds(3))
             plant.clock.advance(by: .seconds(3))
             try await ann.expect("a", .failed, "Backend did not answer in time")
             latch.open()

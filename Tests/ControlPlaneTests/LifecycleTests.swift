@@ -1,4 +1,5 @@
 import ControlPlane
+import TestSupport
 import Testing
 
 @Suite("Life of streams", .timeLimit(.minutes(1)))
@@ -25,7 +26,7 @@ struct LifecycleTests {
             let latch = Latch()
             plant.media.script("cam", .hold(latch))
             await ann.session.publish(ann.request("a"))
-            let peer = await plant.media.nextCall().peer
+            let peer = try await plant.media.nextCall().peer
             plant.media.send(.connected(peer))
             // Events are routed in order: once another stream is live, the first event was handled.
             try await ann.publish("b", "other")
@@ -44,7 +45,7 @@ struct LifecycleTests {
             request.maxBitrate = 900
             request.cvoExtension = true
             await ann.session.publish(request)
-            let options = await plant.media.nextCall().options
+            let options = try await plant.media.nextCall().options
             #expect(options == MediaOptions(transport: .tcp, minBitrate: 100, maxBitrate: 900, cvoExtension: true))
         }
     }
@@ -58,8 +59,8 @@ struct LifecycleTests {
             await ann.session.stop(mediaSessionId: "a")
             try await ann.expect("a", .unpublished, "Stopped by user")
             try await bob.expect("b", .failed, "Stopped by publisher stop")
-            await plant.media.waitUntilClosed(publisher)
-            await plant.media.waitUntilClosed(player)
+            try await plant.media.waitUntilClosed(publisher)
+            try await plant.media.waitUntilClosed(player)
             try await bob.publish("a")
         }
     }
@@ -86,7 +87,7 @@ struct LifecycleTests {
             for index in 0..<20 {
                 let other = try await plant.client()
                 await other.session.play(other.request("p\(index)"))
-                let call = await plant.media.nextCall()
+                let call = try await plant.media.nextCall()
                 #expect(call.publisher == publisher)
                 try await other.expectAnswer("p\(index)")
                 plant.media.send(.connected(call.peer))
@@ -131,7 +132,7 @@ struct LifecycleTests {
             } else {
                 await ann.session.play(ann.request("x", "live"))
             }
-            await plant.hooks.state.wait { $0.asked == asked + 1 }
+            try await plant.hooks.state.wait { $0.asked == asked + 1 }
             await ann.session.stop(mediaSessionId: "x")
             try await ann.expect("x", published ? .unpublished : .stopped, "Stopped by user")
             latch.open()
@@ -153,11 +154,11 @@ struct LifecycleTests {
             } else {
                 await ann.session.play(ann.request("x", "live"))
             }
-            let peer = await plant.media.nextCall().peer
+            let peer = try await plant.media.nextCall().peer
             await ann.session.stop(mediaSessionId: "x")
             try await ann.expect("x", published ? .unpublished : .stopped, "Stopped by user")
             latch.open()
-            await plant.media.state.wait { $0.closed.contains(peer) && $0.open.count == 1 }
+            try await plant.media.state.wait { $0.closed.contains(peer) && $0.open.count == 1 }
             await ann.session.close(.clientClosed)
             let late = await ann.rest().filter { if case .remoteSDP = $0 { true } else { false } }
             #expect(late.isEmpty, "no answer after the end")
@@ -172,7 +173,7 @@ struct LifecycleTests {
             let peer = published ? try await ann.beginPublish("x") : try await ann.beginPlay("x", "live")
             await ann.session.stop(mediaSessionId: "x")
             try await ann.expect("x", published ? .unpublished : .stopped, "Stopped by user")
-            await plant.media.waitUntilClosed(peer)
+            try await plant.media.waitUntilClosed(peer)
             plant.clock.advance(by: .seconds(60))
             plant.media.send(.connected(peer))
             plant.media.send(.failed(peer, .iceTimeout))
@@ -225,7 +226,7 @@ struct LifecycleTests {
             #expect(plant.media.state.value.paused == [player: true])
             await ann.session.play(ann.request("b"))
             try await ann.expect("b", .playing)
-            await plant.media.state.wait { $0.paused == [player: false] }
+            try await plant.media.state.wait { $0.paused == [player: false] }
             await ann.session.pause(mediaSessionId: "b")
             try await ann.expect("b", .paused)
             plant.media.send(.failed(publisher, .rtpActivity))

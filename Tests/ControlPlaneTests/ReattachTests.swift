@@ -43,7 +43,7 @@ struct ReattachTests {
             await second.session.close(.clientClosed)
             let third = try await reattach(plant, first.session.authToken)
             #expect(third.session.id == first.session.id, "it may happen again")
-            let heard = await plant.hooks.state.wait { $0.heard.count { $0 == "connected" } == 3 }.heard
+            let heard = try await plant.hooks.state.wait { $0.heard.count { $0 == "connected" } == 3 }.heard
             #expect(
                 heard == [
                     "connected", "a PENDING", "a PUBLISHING", "a UNPUBLISHED", "ended: connection lost",

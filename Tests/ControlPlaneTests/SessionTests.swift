@@ -1,4 +1,5 @@
 import ControlPlane
+import TestSupport
 import Testing
 
 @Suite("Sessions, races and limits", .timeLimit(.minutes(1)))
@@ -43,11 +44,11 @@ struct SessionTests {
             let latch = Latch()
             plant.media.script("cam", .hold(latch))
             await ann.session.publish(ann.request("a"))
-            let peer = await plant.media.nextCall().peer
+            let peer = try await plant.media.nextCall().peer
             await ann.session.close(.connectionLost)
             #expect(await plant.plane.streams().isEmpty)
             latch.open()
-            await plant.media.state.wait { $0.closed.contains(peer) && $0.open.isEmpty }
+            try await plant.media.state.wait { $0.closed.contains(peer) && $0.open.isEmpty }
             let events = await ann.rest()
             #expect(events.count == 2 && events.last == .closing(.connectionLost))
         }
@@ -59,7 +60,7 @@ struct SessionTests {
             let latch = Latch()
             plant.hooks.state.update { $0.hold = latch }
             await ann.session.publish(ann.request("a"))
-            await plant.hooks.state.wait { $0.asked == 2 }
+            try await plant.hooks.state.wait { $0.asked == 2 }
             await ann.session.close(.clientClosed)
             latch.open()
             let bob = try await plant.client()
@@ -76,11 +77,11 @@ struct SessionTests {
             let latch = Latch()
             plant.media.script("cam", .hold(latch))
             await bob.session.play(bob.request("b"))
-            let player = await plant.media.nextCall().peer
+            let player = try await plant.media.nextCall().peer
             await ann.session.close(.connectionLost)
             try await bob.expect("b", .failed, "Stopped by publisher stop")
             latch.open()
-            await plant.media.state.wait { $0.closed.contains(player) && $0.open.isEmpty }
+            try await plant.media.state.wait { $0.closed.contains(player) && $0.open.isEmpty }
             plant.media.script("cam", .answer(FakeMedia.both))
             try await bob.publish("b")
         }
@@ -136,7 +137,7 @@ struct SessionTests {
             }
             #expect(await bob.session.closeReason == nil)
             await ann.session.sendStreamEvent(mediaSessionId: "a", type: "data", payload: JSONText("2"))
-            await plant.media.waitUntilClosed(player)
+            try await plant.media.waitUntilClosed(player)
             let events = await bob.rest()
             #expect(events.count == 10, "what was queued, and the closing")
             #expect(events.last == .closing(.slowReader))
@@ -151,7 +152,7 @@ struct SessionTests {
             reader.cancel()
             await reader.value
             await session.available(mediaSessionId: "q", name: "none")
-            await plant.hooks.state.wait { $0.heard.last == "ended: connection lost" }
+            try await plant.hooks.state.wait { $0.heard.last == "ended: connection lost" }
         }
     }
 
@@ -233,7 +234,7 @@ struct SessionTests {
             plant.hooks.state.update { $0.hold = latch }
             let plane = plant.plane
             let opening = Task { try await plane.openSession(ConnectRequest(remoteAddress: "192.0.2.1:1")) }
-            await plant.hooks.state.wait { $0.asked == 1 }
+            try await plant.hooks.state.wait { $0.asked == 1 }
             plant.clock.advance(by: .seconds(3))
             await #expect(throws: SignallingError.backendTimeout) { _ = try await opening.value }
             plant.hooks.state.update { $0.hold = nil }
@@ -262,7 +263,7 @@ struct SessionTests {
             await ann.session.play(ann.request("c", "nothing"))
             try await ann.expect("c", .failed, "Stream not found")
             await ann.session.close(.clientClosed)
-            let heard = await plant.hooks.state.wait { $0.heard.last == "ended: closed by client" }.heard
+            let heard = try await plant.hooks.state.wait { $0.heard.last == "ended: closed by client" }.heard
             #expect(
                 heard == [
                     "connected", "a PENDING", "a PUBLISHING", "b PENDING", "b PLAYING", "c FAILED", "b STOPPED",

@@ -1,4 +1,5 @@
 import ControlPlane
+import TestSupport
 import Testing
 
 @Suite("Shutdown and endurance", .timeLimit(.minutes(2)))
@@ -36,7 +37,7 @@ struct ShutdownTests {
         let stopping = Task { await plant.plane.shutdown(timeout: .seconds(10)) }
         try await ann.expect("a", .failed, "Requested stream shutdown")
         #expect(await ann.next() == .closing(.shutdown), "told before anything is waited for")
-        await plant.clock.sleeper(until: .seconds(10))
+        try await plant.clock.sleeper(until: .seconds(10))
         plant.clock.advance(by: .seconds(10))
         await stopping.value
         await running.value
@@ -50,7 +51,7 @@ struct ShutdownTests {
         plant.hooks.state.update { $0.hold = latch }
         let plane = plant.plane
         let opening = Task { try await plane.openSession(ConnectRequest(remoteAddress: "192.0.2.1:1")) }
-        await plant.hooks.state.wait { $0.asked == 1 }
+        try await plant.hooks.state.wait { $0.asked == 1 }
         await plane.shutdown(timeout: .seconds(10))
         latch.open()
         await #expect(throws: SignallingError.shuttingDown) { _ = try await opening.value }
@@ -76,7 +77,7 @@ struct ShutdownTests {
                     group.addTask { await rumble(plant, index: index, seed: seed &* 1000 &+ UInt64(index)) }
                 }
             }
-            await plant.media.state.wait { $0.open.isEmpty }
+            try await plant.media.state.wait { $0.open.isEmpty }
             #expect(await plant.plane.streams().isEmpty)
         }
     }

@@ -130,7 +130,7 @@ struct StreamEventTests {
 
     @Test func videoRatesAreToldOncePerSecond() async throws {
         try await withPlant { plant in
-            await plant.clock.sleeper(until: .seconds(1))
+            try await plant.clock.sleeper(until: .seconds(1))
             let ann = try await plant.client()
             let bob = try await plant.client()
             let publisher = try await ann.publish("a")
@@ -138,19 +138,19 @@ struct StreamEventTests {
             plant.count(publisher, received: 10_000, sent: 0)
             plant.count(player, received: 0, sent: 50_000)
             plant.clock.advance(by: .seconds(1))
-            await plant.clock.sleeper(until: .seconds(2))
+            try await plant.clock.sleeper(until: .seconds(2))
             plant.count(publisher, received: 135_000, sent: 0, videoReceived: nil)
             plant.count(player, received: 0, sent: 300_000)
             plant.clock.advance(by: .seconds(1))
             #expect(await ann.next() == .videoRate(mediaSessionId: "a", published: true, bitsPerSecond: 1_000_000))
             #expect(await bob.next() == .videoRate(mediaSessionId: "b", published: false, bitsPerSecond: 2_000_000))
-            await plant.clock.sleeper(until: .seconds(3))
+            try await plant.clock.sleeper(until: .seconds(3))
             #expect(await plant.plane.streams().first?.bitsPerSecond == 1_000_000)
             // Counters that went back, and no time for a rate: no event, and no crash.
             plant.count(publisher, received: 0, sent: 0)
             plant.count(player, received: 0, sent: 0)
             plant.clock.advance(by: .seconds(1))
-            await plant.clock.sleeper(until: .seconds(4))
+            try await plant.clock.sleeper(until: .seconds(4))
             await ann.session.available(mediaSessionId: "q", name: "none")
             #expect(
                 await ann.next() == .availability(mediaSessionId: "q", available: false, info: "Stream not found"))
@@ -160,13 +160,13 @@ struct StreamEventTests {
     @Test(arguments: [true, false])
     func videoRatesAreNotToldWhenSwitchedOffOrNotOverWebSocket(whip: Bool) async throws {
         try await withPlant(ControlConfiguration(rateEvents: whip)) { plant in
-            await plant.clock.sleeper(until: .seconds(1))
+            try await plant.clock.sleeper(until: .seconds(1))
             let ann = try await plant.client(whip ? .whip : .webSocket)
             let publisher = try await ann.publish("a")
             for second in 1...3 {
                 plant.count(publisher, received: UInt64(second) * 125_000, sent: 0)
                 plant.clock.advance(by: .seconds(1))
-                await plant.clock.sleeper(until: .seconds(second + 1))
+                try await plant.clock.sleeper(until: .seconds(second + 1))
             }
             #expect(await plant.plane.streams().first?.bitsPerSecond == 1_000_000, "lists show the rate all the same")
             await ann.session.stop(mediaSessionId: "a")

@@ -8,7 +8,7 @@ import Wire
 @Suite struct LossyHandshakeTests {
     /// Handshakes side by side: enough that each datagram of a handshake is lost in some.
     private static let pairs = 20
-    private static let limit = Duration.seconds(25)
+    private static let limit = Duration.seconds(120)
 
     private struct Link {
         var random: SeededRandom

@@ -18,8 +18,11 @@ FLAGS = [
     "--disable-backgrounding-occluded-windows",
 ]
 MEASURE_SECONDS = 2.5
+# What is wrong with a stream shows in every window of time; a machine that stands still for a moment spoils one.
+WINDOWS = 4
 FRAME_RATE = 15
 LEAST_SENT = 10  # pictures in MEASURE_SECONDS, below which a publisher is judged broken, not slow
+LEAST_RATE = 3.0  # pictures per second, likewise
 SENT_LAG = 5  # pictures that a publisher of another process may have sent without having said so yet
 STRIP = {
     "VP8": ["VP9", "H264", "AV1"], "VP9": ["VP8", "H264", "AV1"],
@@ -152,18 +155,23 @@ async def check_media(publisher: TestPage, player: TestPage, codec: str | None =
         await player.wait_frames(player_key, 3)
     if audio:
         await player.wait_audio(player_key)
-    sent_before, got_before = await publisher.call("stats", publisher_key), await player.call("stats", player_key)
-    picture_before = await player.call("picture", player_key) if video else None
-    await asyncio.sleep(seconds)
-    sent, got = await publisher.call("stats", publisher_key), await player.call("stats", player_key)
+    for _ in range(WINDOWS):
+        sent_before, got_before = await publisher.call("stats", publisher_key), await player.call("stats", player_key)
+        picture_before = await player.call("picture", player_key) if video else None
+        await asyncio.sleep(seconds)
+        sent, got = await publisher.call("stats", publisher_key), await player.call("stats", player_key)
+        if not video:
+            break
+        encoded = (sent["video"]["frames"] - sent_before["video"]["frames"]) * 1000 / (sent["at"] - sent_before["at"])
+        decoded = (got["video"]["frames"] - got_before["video"]["frames"]) * 1000 / (got["at"] - got_before["at"])
+        if encoded > LEAST_RATE and abs(decoded - encoded) <= max(2.0, 0.2 * encoded):
+            break
+    else:
+        raise AssertionError(f"decoded {decoded:.1f}/s, encoded {encoded:.1f}/s, in the last of {WINDOWS} windows")
     facts: dict = {"protocol": got["protocol"], "stats": got}
     if video:
         picture = await player.call("picture", player_key)
-        encoded = (sent["video"]["frames"] - sent_before["video"]["frames"]) * 1000 / (sent["at"] - sent_before["at"])
-        decoded = (got["video"]["frames"] - got_before["video"]["frames"]) * 1000 / (got["at"] - got_before["at"])
         facts |= {"encoded": encoded, "decoded": decoded, "mean": picture["mean"], "variance": picture["variance"]}
-        assert encoded > 3, f"publisher encodes only {encoded:.1f} frames a second"
-        assert abs(decoded - encoded) <= max(2.0, 0.2 * encoded), f"decoded {decoded:.1f}/s, encoded {encoded:.1f}/s"
         assert 15 < picture["mean"] < 245 and picture["variance"] > 50, f"picture is blank: {facts}"
         changed = sum(abs(a - b) > 8 for a, b in zip(picture["luma"], picture_before["luma"]))
         assert changed > 5, "picture does not move"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import subprocess
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -18,8 +19,10 @@ AUDIO_PACKETS_PER_SECOND = 50
 # A window holds whole pictures and audio frames, so at its ends some are not in it.
 TOLERANCE = 0.1
 SVG = "{http://www.w3.org/2000/svg}"
-CLEAN_UP_SECONDS = 5.0
+CLEAN_UP_SECONDS = 30.0
 SETTLING_FRAMES = 45
+# A mount namespace of its own, in which the kernel's tracepoints can be seen; the machine stays as it is.
+TRACING = ("unshare", "--mount", "sh", "-c", 'mount -t tracefs tracefs /sys/kernel/tracing && exec "$0" "$@"')
 # What the stream does to a browser it does in every window, which is longer than from key frame to key frame; a busy
 # machine may make one picture late.
 WINDOW_SECONDS = 2.5
@@ -37,8 +40,11 @@ def check_lossless(done, players: int, publishers: int = 1) -> None:
     assert window["packetsLost"] == 0 and window["packetsDelivered"] == window["packetsExpected"] > 0, window
     assert [window[key] for key in ("sequenceGaps", "duplicates", "authenticationFailures")] == [0, 0, 0], window
     assert window["packetsExpected"] == window["packetsSent"] * players / publishers, window
-    least = BITRATE / 8 / VIDEO_PAYLOAD + AUDIO_PACKETS_PER_SECOND
-    rate = step["figures"]["packetsPerSecond"] / players
+    # Sound goes by the clock, less what the machine stood still; the pictures' packets go by the sound.
+    heard = window["audioDelay"]["count"] / players / AUDIO_PACKETS_PER_SECOND
+    duration = done.report["options"]["duration"]
+    assert (1 - TOLERANCE) * (duration - done.standstill) <= heard <= (1 + TOLERANCE) * window["seconds"], done.standstill
+    least, rate = BITRATE / 8 / VIDEO_PAYLOAD, window["videoDelay"]["count"] / players / heard
     assert (1 - TOLERANCE) * least <= rate <= (1 + TOLERANCE) * (least + FRAME_RATE), (least, rate)
     for kind in ("videoDelay", "audioDelay"):
         delay = window[kind]
@@ -71,7 +77,7 @@ async def test_whip_load_without_loss_and_what_it_costs(start_server, tmp_path, 
     bench = await Bench(
         tmp_path, "--url", server.http_url, "--prefix", name, *SMALL, "--publishers", "2", "--players", "20",
         "--duration", "2", "--server-pid", str(server.process.pid), "--plot", str(plot),
-        "--limit-loss", "1%", "--limit-delay-p99", "5000").start()
+        "--limit-loss", "1%", "--limit-delay-p99", "20000").start()
     await bench.wait_line("Measuring")
     during = server.metrics()
     assert sorted(server.streams()) == [f"{name}-0", f"{name}-1"]
@@ -103,6 +109,19 @@ async def test_whip_load_without_loss_and_what_it_costs(start_server, tmp_path, 
     await wait_empty(server)
 
 
+async def test_system_calls_of_the_server_are_counted(server, tmp_path, name):
+    if subprocess.run([*TRACING, "test", "-r", "/sys/kernel/tracing/events/raw_syscalls/sys_enter/id"]).returncode:
+        pytest.skip("tracefs cannot be mounted: that takes root")
+    done = await (await Bench(
+        tmp_path, "--url", server.http_url, "--prefix", name, *SMALL, "--players", "10", "--duration", "2",
+        "--server-pid", str(server.process.pid), wrapper=TRACING).start()).end()
+    check_lossless(done, players=10)
+    usage = done.step["serverUsage"]
+    assert usage.get("whyNoSystemCalls") is None
+    # A thread waits in a system call; and a picture goes to a player by few, not by one for each byte.
+    assert 0.9 * usage["voluntarySwitches"] <= usage["systemCalls"] <= 10 * done.window["packetsDelivered"], usage
+
+
 async def test_wcs_load_in_two_steps(server, tmp_path, name):
     done = await run_bench(
         tmp_path, "--url", server.ws_url, "--protocol", "wcs", "--prefix", name, *SMALL, "--players", "2,5",
@@ -132,8 +151,9 @@ async def test_losses_are_recovered_by_retransmission(server, tmp_path, name):
         server, tmp_path, name, "--players", "10", "--duration", "3", "--bitrate", "2M", "--no-audio", "--loss", "2%")
     assert done.status == OK, (done.output, done.errors)
     window = done.window
+    # Also of what came in the 1.5 s behind the window.
     share = window["injectedLosses"] / window["packetsExpected"]
-    assert 0.01 < share < 0.04, window
+    assert 0.01 < share < 0.1, window
     assert window["recovered"] > 0.9 * window["injectedLosses"], window
     assert window["nacks"] >= window["recovered"], window
     assert window["packetsLost"] < 0.1 * window["injectedLosses"], window
@@ -146,8 +166,8 @@ async def test_players_come_and_go_while_others_are_measured(start_server, tmp_p
     check_lossless(done, players=4)
     churn = done.step["churn"]
     assert churn["joins"]["failed"] == 0, churn
-    # The last of them may come too late to be waited for.
-    assert 20 <= churn["joins"]["succeeded"] <= churn["started"] <= 30, churn
+    # 10 a second; the last of them may come too late to be waited for, and none while the machine stands still.
+    assert max(1, 10 * (2 - done.standstill)) <= churn["joins"]["succeeded"] <= churn["started"] <= 30, churn
     assert done.figures["churnJoinP99"] == churn["joins"]["total"]["p99"] > 0
     await wait_empty(server)
 
@@ -230,12 +250,11 @@ async def test_interrupted_load_leaves_nothing_behind(start_server, tmp_path, na
 async def test_chromium_plays_what_the_generator_sends(server, new_page, tmp_path, name, codec):
     page = await new_page()
     loop = asyncio.get_running_loop()
-    async with publishing(server, tmp_path, name, "--players", "1", "--codec", codec.lower()):
+    async with publishing(server, tmp_path, name, "--players", "1", "--codec", codec.lower()) as bench:
         await page.whep_play(server, f"{name}-0")
         # The player's buffer settles while the stored group comes in.
         await page.wait_frames("play", SETTLING_FRAMES)
-        begin = loop.time()
-        await check_shown(page, codec, sent=lambda: int((loop.time() - begin) * FRAME_RATE))
+        await check_shown(page, codec, sent=lambda: int((loop.time() - bench.standstill.seconds) * FRAME_RATE))
         for _ in range(WINDOWS):
             before = await page.call("stats", "play")
             await asyncio.sleep(WINDOW_SECONDS)

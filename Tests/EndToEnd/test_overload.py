@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -25,9 +26,9 @@ OVERLOAD_DELAY = "40ms"
 STOPPED_SECONDS = 0.08
 # … and between two stops there is less time than between two looks of the media thread (100 ms).
 RUNNING_SECONDS = 0.03
-OVERLOAD_LIMIT_SECONDS = 15.0
+OVERLOAD_LIMIT_SECONDS = 60.0
 # 1 s of calm brings back a sixteenth of the players at least, and then it takes one more.
-RELIEF_LIMIT_SECONDS = 40.0
+RELIEF_LIMIT_SECONDS = 120.0
 AUDIO_PACKETS_PER_SECOND = 50
 FRAME_RATE = 30
 THINNED_SECONDS = 1.0
@@ -84,16 +85,20 @@ async def test_overloaded_server_keeps_sound_refuses_newcomers_and_recovers(star
     stream, page = f"{name}-0", await new_page()
     # A key frame comes only when it is asked for: what the player sees of video is what it is given.
     async with publishing(
-            server, tmp_path, name, "--players", "0", "--codec", "vp8", "--key-interval", "30"):
+            server, tmp_path, name, "--players", "0", "--codec", "vp8", "--key-interval", "30") as bench:
         await page.whep_play(server, stream)
         await page.wait_frames("play", 10)
-        before = await page.wait_audio("play")
+        before, stood = await page.wait_audio("play"), bench.standstill.seconds
         assert server.metrics()["weir_media_overloaded_workers"] == 0
 
         with slowed(server):
             metrics = await wait_metrics(
                 server, lambda m: m["weir_media_players_thinned"] == 1, OVERLOAD_LIMIT_SECONDS)
             assert metrics["weir_media_overloaded_workers"] >= 1
+            # The operator is told who, how many and what to do.
+            said = [line for line in server.log_tail().splitlines() if "Overloaded" in line]
+            assert any(re.search(r" warning .* players=1 remedy=.*media\.workers.* thinned=1 worker=\d", line)
+                       for line in said), said
             check_refusal(*await post(server.whep(stream), make_offer(False)))
             check_refusal(*await post(server.whip(f"{name}-new"), make_offer(True)))
             async with WcsClient(server.ws_url) as client:
@@ -109,7 +114,7 @@ async def test_overloaded_server_keeps_sound_refuses_newcomers_and_recovers(star
         assert frames < 0.3 * FRAME_RATE * THINNED_SECONDS, f"{frames} pictures of a thinned video"
         # Sound all the time: while the server was slow and since.
         packets = after["audio"]["packets"] - before["audio"]["packets"]
-        seconds = (after["at"] - before["at"]) / 1000
+        seconds = (after["at"] - before["at"]) / 1000 - (bench.standstill.seconds - stood)
         assert packets > 0.9 * AUDIO_PACKETS_PER_SECOND * seconds, (packets, seconds)
         assert after["audio"]["lost"] == 0 and after["audio"]["energy"] > thinned["audio"]["energy"], after["audio"]
 
@@ -120,7 +125,7 @@ async def test_overloaded_server_keeps_sound_refuses_newcomers_and_recovers(star
         assert status == 201, body
         # Whoever stayed sees moving pictures again.
         relieved = await page.call("stats", "play")
-        await page.wait_frames("play", relieved["video"]["frames"] + 2 * FRAME_RATE, limit=5.0)
+        await page.wait_frames("play", relieved["video"]["frames"] + 2 * FRAME_RATE, limit=30.0)
 
 
 async def test_delay_that_is_allowed_is_no_overload(start_server, tmp_path, name):

@@ -7,6 +7,8 @@ import contextlib
 import json
 import os
 import signal
+import threading
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +17,39 @@ from typing import AsyncIterator
 from weir_server import BINARY, WeirServer
 
 # Of one run; the loads of the tests take a few seconds.
-RUN_LIMIT_SECONDS = 40.0
+RUN_LIMIT_SECONDS = 120.0
 # From SIGINT to the end: all sessions are ended in order.
-LEAVE_LIMIT_SECONDS = 10.0
+LEAVE_LIMIT_SECONDS = 40.0
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 64, 128 + signal.SIGINT
 FRAME_RATE = 30
 BITRATE = 1_000_000
 # What every load has unless it says otherwise: small pictures are encoded quickly, and the media settle at once.
 SMALL = ["--bitrate", str(BITRATE), "--size", "640x360", "--fps", str(FRAME_RATE), "--warm-up", "0.5"]
+
+
+class Standstill:
+    """How long the machine stood still, as far as a thread notices that wants to run all the time."""
+
+    BEAT_SECONDS = 0.02
+    # What any scheduler may do.
+    NOTICED_SECONDS = 0.1
+
+    def __init__(self):
+        self.seconds = 0.0
+        self._ended = threading.Event()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def _beat(self) -> None:
+        while True:
+            before = time.monotonic()
+            if self._ended.wait(self.BEAT_SECONDS):
+                return
+            late = time.monotonic() - before - self.BEAT_SECONDS
+            if late > self.NOTICED_SECONDS:
+                self.seconds += late
+
+    def end(self) -> None:
+        self._ended.set()
 
 
 @dataclass
@@ -33,6 +60,8 @@ class Done:
     output: str
     errors: str
     report: dict | None
+    # Seconds that the machine stood still while it ran: nothing was sent then.
+    standstill: float
 
     @property
     def step(self) -> dict:
@@ -53,9 +82,10 @@ class Done:
 class Bench:
     """One process `weir bench` whose report goes to a file in `directory`."""
 
-    def __init__(self, directory: Path, *arguments: str):
+    def __init__(self, directory: Path, *arguments: str, wrapper: tuple[str, ...] = ()):
+        """`wrapper`: a program and its arguments that runs the program given to it."""
         self.json = directory / f"bench-{uuid.uuid4().hex[:8]}.json"
-        self.arguments = [str(BINARY), "bench", *arguments, "--json", str(self.json)]
+        self.arguments = [*wrapper, str(BINARY), "bench", *arguments, "--json", str(self.json)]
         self.errors: list[str] = []
 
     async def start(self) -> "Bench":
@@ -63,6 +93,7 @@ class Bench:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("WEIR_")}
         self.process = await asyncio.create_subprocess_exec(
             *self.arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=clean)
+        self.standstill = Standstill()
         self.said = asyncio.Condition()
         self.reader = asyncio.create_task(self._read())
         self.output = asyncio.create_task(self.process.stdout.read())
@@ -92,13 +123,14 @@ class Bench:
         await self.reader
         text = self.json.read_text() if self.json.exists() else ""
         return Done(self.process.returncode, (await self.output).decode(), "".join(self.errors),
-                    json.loads(text) if text else None)
+                    json.loads(text) if text else None, self.standstill.seconds)
 
     async def interrupt(self) -> Done:
         self.process.send_signal(signal.SIGINT)
         return await self.end(LEAVE_LIMIT_SECONDS)
 
     def kill(self) -> None:
+        self.standstill.end()
         if self.process.returncode is None:
             self.process.kill()
 

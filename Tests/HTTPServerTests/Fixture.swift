@@ -213,7 +213,7 @@ struct Noise {
 struct NotInTime: Error {}
 
 func eventually(_ condition: @Sendable () async throws -> Bool) async throws {
-    for _ in 0..<500 {
+    for _ in 0..<6_000 {
         if try await condition() { return }
         try await Task.sleep(for: .milliseconds(10))
     }

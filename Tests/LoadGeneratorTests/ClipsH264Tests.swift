@@ -73,25 +73,13 @@ import Wire
     }
 
     @Test(arguments: cases) func marksAreReadBackFromEveryFrame(_ wanted: Case) throws {
-        let clip = try wanted.clip()
-        for (index, frame) in clip.frames.enumerated() {
-            #expect(mark(in: frame.packets, of: .h264) == nil)
-            let written = FrameMark(publisher: 0xfffe, frame: UInt32(index) + 0xffff_0000)
-            #expect(mark(in: frame.marked(written), of: .h264) == written)
-        }
+        try wanted.clip().expectMarks(of: 0xfffe)
     }
 
     @Test(.enabled(if: FFmpeg.path != nil), arguments: cases)
     func decodesWithMarksLoopedAndAfterAJumpToTheKeyFrame(_ wanted: Case) throws {
-        let clip = try wanted.clip()
-        let all = Array(clip.frames.indices)
-        let orders = [all, all + all, all[...7] + all, [0, 0, 1, 0] + all]
-        for (order, isMarked) in zip(orders, [false, true, true, true]) {
-            let media = try #require(Depacketiser.annexB(clip.payloads(order, isMarked: isMarked)))
-            let outcome = try FFmpeg.decode(media, format: "h264")
-            #expect(outcome.complaints == "" && outcome.status == 0)
-            #expect(outcome.hashes.count == order.count)
-            #expect(outcome.pictureBytes == wanted.width * wanted.height * 3 / 2)
+        try wanted.clip().expectDecoded(as: "h264", width: wanted.width, height: wanted.height) {
+            Depacketiser.annexB($0)
         }
     }
 

@@ -1,6 +1,7 @@
 import Foundation
 import LoadGenerator
 import MediaFormats
+import Testing
 
 extension ClipFrame {
     /// The frame's payloads as a publisher sends them.
@@ -18,6 +19,37 @@ extension Clip {
         order.enumerated().map { number, index in
             isMarked
                 ? frames[index].marked(FrameMark(publisher: 513, frame: UInt32(number))) : frames[index].packets
+        }
+    }
+}
+
+extension Clip {
+    /// Marks are found again in every frame, and none where none was written.
+    func expectMarks(of publisher: UInt16, at place: SourceLocation = #_sourceLocation) {
+        for (index, frame) in frames.enumerated() {
+            #expect(mark(in: frame.packets, of: codec) == nil, sourceLocation: place)
+            let written = FrameMark(publisher: publisher, frame: UInt32(index) + 0xffff_0000)
+            #expect(mark(in: frame.marked(written), of: codec) == written, sourceLocation: place)
+        }
+    }
+
+    /// FFmpeg decodes every picture of the clip and complains of nothing: as it is, looped with marks, and with jumps
+    /// to the key frame.
+    /// - Parameters:
+    ///   - format: FFmpeg's name of the container.
+    ///   - file: makes the container of RTP payloads; nil if they break a rule.
+    func expectDecoded(
+        as format: String, width: Int, height: Int, at place: SourceLocation = #_sourceLocation,
+        file: ([[[UInt8]]]) -> [UInt8]?
+    ) throws {
+        let all = Array(frames.indices)
+        let orders = [all, all + all, all[...7] + all, [0, 0, 1, 0] + all]
+        for (order, isMarked) in zip(orders, [false, true, true, true]) {
+            let media = try #require(file(payloads(order, isMarked: isMarked)), sourceLocation: place)
+            let outcome = try FFmpeg.decode(media, format: format)
+            #expect(outcome.complaints == "" && outcome.status == 0, sourceLocation: place)
+            #expect(outcome.hashes.count == order.count, sourceLocation: place)
+            #expect(outcome.pictureBytes == width * height * 3 / 2, sourceLocation: place)
         }
     }
 }

@@ -59,26 +59,12 @@ import Testing
     }
 
     @Test func marksAreReadBackFromEveryFrame() throws {
-        let clip = try Self.cases[1].clip()
-        for (index, frame) in clip.frames.enumerated() {
-            #expect(mark(in: frame.packets, of: .vp8) == nil)
-            let written = FrameMark(publisher: 7, frame: UInt32(index) + 0xffff_0000)
-            #expect(mark(in: frame.marked(written), of: .vp8) == written)
-        }
+        try Self.cases[1].clip().expectMarks(of: 7)
     }
 
     @Test(.enabled(if: FFmpeg.path != nil), arguments: cases)
     func decodesWithMarksLoopedAndAfterAJumpToTheKeyFrame(_ wanted: Case) throws {
-        let clip = try wanted.clip()
-        let all = Array(clip.frames.indices)
-        let orders = [all, all + all, all[...7] + all, [0, 0, 1, 0] + all]
-        for (order, isMarked) in zip(orders, [false, true, true, true]) {
-            let media = try #require(wanted.ivf(clip.payloads(order, isMarked: isMarked)))
-            let outcome = try FFmpeg.decode(media, format: "ivf")
-            #expect(outcome.complaints == "" && outcome.status == 0)
-            #expect(outcome.hashes.count == order.count)
-            #expect(outcome.pictureBytes == wanted.width * wanted.height * 3 / 2)
-        }
+        try wanted.clip().expectDecoded(as: "ivf", width: wanted.width, height: wanted.height) { wanted.ivf($0) }
     }
 
     @Test(.enabled(if: FFmpeg.path != nil)) func pictureMovesAndNeitherMarksNorLoopsChangeIt() throws {

@@ -1,6 +1,7 @@
 import FoundationEssentials
 import LoadGenerator
 import Synchronization
+import TestSupport
 
 /// A media side without media: clients are ready at once, or fail as the test says.
 final class FakeMedia: MediaSource {
@@ -114,7 +115,7 @@ final class FakeMedia: MediaSource {
     func stop() { state.withLock { $0.isStopped = true } }
 }
 
-/// A server that answers at once.
+/// A server that answers at once, or when the test says.
 final class FakeSignalling: Signalling {
     struct Refusal: Error, CustomStringConvertible { let description: String }
 
@@ -127,43 +128,47 @@ final class FakeSignalling: Signalling {
         var lost = LostSessions()
     }
 
-    let state = Mutex(State())
-    var requests: Int { state.withLock(\.names.count) }
-    var openSessions: Int { state.withLock(\.open) }
-    var mostAtOnce: Int { state.withLock(\.mostAtOnce) }
-    var isClosed: Bool { state.withLock(\.isClosed) }
+    let state = Watched(State())
+    var requests: Int { state.value.names.count }
+    var openSessions: Int { state.value.open }
+    var mostAtOnce: Int { state.value.mostAtOnce }
+    var isClosed: Bool { state.value.isClosed }
     /// Whether the n-th request (from 0) is refused.
     let refuses: @Sendable (Int) -> Bool
-    let delay: Duration
+    /// How many requests are answered, in their order; the others wait until it grows.
+    let answered: Watched<Int>
     /// This request and later ones are never answered.
     let hangsFrom: Int
 
-    init(delay: Duration = .zero, hangsFrom: Int = .max, refuses: @escaping @Sendable (Int) -> Bool = { _ in false }) {
-        self.delay = delay
+    init(answered: Int = .max, hangsFrom: Int = .max, refuses: @escaping @Sendable (Int) -> Bool = { _ in false }) {
+        self.answered = Watched(answered)
         self.hangsFrom = hangsFrom
         self.refuses = refuses
     }
 
     func publish(name: String, offer: String) async throws -> SignalledSession { try await answer("publish \(name)") }
     func play(name: String, offer: String) async throws -> SignalledSession { try await answer("play \(name)") }
-    func close() async { state.withLock { $0.isClosed = true } }
+    func close() async { state.update { $0.isClosed = true } }
     func serverVersion() async -> String? { "Fake 1" }
-    var lostSessions: LostSessions { state.withLock(\.lost) }
+    var lostSessions: LostSessions { state.value.lost }
+
+    /// Returns when so many requests have come.
+    func wait(requests count: Int) async throws { try await state.wait { $0.names.count >= count } }
 
     private func answer(_ name: String) async throws -> SignalledSession {
-        let number = state.withLock { state in
+        let number = state.update { state in
             state.names.append(name)
             state.atOnce += 1
             state.mostAtOnce = max(state.mostAtOnce, state.atOnce)
             return state.names.count - 1
         }
-        defer { state.withLock { $0.atOnce -= 1 } }
-        if delay > .zero { try await Task.sleep(for: delay) }
+        defer { state.update { $0.atOnce -= 1 } }
+        try await answered.wait { number < $0 }
         if number >= hangsFrom { try await Task.sleep(for: .seconds(3_600)) }
         if refuses(number) { throw Refusal(description: "refused") }
-        state.withLock { $0.open += 1 }
+        state.update { $0.open += 1 }
         return SignalledSession(answer: "answer") { [self] in
-            state.withLock { $0.open -= 1 }
+            state.update { $0.open -= 1 }
         }
     }
 }

@@ -1,25 +1,29 @@
 import Glibc
 import LoadGenerator
-import Synchronization
+import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct LoadRunnerTests {
+@Suite(.timeLimit(.minutes(5))) struct LoadRunnerTests {
+    /// Times and rates are powers of two, which a `Double` of seconds holds exactly: tests wait for those very instants.
     private func options(_ change: (inout LoadPlanOptions) -> Void = { _ in }) -> LoadPlanOptions {
         var options = LoadPlanOptions()
         options.publishers = 3
         options.players = [4, 10]
-        options.ramp = 1_000
+        options.ramp = .infinity
         options.warmUp = 0
-        options.duration = 0.05
+        options.duration = 0.375
         change(&options)
         return options
     }
 
+    /// - Parameter clock: the default goes on by itself where the load only waits.
     private func run(
-        _ options: LoadPlanOptions, _ signalling: FakeSignalling, _ media: FakeMedia, probe: ServerProbe? = nil
+        _ options: LoadPlanOptions, _ signalling: FakeSignalling, _ media: FakeMedia, probe: ServerProbe? = nil,
+        clock: ManualClock = ManualClock(skipping: .seconds(1))
     ) async -> LoadReport {
-        await LoadRunner(options: options, signalling: signalling, probe: probe, progress: { _ in }) { media }
-            .run(generator: "test")
+        await LoadRunner(
+            options: options, signalling: signalling, probe: probe, clock: clock, progress: { _ in }
+        ) { media }.run(generator: "test")
     }
 
     /// Nothing is left: sessions, clients, threads, connections.
@@ -38,7 +42,7 @@ import Testing
         #expect(report.steps.map(\.players) == [4, 10])
         #expect(report.steps.map(\.window.players) == [4, 10])
         #expect(report.steps.map(\.joins.succeeded) == [4, 6])
-        let names = signalling.state.withLock(\.names)
+        let names = signalling.state.value.names
         #expect(names.count == 13)
         #expect(Set(names.prefix(3)) == ["publish bench-0", "publish bench-1", "publish bench-2"])
         #expect(names.count { $0 == "play bench-0" } == 4)
@@ -47,27 +51,46 @@ import Testing
         expectAllGone(signalling, media)
     }
 
-    @Test func noMoreJoinsThanAllowedAreUnderWay() async {
-        let (signalling, media) = (FakeSignalling(delay: .milliseconds(5)), FakeMedia())
-        let report = await run(
-            options {
-                $0.players = [40]
-                $0.joinsInFlight = 5
-            }, signalling, media)
-        #expect(report.isGood)
-        #expect((2...5).contains(signalling.mostAtOnce))
+    @Test func noMoreJoinsThanAllowedAreUnderWay() async throws {
+        let (publishers, players, atOnce) = (3, 40, 5)
+        let (signalling, media) = (FakeSignalling(answered: publishers), FakeMedia())
+        let load = Task {
+            await run(
+                options {
+                    $0.players = [players]
+                    $0.joinsInFlight = atOnce
+                }, signalling, media)
+        }
+        for answered in publishers..<(publishers + players) {
+            try await signalling.wait(requests: min(answered + atOnce, publishers + players))
+            signalling.answered.update { $0 = answered + 1 }
+        }
+        #expect(await load.value.isGood)
+        #expect(signalling.mostAtOnce == atOnce)
     }
 
-    @Test func rampSpreadsTheJoins() async {
-        let begin = ContinuousClock.now
-        let report = await run(
-            options {
-                $0.publishers = 1
-                $0.players = [21]
-                $0.ramp = 100
-            }, FakeSignalling(), FakeMedia())
-        #expect(report.isGood)
-        #expect(ContinuousClock.now - begin >= .milliseconds(200))
+    @Test func rampSpreadsTheJoins() async throws {
+        let (signalling, clock) = (FakeSignalling(), ManualClock())
+        let load = Task {
+            await run(
+                options {
+                    $0.publishers = 1
+                    $0.players = [21]
+                    $0.ramp = 64
+                }, signalling, FakeMedia(), clock: clock)
+        }
+        for joined in 1...20 {
+            try await signalling.wait(requests: 1 + joined)
+            let next = Duration.seconds(Double(joined) / 64)
+            try await clock.sleeper(until: next)
+            #expect(signalling.requests == 1 + joined)
+            clock.advance(to: next)
+        }
+        let end = Duration.seconds(20.0 / 64 + 0.375)
+        try await clock.sleeper(until: end)
+        #expect(signalling.requests == 1 + 21)
+        clock.advance(to: end)
+        #expect(await load.value.isGood)
     }
 
     @Test func repetitionsAreMeasuredEach() async {
@@ -117,41 +140,70 @@ import Testing
 
     @Test func sessionsThatTheServerEndsAreAProblem() async {
         let (signalling, media) = (FakeSignalling(), FakeMedia())
-        signalling.state.withLock { $0.lost.add("gone") }
+        signalling.state.update { $0.lost.add("gone") }
         let report = await run(options { $0.players = [4] }, signalling, media)
         #expect(report.problems == ["4 players: the server ended 1 sessions: gone"])
     }
 
     @Test func churnIsBoundedAndNotMeasured() async throws {
-        let (signalling, media) = (FakeSignalling(), FakeMedia())
-        let report = await run(
-            options {
-                $0.players = [4]
-                $0.duration = 0.3
-                $0.churn = LoadPlanOptions.Churn(joinsPerSecond: 200, staySeconds: 0.1, atMost: 6)
-            }, signalling, media)
+        let (signalling, media, clock) = (FakeSignalling(), FakeMedia(), ManualClock())
+        let load = Task {
+            await run(
+                options {
+                    $0.players = [4]
+                    $0.churn = LoadPlanOptions.Churn(joinsPerSecond: 256, staySeconds: 0.125, atMost: 6)
+                }, signalling, media, clock: clock)
+        }
+        // One after the other until six are there; from then on whoever leaves makes room for the next. The third six
+        // leave with the end of the window, with which the load waits too.
+        let times = (0...6).map { Duration.seconds(Double($0) / 256) }
+        let (stay, end) = (Duration.seconds(0.125), Duration.seconds(0.375))
+        for index in 0..<6 {
+            clock.advance(to: times[index])
+            try await clock.sleeper(until: times[index] + stay)
+            try await clock.sleeper(until: times[index + 1])
+        }
+        clock.advance(to: times[6])
+        for index in 0..<6 {
+            clock.advance(to: times[index] + stay)
+            try await clock.sleeper(until: times[index] + stay * 2)
+        }
+        for index in 0..<6 {
+            clock.advance(to: times[index] + stay * 2)
+            try await clock.sleepers(1 + index + 1, until: end)
+        }
+        clock.advance(to: end)
+        let report = await load.value
         #expect(report.problems == [])
         let step = try #require(report.steps.first)
         let churn = try #require(step.churn)
-        #expect(churn.started > 6 && churn.started <= 60)
-        #expect(churn.heldBack > 0)
+        #expect(churn.started == 18)
+        #expect(churn.heldBack == 12, "all but the first six")
         #expect(churn.joins.succeeded == churn.started && churn.joins.failed == 0)
         #expect(step.window.players == 4 && step.joins.succeeded == 4)
-        #expect(media.mostPlaying <= 10)
+        #expect(media.mostPlaying == 4 + 6)
         #expect(step.figures.churnJoinP99 != nil)
         expectAllGone(signalling, media)
     }
 
-    @Test func failuresOfTheChurnAreAProblem() async {
-        let (signalling, media) = (FakeSignalling { $0 >= 7 }, FakeMedia())
-        let report = await run(
-            options {
-                $0.players = [4]
-                $0.duration = 0.1
-                $0.churn = LoadPlanOptions.Churn(joinsPerSecond: 50, staySeconds: 1, atMost: 6)
-            }, signalling, media)
-        #expect(report.problems.count == 1 && !report.isGood)
-        #expect(report.problems.first?.contains("passing players could not join: refused") == true)
+    @Test func failuresOfTheChurnAreAProblem() async throws {
+        let (signalling, media, clock) = (FakeSignalling { $0 >= 7 }, FakeMedia(), ManualClock())
+        let load = Task {
+            await run(
+                options {
+                    $0.players = [4]
+                    $0.churn = LoadPlanOptions.Churn(joinsPerSecond: 8, staySeconds: 1, atMost: 6)
+                }, signalling, media, clock: clock)
+        }
+        for asked in 1...3 {
+            try await signalling.wait(requests: 7 + asked)
+            let next = Duration.seconds(0.125 * Double(asked))
+            try await clock.sleeper(until: next)
+            clock.advance(to: next)
+        }
+        let report = await load.value
+        #expect(report.problems == ["4 players: 3 of 3 passing players could not join: refused"])
+        #expect(!report.isGood)
         expectAllGone(signalling, media)
     }
 
@@ -160,7 +212,7 @@ import Testing
         let media = FakeMedia()
         let signalling = FakeSignalling(hangsFrom: 7)
         let load = Task { await run(options(), signalling, media) }
-        try await eventually("the second step begins") { signalling.requests > 7 }
+        try await signalling.wait(requests: 8)
         load.cancel()
         let report = await load.value
         #expect(report.steps.map(\.players) == [4])
@@ -172,7 +224,7 @@ import Testing
     @Test func interruptionEndsJoinsUnderWay() async throws {
         let (signalling, media) = (FakeSignalling(), FakeMedia(hangs: true))
         let load = Task { await run(options { $0.players = [8] }, signalling, media) }
-        try await eventually("players wait for media") { signalling.requests == 11 }
+        try await signalling.wait(requests: 11)
         load.cancel()
         let report = await load.value
         #expect(report.isInterrupted && !report.isGood && report.problems == [])

@@ -18,8 +18,9 @@ import Testing
         let measurement = try ServerProbe(process: getpid()).begin()
         burn(0.3)
         let usage = try measurement.end()
-        #expect(usage.cpuSeconds >= 0.3 && usage.cpuSeconds < 20)
-        #expect(usage.seconds >= 0.3)
+        #expect(usage.cpuSeconds >= 0.3 && usage.seconds >= 0.3)
+        // Other tests burn at the same time; the kernel counts in ticks of 10 ms.
+        #expect(usage.cpuSeconds <= usage.seconds * Double(MachineDescription.current().cores) + 0.1)
         #expect(abs(usage.cpuSeconds - usage.userSeconds - usage.systemSeconds) < 0.1)
         #expect((usage.systemCalls == nil) != (usage.whyNoSystemCalls == nil), "a count, or why there is none")
     }
@@ -31,16 +32,19 @@ import Testing
         #expect(usage.voluntarySwitches >= 50 && usage.involuntarySwitches >= 0)
     }
 
-    @Test func memoryThatIsTouchedIsSeen() throws {
-        let probe = try ServerProbe(process: getpid())
-        let before = try probe.residentBytes()
-        let size = 64 << 20
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 4_096)
-        memset(memory, 1, size)
-        let after = try probe.residentBytes()
-        #expect(after - before > size / 2)
-        #expect((memory + size - 1).load(as: UInt8.self) == 1)
-        memory.deallocate()
+    /// In a process of its own, where other tests' memory does not count.
+    @Test func memoryThatIsTouchedIsSeen() async {
+        await #expect(processExitsWith: .success) {
+            let probe = try ServerProbe(process: getpid())
+            let before = try probe.residentBytes()
+            let size = 64 << 20
+            let memory = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 4_096)
+            memset(memory, 1, size)
+            let after = try probe.residentBytes()
+            #expect(after - before > size / 2 && after - before < size * 2)
+            #expect((memory + size - 1).load(as: UInt8.self) == 1)
+            memory.deallocate()
+        }
     }
 
     @Test func absentProcessIsNamed() {

@@ -1,8 +1,9 @@
 import FoundationEssentials
 import LoadGenerator
+import TestSupport
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct WCSSignallingTests {
+@Suite(.timeLimit(.minutes(5))) struct WCSSignallingTests {
     private struct Message: Decodable {
         struct Stream: Decodable {
             var mediaSessionId: String?
@@ -55,19 +56,12 @@ import Testing
         }
     }
 
-    private func signalling(_ port: Int, timeout: Duration = .seconds(10)) throws -> WCSSignalling {
+    /// - Parameter clock: one that stands still, so a slow machine makes no timeouts.
+    private func signalling(_ port: Int, clock: ManualClock = ManualClock()) throws -> WCSSignalling {
         var settings = WCSSignalling.Settings(url: "ws://127.0.0.1:\(port)")
-        settings.timeout = timeout
+        settings.timeout = .seconds(60)
+        settings.clock = clock
         return try WCSSignalling(settings)
-    }
-
-    private func failure(_ body: () async throws -> Void) async -> SignallingFailure? {
-        do {
-            try await body()
-            return nil
-        } catch {
-            return error as? SignallingFailure
-        }
     }
 
     @Test func playerSaysWhatTheSDKSays() async throws {
@@ -195,9 +189,13 @@ import Testing
 
     @Test func silenceEndsInTime() async throws {
         let server = try await FakeWCSServer { _ in [] }
-        let signalling = try signalling(server.port, timeout: .milliseconds(200))
-        let failure = await failure { _ = try await signalling.play(name: "a", offer: "v=0") }
-        #expect(failure?.code == .timeout)
+        let clock = ManualClock()
+        let signalling = try signalling(server.port, clock: clock)
+        async let failure = failure { _ = try await signalling.play(name: "a", offer: "v=0") }
+        try await server.expect("connection")
+        try await clock.sleeper(until: .seconds(60))
+        clock.advance(by: .seconds(60))
+        #expect(await failure?.code == .timeout)
         try await eventually("connections end") { server.openConnections <= 0 }
         await signalling.close()
         await server.stop()

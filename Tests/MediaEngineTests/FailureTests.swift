@@ -62,6 +62,25 @@ import Wire
         #expect(world.directory.find(peer: players[0].id) == nil)
     }
 
+    @Test func aGoodbyeAloneEndsAPeerAtOnce() throws {
+        let (world, publisher, players) = try Self.world(seed: 5)
+        func expectGone(_ peer: PeerCore, left: Int) throws {
+            peer.hangUp()
+            #expect(peer.outgoing.count == 1, "one record")
+            // The way to the engine takes 10 ms.
+            try world.run(for: .milliseconds(30))
+            #expect(Self.failures(world, of: peer) == [.transportClosed])
+            #expect(world.counters.peers.load(ordering: .relaxed) == left)
+            #expect(world.directory.find(peer: peer.id) == nil)
+        }
+        try expectGone(players[0], left: 2)
+        let before = players[1].video.packets.count
+        try world.run(for: .seconds(1))
+        #expect(players[1].video.packets.count > before + 80 && players[1].video.everMissing == 0)
+        #expect(Self.failures(world, of: players[1]) == [] && Self.failures(world, of: publisher) == [])
+        try expectGone(publisher, left: 1)
+    }
+
     @Test func aPeerThatNeverFinishesItsHandshakeTimesOut() throws {
         let world = try World(seed: 3)
         let publisher = try world.addPublisher()

@@ -2,16 +2,20 @@ import MediaEngine
 import Testing
 import Wire
 
-/// Frame-end gathering: with many players the packets of a picture leave together, bounded in time; sound never waits.
+/// Frame-end gathering: with many players the packets of a picture leave together, bounded in time; with very many,
+/// sound that comes in their midst leaves with them.
 @Suite struct GatheringTests {
     private static let limit = Interval.milliseconds(10)
+    private static let soundLimit = Interval.milliseconds(6)
 
     private static func world(
-        players count: Int, settings: PublisherCore.Settings = .init()
+        players count: Int, settings: PublisherCore.Settings = .init(), soundFrom: Int = .max
     ) throws -> (World, PublisherCore, [PlayerCore]) {
         let world = try World(seed: 1) {
             $0.gatherMinPlayers = 4
             $0.gatherLimit = limit
+            $0.soundGatherLimit = soundLimit
+            $0.soundGatherMinPlayers = soundFrom
             $0.groupCache = .milliseconds(500)
         }
         let publisher = try world.addPublisher(settings: settings)
@@ -64,7 +68,44 @@ import Wire
         #expect(world.downlinks[players[0].id]?.carried == carried + 3)
     }
 
-    @Test func soundNeverWaitsForAnOpenPicture() throws {
+    @Test func soundInTheMidstOfAPictureLeavesWithItsEnd() throws {
+        let (world, publisher, players) = try Self.world(players: 4, soundFrom: 4)
+        let (video, audio) = try Self.picture(world, publisher)
+        let before = players[0].audio.packets.count
+        let carried = world.downlinks[players[0].id]?.carried ?? 0
+        world.deliverTogether([video[0]], from: publisher)
+        world.deliverTogether([audio], from: publisher)
+        #expect(world.downlinks[players[0].id]?.carried == carried, "sound left an open picture")
+        world.deliverTogether(Array(video.dropFirst()), from: publisher)
+        #expect(world.downlinks[players[0].id]?.carried == carried + 5)
+        try world.run(for: .milliseconds(30))
+        #expect(players[0].audio.packets.count == before + 1)
+        #expect(players.allSatisfy { $0.video.everMissing == 0 && $0.audio.violations == [] })
+    }
+
+    @Test func soundWaitsForAPictureNoLongerThanItsOwnLimit() throws {
+        let (world, publisher, players) = try Self.world(players: 4, soundFrom: 4)
+        let (video, audio) = try Self.picture(world, publisher)
+        let carried = world.downlinks[players[0].id]?.carried ?? 0
+        world.deliverTogether([video[0]], from: publisher)
+        let start = world.now
+        world.deliverTogether([audio], from: publisher)
+        while world.now - start < .milliseconds(50), world.downlinks[players[0].id]?.carried == carried {
+            try world.run(for: .milliseconds(1))
+        }
+        #expect((world.now - start) >= Self.soundLimit && (world.now - start) <= Self.soundLimit + .milliseconds(1))
+        #expect(world.downlinks[players[0].id]?.carried == carried + 2)
+    }
+
+    @Test func soundBetweenPicturesNeverWaits() throws {
+        let (world, publisher, players) = try Self.world(players: 4, soundFrom: 4)
+        let (_, audio) = try Self.picture(world, publisher)
+        let carried = world.downlinks[players[0].id]?.carried ?? 0
+        world.deliverTogether([audio], from: publisher)
+        #expect(world.downlinks[players[0].id]?.carried == carried + 1)
+    }
+
+    @Test func soundOfAStreamOfFewerPlayersWaitsForNoPicture() throws {
         let (world, publisher, players) = try Self.world(players: 4)
         let (video, audio) = try Self.picture(world, publisher)
         let before = players[0].audio.packets.count

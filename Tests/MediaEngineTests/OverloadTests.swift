@@ -198,6 +198,37 @@ import Wire
         #expect(players.allSatisfy { $0.video.holes == 0 && $0.audio.holes == 0 && $0.video.violations == [] })
     }
 
+    /// What the operator heard of the first worker.
+    private static func news(_ world: World) -> [OverloadNews] {
+        world.posted.compactMap { if case .overload(worker: 0, let news) = $0 { news } else { nil } }
+    }
+
+    @Test func beginAndEndOfThinningAreToldOnceHoweverItGoesUpAndDown() throws {
+        let (world, _, _) = try Self.world(players: 8)
+        #expect(Self.news(world) == [])
+        try Self.overload(world) { world.counters.overloadedWorkers == 1 }
+        #expect(Self.news(world) == [], "who is there loses nothing yet")
+        let begin = world.now
+        for most in [3, 1, 2] {
+            try Self.overload(world) { Self.thinned(world) == most }
+            #expect(Self.news(world) == [.began(thinned: 1, players: 8)])
+            try Self.relieve(world) { Self.thinned(world) == 0 }
+        }
+        let end = world.now
+        try world.run(for: OverloadEpisode.calm - .milliseconds(500))
+        #expect(Self.news(world).count == 1)
+        try world.run(for: .seconds(1))
+        let news = Self.news(world)
+        guard news.count == 2, case .ended(let lasted, mostThinned: 3) = news[1] else {
+            Issue.record("\(news)")
+            return
+        }
+        #expect(lasted > .seconds(2) && lasted <= end - begin)
+        // The next one is another.
+        try Self.overload(world) { Self.thinned(world) == 1 }
+        #expect(Self.news(world).count == 3 && Self.news(world).last == .began(thinned: 1, players: 8))
+    }
+
     @Test func aCarriedOverloadWidensInSteps() throws {
         let (world, _, _) = try Self.world(players: 8)
         world.lag = Self.long

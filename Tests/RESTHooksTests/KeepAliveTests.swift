@@ -1,5 +1,6 @@
 import ControlPlane
 import RESTHooks
+import TestSupport
 import Testing
 
 @Suite("Stream keep-alive", .timeLimit(.minutes(1)))
@@ -13,8 +14,8 @@ struct KeepAliveTests {
                 keepAlive: .init(isEnabled: true, interval: .seconds(10), applications: applications)))
     }
 
-    private func tick(_ plant: Plant, at seconds: Int) async {
-        await plant.clock.sleeper(until: .seconds(seconds))
+    private func tick(_ plant: Plant, at seconds: Int) async throws {
+        try await plant.clock.sleeper(until: .seconds(seconds))
         plant.clock.advance(by: .seconds(seconds) - plant.clock.now.offset)
     }
 
@@ -23,17 +24,17 @@ struct KeepAliveTests {
         let (hooks, client) = try await plant.session(config: Self.fail)
         hooks.tell(status("a", .publishing))
         hooks.tell(status("b", .playing, published: false))
-        _ = await plant.transport.posts(3)
-        await tick(plant, at: 10)
-        let posts = await plant.transport.posts(5)
+        _ = try await plant.transport.posts(3)
+        try await tick(plant, at: 10)
+        let posts = try await plant.transport.posts(5)
         #expect(
             Set(posts.suffix(2).map(\.short)) == [
                 "StreamKeepAliveEvent a PUBLISHING", "StreamKeepAliveEvent b PLAYING",
             ])
         hooks.tell(status("b", .stopped, published: false))
-        _ = await plant.transport.posts(6)
-        await tick(plant, at: 20)
-        #expect(await plant.transport.posts(7).last?.short == "StreamKeepAliveEvent a PUBLISHING")
+        _ = try await plant.transport.posts(6)
+        try await tick(plant, at: 20)
+        #expect(try await plant.transport.posts(7).last?.short == "StreamKeepAliveEvent a PUBLISHING")
         #expect(client.state.value.ended.isEmpty)
     }
 
@@ -48,13 +49,13 @@ struct KeepAliveTests {
             let (hooks, client) = try await plant.session(config: config)
             plant.transport.script("StreamKeepAliveEvent", behaviour)
             hooks.tell(status("a", .publishing))
-            await tick(plant, at: 10)
-            _ = await plant.transport.posts(3)
+            try await tick(plant, at: 10)
+            _ = try await plant.transport.posts(3)
             // Asked again: the first answer has had its effect.
             if ends {
-                await client.state.wait { $0.ended == ["a"] }
+                try await client.state.wait { $0.ended == ["a"] }
             } else {
-                await tick(plant, at: 20)
+                try await tick(plant, at: 20)
                 #expect(client.state.value.ended.isEmpty)
             }
         }
@@ -65,10 +66,10 @@ struct KeepAliveTests {
         let (hooks, client) = try await plant.session(config: Self.fail)
         plant.transport.script("StreamKeepAliveEvent", .hang)
         hooks.tell(status("a", .publishing))
-        await tick(plant, at: 10)
-        await plant.transport.state.wait { $0.inFlight == 1 && $0.posts.count == 3 }
-        await tick(plant, at: 25)
-        await plant.clock.sleeper(until: .seconds(30))
+        try await tick(plant, at: 10)
+        try await plant.transport.state.wait { $0.inFlight == 1 && $0.posts.count == 3 }
+        try await tick(plant, at: 25)
+        try await plant.clock.sleeper(until: .seconds(30))
         #expect(plant.transport.methods.count { $0 == "StreamKeepAliveEvent" } == 1)
         #expect(plant.count("weir_hooks_skipped_keep_alives_total") == 1)
         #expect(plant.requests("StreamKeepAliveEvent", "timeout") == 1)
@@ -81,20 +82,20 @@ struct KeepAliveTests {
         plant.transport.script("StreamStatusEvent", .hang)
         plant.transport.script("StreamKeepAliveEvent", .status(403, "Forbidden"))
         hooks.tell(status("a", .publishing))
-        await tick(plant, at: 10)
-        await client.state.wait { $0.ended == ["a"] }
+        try await tick(plant, at: 10)
+        try await client.state.wait { $0.ended == ["a"] }
     }
 
     @Test func otherApplicationsAndEndedSessionsAreNotAsked() async throws {
         let other = try plant(["someone else"])
         let (quiet, _) = try await other.session()
         quiet.tell(status("a", .publishing))
-        _ = await other.transport.posts(2)
+        _ = try await other.transport.posts(2)
         other.clock.advance(by: .seconds(100))
         let ended = try plant()
         let (hooks, _) = try await ended.session()
         hooks.tell(status("a", .publishing))
-        await ended.clock.sleeper(until: .seconds(10))
+        try await ended.clock.sleeper(until: .seconds(10))
         hooks.finish()
         ended.clock.advance(by: .seconds(100))
         for plant in [other, ended] {

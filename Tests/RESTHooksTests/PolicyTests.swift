@@ -97,7 +97,7 @@ struct PolicyTests {
         let sent = try #require(plant.transport.state.value.posts.first?.body)
         #expect(sent["clientVersion"]?.text == "2.0" && sent["authToken"] == nil, "a token is no business of connect")
         admission.hooks.tell(.established(authToken: "new"))
-        let event = try #require(await plant.transport.posts(2).last?.body)
+        let event = try #require(try await plant.transport.posts(2).last?.body)
         #expect(event["custom"]?["user"]?.text == "bob" && event["authToken"]?.text == "new")
     }
 
@@ -117,7 +117,7 @@ struct PolicyTests {
         let plant = try Plant()
         plant.transport.script("connect", .status(403, "Forbidden"))
         guard case .refuse(403, "Forbidden") = await plant.connect() else { throw Plant.NotAdmitted() }
-        let posts = await plant.transport.posts(3)
+        let posts = try await plant.transport.posts(3)
         #expect(
             posts.map(\.short) == ["connect", "ConnectionStatusEvent FAILED", "ConnectionStatusEvent DISCONNECTED"])
         #expect(posts[1].body["info"]?.text == "Forbidden" && posts[1].body["custom"] == nil)
@@ -141,7 +141,7 @@ struct PolicyTests {
         plant.transport.script("StreamStatusEvent", .status(500, "Oops"))
         plant.transport.script("ErrorEvent", .status(500, "Oops again"))
         hooks.tell(status("a", .pending))
-        _ = await plant.transport.posts(3)
+        _ = try await plant.transport.posts(3)
         await plant.service.drain()
         #expect(plant.transport.methods == ["connect", "StreamStatusEvent", "ErrorEvent"])
         #expect(client.state.value.errors == ["StreamStatusEvent: Oops"])

@@ -1,5 +1,6 @@
 import ControlPlane
 import RESTHooks
+import TestSupport
 import Testing
 
 @Suite("Order, bounds and outages", .timeLimit(.minutes(1)))
@@ -15,11 +16,11 @@ struct QueueTests {
         let answer = hooks.ask(.publish(request("a")))
         hooks.tell(status("a", .pending))
         hooks.tell(status("a", .publishing))
-        await plant.transport.state.wait { $0.posts.count == 2 }
+        try await plant.transport.state.wait { $0.posts.count == 2 }
         #expect(plant.transport.methods == ["connect", "ConnectionStatusEvent"], "the next one waits for the answer")
         latch.open()
         #expect(await answer.decision == .allow)
-        _ = await plant.transport.posts(5)
+        _ = try await plant.transport.posts(5)
         #expect(
             plant.transport.shorts == [
                 "connect", "ConnectionStatusEvent ESTABLISHED", "publishStream a NEW", "StreamStatusEvent a PENDING",
@@ -50,10 +51,10 @@ struct QueueTests {
         let (hooks, _) = try await plant.session(config: Self.fail)
         plant.transport.script("StreamStatusEvent", .hang)
         for _ in 0..<3 { hooks.tell(status("x", .pending)) }
-        await plant.transport.state.wait { $0.inFlight == 1 }
+        try await plant.transport.state.wait { $0.inFlight == 1 }
         plant.clock.advance(by: .seconds(4))
         let answer = hooks.ask(.publish(request("a")))
-        await plant.clock.sleeper(until: .seconds(14))
+        try await plant.clock.sleeper(until: .seconds(14))
         plant.clock.advance(by: .seconds(10))
         #expect(await answer.decision == .refuse(code: 503, reason: "Backend did not answer in time"))
         #expect(!plant.transport.methods.contains("publishStream"), "and is not sent any more")
@@ -65,8 +66,8 @@ struct QueueTests {
         let (hooks, _) = try await plant.session(config: fails ? Self.fail : "{}")
         plant.transport.script("publishStream", .hang)
         let answer = hooks.ask(.publish(request("a")))
-        await plant.transport.state.wait { $0.inFlight == 1 }
-        await plant.clock.sleeper(until: .seconds(10))
+        try await plant.transport.state.wait { $0.inFlight == 1 }
+        try await plant.clock.sleeper(until: .seconds(10))
         plant.clock.advance(by: .seconds(10))
         let refusal = HookDecision.refuse(code: 503, reason: "Backend did not answer in time")
         #expect(await answer.decision == (fails ? refusal : .allow))
@@ -79,12 +80,12 @@ struct QueueTests {
         let latch = Latch()
         plant.transport.script("ConnectionStatusEvent", .hold(latch))
         hooks.tell(.established(authToken: "t"))
-        await plant.transport.state.wait { $0.inFlight == 1 }
+        try await plant.transport.state.wait { $0.inFlight == 1 }
         hooks.tell(status("1", .pending))
         hooks.tell(.streamEvent(mediaSessionId: "low", type: "data", payload: nil))
         for id in ["2", "3", "4", "5"] { hooks.tell(status(id, .pending)) }
         latch.open()
-        _ = await plant.transport.posts(6)
+        _ = try await plant.transport.posts(6)
         #expect(
             Array(plant.transport.shorts.dropFirst(2)) == (2...5).map { "StreamStatusEvent \($0) PENDING" },
             "first the StreamEvent went, then the oldest")
@@ -98,14 +99,14 @@ struct QueueTests {
         let latch = Latch()
         plant.transport.script("ConnectionStatusEvent", .hold(latch))
         first.tell(.established(authToken: "t"))
-        await plant.transport.state.wait { $0.inFlight == 1 }
+        try await plant.transport.state.wait { $0.inFlight == 1 }
         let dropped = first.tell(status("old", .pending), after: nil)
         second.tell(status("new1", .pending))
         second.tell(status("new2", .pending))
         await dropped?.wait()
         #expect(plant.count("weir_hooks_dropped_events_total") == 1)
         latch.open()
-        _ = await plant.transport.posts(5)
+        _ = try await plant.transport.posts(5)
         #expect(
             Array(plant.transport.shorts.dropFirst(3)) == [
                 "StreamStatusEvent new1 PENDING", "StreamStatusEvent new2 PENDING",
@@ -122,7 +123,7 @@ struct QueueTests {
         let latch = Latch()
         plant.transport.script("ConnectionStatusEvent", .hold(latch))
         for session in sessions { session.tell(.established(authToken: "t")) }
-        await plant.transport.state.wait { $0.inFlight == 3 }
+        try await plant.transport.state.wait { $0.inFlight == 3 }
         #expect(await other.ask(.publish(request("a"))).decision == .allow, "another application does not wait")
         #expect(plant.transport.state.value.mostInFlight == 4)
         latch.open()
@@ -136,7 +137,7 @@ struct QueueTests {
         let (hooks, _) = try await plant.session(config: Self.fail)
         plant.transport.script("StreamStatusEvent", .fail(.unreachable("refused")))
         for index in 0..<5 { hooks.tell(status("\(index)", .pending)) }
-        _ = await plant.transport.posts(6)
+        _ = try await plant.transport.posts(6)
         // Open now: an event waits, a call does not.
         let kept = hooks.tell(status("kept", .pending), after: nil)
         #expect(
@@ -144,7 +145,7 @@ struct QueueTests {
         #expect(plant.metrics.gauge("weir_hooks_circuit_open", help: "", labels: [("app", "app")]).value == 1)
         #expect(plant.transport.state.value.posts.count == 6)
         plant.transport.script("StreamStatusEvent", .ok)
-        await plant.clock.sleeper(until: .seconds(1))
+        try await plant.clock.sleeper(until: .seconds(1))
         plant.clock.advance(by: .seconds(1))
         await kept?.wait()
         #expect(plant.transport.shorts.last == "StreamStatusEvent kept PENDING")
@@ -169,14 +170,14 @@ struct QueueTests {
         let (other, _) = try await plant.session("other", id: "o")
         plant.transport.script("connect", .hang)
         let refused = Watched(0)
-        await withTaskGroup(of: Void.self) { group in
+        try await withThrowingTaskGroup(of: Void.self) { group in
             for index in 0..<10_000 {
                 group.addTask {
                     if case .refuse = await plant.connect(id: "\(index)") { refused.update { $0 += 1 } }
                 }
             }
             // Each has begun to wait, for its answer or for its turn.
-            await plant.clock.sleepers(10_000)
+            try await plant.clock.sleepers(10_000, until: .seconds(15))
             #expect(await other.ask(.publish(request("a"))).decision == .allow, "another application does not notice")
             while refused.value < 10_000 {
                 plant.clock.advance(by: .seconds(15))

@@ -1,5 +1,6 @@
 import ControlPlane
 import RESTHooks
+import TestSupport
 import Testing
 
 @Suite("roomApp", .timeLimit(.minutes(1)))

@@ -1,6 +1,7 @@
 import ControlPlane
 import Logging
 import RESTHooks
+import TestSupport
 import Testing
 import WeirJSON
 import WeirMetrics
@@ -80,8 +81,8 @@ final class FakeTransport: HookTransport {
     func shutdown() async {}
 
     /// Waits until so many posts were answered.
-    func posts(_ count: Int) async -> [Post] {
-        await state.wait { $0.posts.count >= count && $0.given >= count }.posts
+    func posts(_ count: Int) async throws -> [Post] {
+        try await state.wait { $0.posts.count >= count && $0.given >= count }.posts
     }
 
     var methods: [String] { state.value.posts.map(\.method) }

@@ -2,6 +2,7 @@ import NIOCore
 import NIOPosix
 import RESTHooks
 import Synchronization
+import TestSupport
 import Testing
 
 /// A backend on a port of its own that answers every request with the same bytes, right or wrong.
@@ -162,7 +163,7 @@ struct TransportTests {
                     return true
                 }
             }
-            await backend.requests.wait { $0.count == 1 }
+            try await backend.requests.wait { $0.count == 1 }
             posting.cancel()
             #expect(await posting.value)
         }

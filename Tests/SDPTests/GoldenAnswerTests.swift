@@ -1,4 +1,5 @@
 import SDP
+import TestSupport
 import Testing
 
 /// Whole answers, so that a change of any line is seen.

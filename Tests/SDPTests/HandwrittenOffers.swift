@@ -1,3 +1,5 @@
+import TestSupport
+
 /// Offers in the manner of clients that could not be recorded; written after their public sources, shortened.
 enum Handwritten {
     private static let fingerprint = """

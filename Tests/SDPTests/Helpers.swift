@@ -1,6 +1,11 @@
 import SDP
 import Synchronization
+import TestSupport
 import Testing
+
+extension Trace: CustomTestStringConvertible {
+    package var testDescription: String { name }
+}
 
 let serverFingerprint = (0..<32).map { "A" + String($0 % 16, radix: 16).uppercased() }.joined(separator: ":")
 
@@ -96,7 +101,7 @@ func checkRules(
 ) {
     let text = negotiation.answer
     let answer = AnswerText(text)
-    let offered = AnswerText(crlf(text: offer))
+    let offered = AnswerText(crlf(offer))
     func expect(_ condition: Bool, _ what: Comment) { #expect(condition, what, sourceLocation: sourceLocation) }
 
     expect(text.hasSuffix("\r\n") && !text.utf8.elementsEqual(text.replacingCRLF().utf8), "CRLF line ends")
@@ -154,10 +159,6 @@ func checkRules(
         let transport = negotiation.transports[track.transportIndex]
         expect(section.value("a=ice-ufrag:") == transport.localUfrag, "track names its transport")
     }
-}
-
-private func crlf(text: String) -> String {
-    text.contains("\r\n") ? text : SDPTests.crlf(text)
 }
 
 extension String {

@@ -75,7 +75,7 @@ import WeirMetrics
         _ = try await TestClient.session(ports[0])
         _ = try? await TestClient.open(ports[1])
         let refused = metrics.counter("weir_wcs_rejected_total", help: "", labels: [("reason", "tls_handshake")])
-        for _ in 0..<200 where refused.value == 0 { try await Task.sleep(for: .milliseconds(10)) }
+        for _ in 0..<6_000 where refused.value == 0 { try await Task.sleep(for: .milliseconds(10)) }
         #expect(refused.value == 1)
         let before = try await certificate(ports[1])
         #expect(try before == NIOSSLCertificate.fromPEMBytes(Array(Pems.firstCertificate.utf8))[0].toDERBytes())

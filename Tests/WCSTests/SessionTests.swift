@@ -197,7 +197,7 @@ import WeirJSON
             try await first.send(publish("p", "n"))
             _ = try await first.message("setRemoteSDP")
             try await first.channel.close().get()
-            for _ in 0..<300 where await !server.control.streams().isEmpty {
+            for _ in 0..<6_000 where await !server.control.streams().isEmpty {
                 try await Task.sleep(for: .milliseconds(10))
             }
             #expect(await server.control.streams().isEmpty)

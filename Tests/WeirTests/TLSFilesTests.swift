@@ -93,7 +93,7 @@ private func copy(_ from: String, over to: String) throws {
         let watch = Task { await files.watch(every: .milliseconds(5)) }
         try copy(two.certificate, over: one.certificate)
         try copy(two.key, over: one.key)
-        for _ in 0..<400 where files.current.chain == first { try await Task.sleep(for: .milliseconds(5)) }
+        for _ in 0..<12_000 where files.current.chain == first { try await Task.sleep(for: .milliseconds(5)) }
         #expect(files.current.chain != first)
         watch.cancel()
         await watch.value

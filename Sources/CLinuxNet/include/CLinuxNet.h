@@ -42,6 +42,9 @@ void weir_io_free(struct weir_io *io);
 /* UDP socket bound to `address` with SO_REUSEPORT, packet info and time stamps. exclusive=1 refuses a port that
  * another process holds. Returns the descriptor or -errno. */
 int weir_udp_open(const struct weir_address *address, int receive_buffer, int send_buffer);
+/* UDP socket to send from `local`, an address that the host has: the same port as a socket of weir_udp_open, which goes
+ * on to receive everything, since this one is connected to itself. Returns the descriptor or -errno. */
+int weir_udp_open_sender(const struct weir_address *local, int send_buffer);
 int weir_tcp_listen(const struct weir_address *address, int backlog);
 /* Accepts one connection, non-blocking, no delay. -EAGAIN when none waits. */
 int weir_tcp_accept(int fd, struct weir_address *remote, struct weir_address *local);
@@ -52,8 +55,9 @@ int weir_socket_buffer(int fd, int receive);
 /* Receives up to `count` datagrams (at most WEIR_RECEIVE_BATCH) into buffers[i] of `capacity` bytes each. */
 int weir_receive(struct weir_io *io, int fd, uint8_t *const *buffers, int count, size_t capacity,
                  struct weir_datagram *out);
-/* Sends messages[0..<count] (at most WEIR_SEND_BATCH). Returns how many were sent, or -errno for the first. */
-int weir_send(struct weir_io *io, int fd, const struct weir_message *messages, int count);
+/* Sends messages[0..<count] (at most WEIR_SEND_BATCH). bound=1: the socket's own address is the source, whatever
+ * `local` says. Returns how many were sent, or -errno for the first. */
+int weir_send(struct weir_io *io, int fd, const struct weir_message *messages, int count, int bound);
 
 int weir_epoll_create(void);
 int weir_epoll_set(int epoll, int fd, uint32_t events, uint64_t token, int add);

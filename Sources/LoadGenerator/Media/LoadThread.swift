@@ -51,7 +51,6 @@ final class LoadThread: @unchecked Sendable {
     private static let sweepIntervals = (
         least: Interval.milliseconds(5), perPlayer: Interval.microseconds(25), most: Interval.milliseconds(20)
     )
-    private static let tooLate: Int64 = 10_000_000_000
 
     let machine: SRTPMachine
     let context: DTLSContext
@@ -404,16 +403,10 @@ final class LoadThread: @unchecked Sendable {
                 player, clip: clip, header: header, payload: packet.bytes.extracting(offset..<(offset + length)),
                 isAudio: isAudio)
         }
-        guard track.pointee.knowsFrames else { return }
-        let frame = track.pointee.frame(timestamp: header.timestamp, ticks: clip.ticksPerFrame)
-        guard state.pointee.isMeasured, clock.isMeasured(frame) else { return }
-        track.pointee.delivered += 1
-        let delay =
-            switch clock.sending(of: frame) {
-            case .at(let sent): arrival - sent
-            case .notYet: Int64(0)
-            case .forgotten: Self.tooLate
-            }
+        guard state.pointee.isMeasured,
+            let delay = track.pointee.deliver(
+                timestamp: header.timestamp, ticks: clip.ticksPerFrame, arrival: arrival, clock: clock)
+        else { return }
         if isAudio {
             window.audioDelay.record(nanoseconds: delay)
         } else {

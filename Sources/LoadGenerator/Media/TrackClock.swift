@@ -2,9 +2,9 @@ import Synchronization
 
 /// When the frames of one published track were sent, and which of them are measured: written by the thread of the
 /// publisher, read by those of the players.
-final class TrackClock: Sendable {
+package final class TrackClock: Sendable {
     /// Frames that are remembered: 8 s of video at 30 fps, 5 s of sound.
-    private static let capacity = 256
+    package static let capacity = 256
     private struct Entry: ~Copyable {
         let frame = Atomic<Int64>(-1)
         let sent = Atomic<Int64>(0)
@@ -12,14 +12,14 @@ final class TrackClock: Sendable {
     // Allocated once, never moved; its elements are atomics.
     nonisolated(unsafe) private let entries: UnsafeMutablePointer<Entry>
     /// Measured frames: from here…
-    let windowStart = Atomic<Int64>(.max)
+    package let windowStart = Atomic<Int64>(.max)
     /// …to before here.
-    let windowEnd = Atomic<Int64>(.max)
+    package let windowEnd = Atomic<Int64>(.max)
     /// Packets of measured frames.
     let windowPackets = Atomic<Int>(0)
     let windowKeyFrames = Atomic<Int>(0)
 
-    init() {
+    package init() {
         entries = .allocate(capacity: Self.capacity)
         for i in 0..<Self.capacity { (entries + i).initialize(to: Entry()) }
     }
@@ -31,7 +31,7 @@ final class TrackClock: Sendable {
 
     /// The frame's last packet has been sent.
     /// - Parameter at: nanoseconds of the wall clock.
-    func sent(frame: Int64, at: Int64) {
+    package func sent(frame: Int64, at: Int64) {
         let entry = entries + Int(frame) % Self.capacity
         entry.pointee.frame.store(-1, ordering: .relaxed)
         atomicMemoryFence(ordering: .acquiringAndReleasing)
@@ -39,10 +39,10 @@ final class TrackClock: Sendable {
         entry.pointee.frame.store(frame, ordering: .releasing)
     }
 
-    enum Sending { case at(Int64), notYet, forgotten }
+    package enum Sending { case at(Int64), notYet, forgotten }
 
     /// When the frame's last packet was sent.
-    @inline(__always) func sending(of frame: Int64) -> Sending {
+    @inline(__always) package func sending(of frame: Int64) -> Sending {
         guard frame >= 0 else { return .forgotten }
         let entry = entries + Int(frame) % Self.capacity
         let known = entry.pointee.frame.load(ordering: .acquiring)
@@ -50,7 +50,7 @@ final class TrackClock: Sendable {
         return .at(entry.pointee.sent.load(ordering: .relaxed))
     }
 
-    @inline(__always) func isMeasured(_ frame: Int64) -> Bool {
+    @inline(__always) package func isMeasured(_ frame: Int64) -> Bool {
         frame >= windowStart.load(ordering: .relaxed) && frame < windowEnd.load(ordering: .relaxed)
     }
 }

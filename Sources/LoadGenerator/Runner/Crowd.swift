@@ -70,40 +70,38 @@ struct JoinLog: Sendable {
 /// - Parameters:
 ///   - until: nothing is started after this.
 ///   - mayGoOn: asked before each start; `false` ends it.
-/// - Returns: how many were started, and how many of these had to wait for room.
+/// - Returns: how many were started, and how many of these had no room when it was their time.
 /// - Throws: `CancellationError`, when all that was started has ended.
 @discardableResult
-func paced(
-    count: Int, rate: Double, limit: Int, until end: ContinuousClock.Instant? = nil,
+func paced<Time: Clock>(
+    count: Int, rate: Double, limit: Int, clock: Time, until end: Time.Instant? = nil,
     mayGoOn: @Sendable () -> Bool = { true }, _ work: @escaping @Sendable (Int) async -> Void
-) async throws -> (started: Int, heldBack: Int) {
-    try await withThrowingTaskGroup(of: Void.self) { group in
-        let begin = ContinuousClock.now
-        var (running, started, heldBack) = (0, 0, 0)
+) async throws -> (started: Int, heldBack: Int) where Time.Duration == Duration {
+    // Each piece says when it ended.
+    try await withThrowingTaskGroup(of: Time.Instant.self) { group in
+        let begin = clock.now
+        var (started, heldBack) = (0, 0)
         for index in 0..<count {
-            let time = begin + .seconds(Double(index) / rate)
+            let time = begin.advanced(by: .seconds(Double(index) / rate))
             if let end, time >= end { break }
-            try await Task.sleep(until: time, clock: .continuous)
-            if running >= limit {
-                let before = ContinuousClock.now
-                try await group.next()
-                running -= 1
-                if ContinuousClock.now - before > noticeableWait { heldBack += 1 }
-            }
-            if let end, ContinuousClock.now >= end { break }
+            try await Task.sleep(until: time, clock: clock)
+            var hadRoom = true
+            // The group gives back who ended first; the room of those before was taken by the pieces since.
+            if started >= limit, let freed = try await group.next() { hadRoom = freed <= time }
+            if let end, clock.now >= end { break }
             try Task.checkCancellation()
             guard mayGoOn() else { break }
-            group.addTask { await work(index) }
-            running += 1
+            group.addTask {
+                await work(index)
+                return clock.now
+            }
             started += 1
+            if !hadRoom { heldBack += 1 }
         }
         try await group.waitForAll()
         return (started, heldBack)
     }
 }
-
-/// A slot that was free already is had at once.
-private let noticeableWait = Duration.milliseconds(1)
 
 /// Runs work to its end even if the task that waits for it is cancelled.
 func shielded(_ work: @escaping @Sendable () async -> Void) async {

@@ -1,10 +1,11 @@
 /// Takes clients into a load and out of it.
-struct Joining<Media: MediaSource>: Sendable {
+struct Joining<Media: MediaSource, Time: Clock>: Sendable where Time.Duration == Duration {
     enum Role: Sendable { case publisher, player(isMeasured: Bool) }
 
     let options: LoadPlanOptions
     let signalling: any Signalling
     let media: Media
+    let clock: Time
 
     func name(_ stream: Int) -> String { "\(options.prefix)-\(stream)" }
 
@@ -17,14 +18,14 @@ struct Joining<Media: MediaSource>: Sendable {
             }
         var session: SignalledSession?
         do {
-            let begin = ContinuousClock.now
+            let begin = clock.now
             let answered =
                 switch role {
                 case .publisher: try await signalling.publish(name: name(stream), offer: client.offer)
                 case .player: try await signalling.play(name: name(stream), offer: client.offer)
                 }
             session = answered
-            let signallingTime = (ContinuousClock.now - begin).milliseconds
+            let signallingTime = begin.duration(to: clock.now).milliseconds
             try client.connect(answer: answered.answer, timeout: .seconds(options.joinTimeout))
             let stages = try await withTaskCancellationHandler {
                 try await client.stages()
@@ -51,8 +52,10 @@ struct Joining<Media: MediaSource>: Sendable {
     /// Ends all, several at once, within `limit`.
     /// - Returns: whether all could be told.
     func leave(_ members: [Member<Media.Client>], within limit: Duration) async -> Bool {
-        let isInTime: Void? = try? await LoadGenerator.within(limit, else: { CancellationError() }) {
-            try await paced(count: members.count, rate: .infinity, limit: options.joinsInFlight) { index in
+        let isInTime: Void? = try? await LoadGenerator.within(limit, on: clock, else: { CancellationError() }) {
+            try await paced(
+                count: members.count, rate: .infinity, limit: options.joinsInFlight, clock: clock
+            ) { index in
                 await leave(members[index])
             }
         }

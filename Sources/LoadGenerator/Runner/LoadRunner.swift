@@ -2,7 +2,7 @@ import FoundationEssentials
 import Synchronization
 
 /// Runs a load and measures it.
-package struct LoadRunner<Media: MediaSource>: Sendable {
+package struct LoadRunner<Media: MediaSource, Time: Clock>: Sendable where Time.Duration == Duration {
     /// Why a load cannot go on.
     struct Stopped: Error, CustomStringConvertible {
         let description: String
@@ -12,20 +12,23 @@ package struct LoadRunner<Media: MediaSource>: Sendable {
     private let signalling: any Signalling
     private let makeMedia: @Sendable () throws -> Media
     private let probe: ServerProbe?
+    private let clock: Time
     private let progress: @Sendable (String) -> Void
 
     /// - Parameters:
     ///   - options: must have no `problems()`.
     ///   - makeMedia: called once for each repetition.
     ///   - probe: looks at the server.
+    ///   - clock: for joins, stays and measurements; tests give one that they move.
     ///   - progress: gets lines for people.
     package init(
-        options: LoadPlanOptions, signalling: any Signalling, probe: ServerProbe?,
+        options: LoadPlanOptions, signalling: any Signalling, probe: ServerProbe?, clock: Time = ContinuousClock(),
         progress: @escaping @Sendable (String) -> Void, makeMedia: @escaping @Sendable () throws -> Media
     ) {
         self.options = options
         self.signalling = signalling
         self.probe = probe
+        self.clock = clock
         self.progress = progress
         self.makeMedia = makeMedia
     }
@@ -56,7 +59,7 @@ package struct LoadRunner<Media: MediaSource>: Sendable {
     }
 
     private func runOnce(_ repetition: Int, _ report: inout LoadReport) async throws {
-        let joining = Joining(options: options, signalling: signalling, media: try makeMedia())
+        let joining = Joining(options: options, signalling: signalling, media: try makeMedia(), clock: clock)
         let publishers = Crowd<Media.Client>()
         let players = Crowd<Media.Client>()
         let outcome: Result<Void, any Error>
@@ -77,7 +80,7 @@ package struct LoadRunner<Media: MediaSource>: Sendable {
     // MARK: Steps
 
     private func measure(
-        _ repetition: Int, _ joining: Joining<Media>, _ publishers: Crowd<Media.Client>,
+        _ repetition: Int, _ joining: Joining<Media, Time>, _ publishers: Crowd<Media.Client>,
         _ players: Crowd<Media.Client>, _ report: inout LoadReport
     ) async throws {
         // Later repetitions begin with a server that keeps memory of the ones before.
@@ -111,7 +114,7 @@ package struct LoadRunner<Media: MediaSource>: Sendable {
                     throw Stopped(description: "The load ends here: too many players could not join")
                 }
             }
-            try await Task.sleep(for: .seconds(options.warmUp))
+            try await Task.sleep(for: .seconds(options.warmUp), clock: clock)
             progress("Measuring for \(Text.number(options.duration)) s")
             report.steps.append(try await window(repetition, load, joins, joining, report.server))
             if let churn = report.steps.last?.churn, churn.joins.failed > 0 {
@@ -128,7 +131,8 @@ package struct LoadRunner<Media: MediaSource>: Sendable {
         _ join: @escaping @Sendable (Int) async throws -> (Member<Media.Client>, JoinSample)
     ) async throws {
         try await paced(
-            count: count, rate: options.ramp, limit: options.joinsInFlight, mayGoOn: { crowd.failures <= allowed }
+            count: count, rate: options.ramp, limit: options.joinsInFlight, clock: clock,
+            mayGoOn: { crowd.failures <= allowed }
         ) { index in
             do {
                 let (member, sample) = try await join(index)
@@ -141,14 +145,15 @@ package struct LoadRunner<Media: MediaSource>: Sendable {
     }
 
     private func window(
-        _ repetition: Int, _ load: Int, _ joins: JoinReport, _ joining: Joining<Media>, _ server: ServerDescription?
+        _ repetition: Int, _ load: Int, _ joins: JoinReport, _ joining: Joining<Media, Time>,
+        _ server: ServerDescription?
     ) async throws -> StepReport {
-        let end = ContinuousClock.now + .seconds(options.duration)
+        let end = clock.now.advanced(by: .seconds(options.duration))
         async let churn = options.churn.asyncMap { try await runChurn($0, joining, until: end) }
         let usage = try probe?.begin()
         let cpuBefore = MachineClock.ownCPU()
         await joining.media.beginWindow()
-        try await Task.sleep(for: .seconds(options.duration))
+        try await Task.sleep(for: .seconds(options.duration), clock: clock)
         let used = try usage?.end()
         let cpu = Double(MachineClock.ownCPU() - cpuBefore) / 1e9
         let window = await joining.media.endWindow()
@@ -166,20 +171,20 @@ package struct LoadRunner<Media: MediaSource>: Sendable {
 
     /// Players that are not measured come and go until `end`; then all leave.
     private func runChurn(
-        _ churn: LoadPlanOptions.Churn, _ joining: Joining<Media>, until end: ContinuousClock.Instant
+        _ churn: LoadPlanOptions.Churn, _ joining: Joining<Media, Time>, until end: Time.Instant
     ) async throws -> ChurnReport {
         let log = Mutex(JoinLog())
         let count = Int((churn.joinsPerSecond * options.duration).rounded())
         let (started, heldBack) = try await paced(
-            count: count, rate: churn.joinsPerSecond, limit: churn.atMost, until: end
-        ) { [options] index in
+            count: count, rate: churn.joinsPerSecond, limit: churn.atMost, clock: clock, until: end
+        ) { [options, clock] index in
             do {
                 let (member, sample) = try await joining.join(
                     .player(isMeasured: false), stream: index % options.publishers)
                 log.withLock { $0.samples.append(sample) }
                 // Cancelled: it leaves earlier.
                 try? await Task.sleep(
-                    until: min(.now + .seconds(churn.staySeconds), end), clock: .continuous)
+                    until: min(clock.now.advanced(by: .seconds(churn.staySeconds)), end), clock: clock)
                 await shielded { await joining.leave(member) }
             } catch {
                 if !Task.isCancelled { log.withLock { $0.add(failure: "\(error)") } }

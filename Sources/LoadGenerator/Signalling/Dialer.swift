@@ -64,13 +64,13 @@ struct Dialer: Sendable {
 /// Runs `body`, which must end soon after it is cancelled, for at most `limit`.
 /// - Throws: what `body` throws; `late()` when the time is up.
 func within<Value: Sendable>(
-    _ limit: Duration, else late: @escaping @Sendable () -> any Error,
+    _ limit: Duration, on clock: some Clock<Duration> = .continuous, else late: @escaping @Sendable () -> any Error,
     _ body: @escaping @Sendable () async throws -> Value
 ) async throws -> Value {
     try await withThrowingTaskGroup(of: Value?.self) { group in
         group.addTask { try await body() }
         group.addTask {
-            try await Task.sleep(for: limit)
+            try await Task.sleep(for: limit, clock: clock)
             return nil
         }
         defer { group.cancelAll() }

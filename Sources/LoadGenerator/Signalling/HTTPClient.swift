@@ -10,12 +10,16 @@ actor HTTPClient {
     private struct Idle {
         let url: ServiceURL
         let channel: any Channel
-        let since: ContinuousClock.Instant
+        /// When it was given back, since the client was made.
+        let since: Duration
     }
 
     private let dialer: Dialer
     private let limit: Int
     private let timeout: Duration
+    private let clock: any Clock<Duration>
+    /// The time since this client was made.
+    private let age: @Sendable () -> Duration
     private var idle: [Idle] = []
     /// Connections that carry a request now.
     private var busy: [ObjectIdentifier: any Channel] = [:]
@@ -27,17 +31,21 @@ actor HTTPClient {
     /// - Parameters:
     ///   - connections: how many may be open at once.
     ///   - timeout: for one exchange, from the wish for a connection to the last byte of the reply.
-    init(dialer: Dialer, connections: Int, timeout: Duration) {
+    init<Time: Clock>(dialer: Dialer, connections: Int, timeout: Duration, clock: Time)
+    where Time.Duration == Duration {
         self.dialer = dialer
         limit = connections
         self.timeout = timeout
+        self.clock = clock
+        let start = clock.now
+        age = { start.duration(to: clock.now) }
     }
 
     /// - Throws: `SignallingFailure`; `CancellationError`.
     nonisolated func exchange(_ request: HTTPRequest) async throws -> HTTPReply {
         let timeout = timeout
         return try await within(
-            timeout,
+            timeout, on: clock,
             else: {
                 SignallingFailure(.timeout, "\(request.method) \(request.url): no answer within \(timeout)")
             },
@@ -79,7 +87,7 @@ actor HTTPClient {
                 channel.close(promise: nil)
             }
             if reply.keepsAlive, channel.isActive, !isClosed {
-                idle.append(Idle(url: request.url, channel: channel, since: .now))
+                idle.append(Idle(url: request.url, channel: channel, since: age()))
             } else {
                 channel.close(promise: nil)
             }
@@ -92,7 +100,7 @@ actor HTTPClient {
 
     /// An idle connection, the one used last, or a new one.
     private func connection(for url: ServiceURL) async throws -> any Channel {
-        let now = ContinuousClock.now
+        let now = age()
         idle.removeAll { entry in
             guard entry.channel.isActive, now - entry.since < Self.idleLimit else {
                 entry.channel.close(promise: nil)

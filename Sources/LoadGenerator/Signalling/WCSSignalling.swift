@@ -17,6 +17,8 @@ package final class WCSSignalling: Signalling {
         package var insecure = false
         /// From connecting to the answer.
         package var timeout = Duration.seconds(10)
+        /// Of waits; only the system knows when connecting takes too long.
+        package var clock: any Clock<Duration> = ContinuousClock()
 
         package init(url: String) {
             self.url = url
@@ -82,7 +84,7 @@ package final class WCSSignalling: Signalling {
             id: UUID().uuidString.lowercased(), name: name, published: published, offer: offer)
         let (url, timeout) = (url, settings.timeout)
         return try await within(
-            timeout,
+            timeout, on: settings.clock,
             else: { SignallingFailure(.timeout, "\(url): no answer for \(name) within \(timeout)") },
             { try await self.run(stream) })
     }
@@ -119,7 +121,9 @@ package final class WCSSignalling: Signalling {
             } onCancel: {
                 channel.close(promise: nil)
             }
-            return SignalledSession(answer: sdp) { await Self.end(channel, handlers) }
+            return SignalledSession(answer: sdp) { [clock = settings.clock] in
+                await Self.end(channel, handlers, on: clock)
+            }
         } catch {
             channel.close(promise: nil)
             throw error
@@ -128,10 +132,10 @@ package final class WCSSignalling: Signalling {
 
     private static let closed = SignallingFailure(.closed, "The load is over")
 
-    private static func end(_ channel: any Channel, _ handlers: HandlerBox) async {
+    private static func end(_ channel: any Channel, _ handlers: HandlerBox, on clock: any Clock<Duration>) async {
         guard channel.isActive else { return }
         channel.eventLoop.execute { handlers.handler?.value.stop(channel) }
-        try? await within(farewellLimit, else: { CancellationError() }) {
+        try? await within(farewellLimit, on: clock, else: { CancellationError() }) {
             try await withTaskCancellationHandler {
                 try await channel.closeFuture.get()
             } onCancel: {

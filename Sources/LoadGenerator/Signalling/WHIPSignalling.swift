@@ -17,6 +17,8 @@ package final class WHIPSignalling: Signalling {
         package var connections = 64
         /// For each request, connecting included.
         package var timeout = Duration.seconds(10)
+        /// Of waits; only the system knows when connecting takes too long.
+        package var clock: any Clock<Duration> = ContinuousClock()
 
         /// Weir's paths under an address like `http://HOST:8080`.
         package init(base: String) {
@@ -48,7 +50,8 @@ package final class WHIPSignalling: Signalling {
             }
         }
         let dialer = try Dialer(group: group, insecure: settings.insecure, connectTimeout: settings.timeout)
-        client = HTTPClient(dialer: dialer, connections: settings.connections, timeout: settings.timeout)
+        client = HTTPClient(
+            dialer: dialer, connections: settings.connections, timeout: settings.timeout, clock: settings.clock)
     }
 
     package func publish(name: String, offer: String) async throws -> SignalledSession {

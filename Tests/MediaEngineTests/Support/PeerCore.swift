@@ -124,6 +124,14 @@ class PeerCore {
         outgoing.append(Array(room[..<length]))
     }
 
+    /// Says goodbye by close_notify, and from then on nothing.
+    final func hangUp() {
+        outgoing.removeAll()
+        dtls?.close()
+        while let datagram = dtls?.nextDatagram() { outgoing.append(datagram) }
+        isSilent = true
+    }
+
     // MARK: - Protocols
 
     private func receiveSTUN(_ datagram: [UInt8], now: Instant) throws {

@@ -3,7 +3,7 @@
 /// Offers of receivers that were recorded in Chromium 156 (`websdk-traces` of the project's reference), word for word.
 /// Lines end in LF here; `Trace.offer` puts CRLF back.
 extension Trace {
-    static let playDefault = Trace("play-default", """
+    package static let playDefault = Trace("play-default", """
         v=0
         o=- 3351164560257226626 2 IN IP4 127.0.0.1
         s=-
@@ -207,7 +207,7 @@ extension Trace {
         a=fmtp:49 repair-window=10000000
         """)
 
-    static let playVP8Only = Trace("play-vp8-only", """
+    package static let playVP8Only = Trace("play-vp8-only", """
         v=0
         o=- 1716289520667615327 2 IN IP4 127.0.0.1
         s=-
@@ -313,7 +313,7 @@ extension Trace {
         a=fmtp:49 repair-window=10000000
         """)
 
-    static let playH264Only = Trace("play-h264-only", """
+    package static let playH264Only = Trace("play-h264-only", """
         v=0
         o=- 6972893191874792218 2 IN IP4 127.0.0.1
         s=-
@@ -469,7 +469,7 @@ extension Trace {
         a=fmtp:49 repair-window=10000000
         """)
 
-    static let playAudioOnly = Trace("play-audio-only", """
+    package static let playAudioOnly = Trace("play-audio-only", """
         v=0
         o=- 7976270780637595656 2 IN IP4 127.0.0.1
         s=-
@@ -507,7 +507,7 @@ extension Trace {
         a=rtpmap:126 telephone-event/8000
         """)
 
-    static let playVideoOnly = Trace("play-video-only", """
+    package static let playVideoOnly = Trace("play-video-only", """
         v=0
         o=- 8848216807182778165 2 IN IP4 127.0.0.1
         s=-
@@ -683,7 +683,7 @@ extension Trace {
         a=fmtp:49 repair-window=10000000
         """)
 
-    static let playOptions = Trace("play-options", """
+    package static let playOptions = Trace("play-options", """
         v=0
         o=- 5688742125445944595 2 IN IP4 127.0.0.1
         s=-
@@ -887,7 +887,7 @@ extension Trace {
         a=fmtp:49 repair-window=10000000
         """)
 
-    static let whep = Trace("whep", """
+    package static let whep = Trace("whep", """
         v=0
         o=- 756760315203452617 2 IN IP4 127.0.0.1
         s=-
@@ -1099,7 +1099,7 @@ extension Trace {
         a=rtpmap:126 telephone-event/8000
         """)
 
-    static let playOffers: [Trace] = [
+    package static let playOffers: [Trace] = [
         playDefault,
         playVP8Only,
         playH264Only,

@@ -3,7 +3,7 @@
 /// Offers of senders that were recorded in Chromium 156 (`websdk-traces` of the project's reference), word for word.
 /// Lines end in LF here; `Trace.offer` puts CRLF back.
 extension Trace {
-    static let publishDefault = Trace("publish-default", """
+    package static let publishDefault = Trace("publish-default", """
         v=0
         o=- 6229556290734405397 2 IN IP4 127.0.0.1
         s=-
@@ -167,7 +167,7 @@ extension Trace {
         a=ssrc:621942622 msid:bf1e7a3e-77c1-4658-8b62-3b8ea8e0034a 0c58c0b4-5dbe-41ed-99c0-d92c646ebf49
         """)
 
-    static let publishVP8Only = Trace("publish-vp8-only", """
+    package static let publishVP8Only = Trace("publish-vp8-only", """
         v=0
         o=- 4848188717299833874 2 IN IP4 127.0.0.1
         s=-
@@ -268,7 +268,7 @@ extension Trace {
         a=ssrc:1579736114 msid:eff291a8-a1b5-4404-9372-a52caac16748 c7aabbcb-b761-49d9-a1ef-d500cbcfa71c
         """)
 
-    static let publishH264Only = Trace("publish-h264-only", """
+    package static let publishH264Only = Trace("publish-h264-only", """
         v=0
         o=- 7701077636847490877 2 IN IP4 127.0.0.1
         s=-
@@ -405,7 +405,7 @@ extension Trace {
         a=ssrc:3063332170 msid:0dc6b232-e37a-4767-b881-4a82b317b1c8 1629d3d4-d1d6-4d4d-9f82-6440e8ac8bc2
         """)
 
-    static let publishVP9Only = Trace("publish-vp9-only", """
+    package static let publishVP9Only = Trace("publish-vp9-only", """
         v=0
         o=- 2636356985857038909 2 IN IP4 127.0.0.1
         s=-
@@ -514,7 +514,7 @@ extension Trace {
         a=ssrc:2336462159 msid:a08633c8-a410-423b-908b-0a4d51606abb 234559a2-7707-44e8-9ad0-bda7862faab5
         """)
 
-    static let publishAV1Only = Trace("publish-av1-only", """
+    package static let publishAV1Only = Trace("publish-av1-only", """
         v=0
         o=- 7539122010153804630 2 IN IP4 127.0.0.1
         s=-
@@ -616,7 +616,7 @@ extension Trace {
         a=ssrc:404251253 msid:8a2c02cd-95a8-44e8-b2e5-ff37f1709f96 9afe3f5b-3583-42a0-a009-970c96afb640
         """)
 
-    static let publishPcma = Trace("publish-pcma", """
+    package static let publishPcma = Trace("publish-pcma", """
         v=0
         o=- 7991929159067225600 2 IN IP4 127.0.0.1
         s=-
@@ -744,7 +744,7 @@ extension Trace {
         a=ssrc:3488541081 msid:30666655-a0d1-448c-be7a-062a4ed63950 fa2ae8d2-41a9-4ec8-afa1-ce4a40835738
         """)
 
-    static let publishAudioOnly = Trace("publish-audio-only", """
+    package static let publishAudioOnly = Trace("publish-audio-only", """
         v=0
         o=- 2306007362928756718 2 IN IP4 127.0.0.1
         s=-
@@ -785,7 +785,7 @@ extension Trace {
         a=ssrc:2355119374 msid:7f724fd7-4e30-451a-98cc-0c4aea80ff81 b8b57be1-9d58-4a35-87b9-46c34a1e3e8e
         """)
 
-    static let publishVideoOnly = Trace("publish-video-only", """
+    package static let publishVideoOnly = Trace("publish-video-only", """
         v=0
         o=- 264297135594276274 2 IN IP4 127.0.0.1
         s=-
@@ -918,7 +918,7 @@ extension Trace {
         a=ssrc:970702211 msid:07811acd-9d52-4b4b-b2ca-23b7d658d674 a9e67466-eb19-43a5-88d0-7437e1686205
         """)
 
-    static let publishOptions = Trace("publish-options", """
+    package static let publishOptions = Trace("publish-options", """
         v=0
         o=- 5031398642041112456 2 IN IP4 127.0.0.1
         s=-
@@ -1082,7 +1082,7 @@ extension Trace {
         a=ssrc:2641228849 msid:07a2e9a6-bc47-4998-86fb-2390371f7b15 4aedff95-b9fe-4cdd-90aa-8fdef7efa57f
         """)
 
-    static let whip = Trace("whip", """
+    package static let whip = Trace("whip", """
         v=0
         o=- 5073762144832866887 2 IN IP4 127.0.0.1
         s=-
@@ -1254,7 +1254,7 @@ extension Trace {
         a=ssrc:4036867829 msid:b26b8092-e5be-4821-8b4a-2c24c36192f5 8a7d5c49-3ccc-4c12-bc2a-dc0bb7bc1012
         """)
 
-    static let call = Trace("call", """
+    package static let call = Trace("call", """
         v=0
         o=- 5668924127717076908 2 IN IP4 127.0.0.1
         s=-
@@ -1295,7 +1295,7 @@ extension Trace {
         a=ssrc:4137315380 msid:0604801a-e05a-4e36-ba1f-4d46549fbffe 75f85d54-f4ae-4b95-9ab7-b3c8e2c25e74
         """)
 
-    static let publishOffers: [Trace] = [
+    package static let publishOffers: [Trace] = [
         publishDefault,
         publishVP8Only,
         publishH264Only,
