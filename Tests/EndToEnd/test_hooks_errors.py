@@ -133,6 +133,7 @@ async def test_a_hanging_backend_harms_nobody_else(start_server, name, full, rec
         server = start_server({
             "applications": {"defaultApp": {"url": hanging.url}, "other": {"url": healthy.url}},
             "hooks": {"timeout": "3s", "concurrency": 32},
+            "limits": {"connections_per_address": 2 * sessions},
         })
         clients = [WcsClient(server.ws_url) for _ in range(sessions)]
         try:
