@@ -29,7 +29,7 @@ extension ClientSession {
     private func reserve(_ request: StreamRequest) -> Result<PeerID, Refusal> {
         if request.mediaSessionId.isEmpty { return .failure(.text(.mediaSessionIdNull)) }
         if streams[request.mediaSessionId] != nil { return .failure(.text(.mediaSessionIdInUse)) }
-        if streams.count >= context.configuration.limits.streamsPerSession {
+        if streams.count >= context.registry.limits.streamsPerSession {
             return .failure(.limit(.streamsPerSession))
         }
         return context.registry.reserve(request.mediaSessionId, session: self)

@@ -11,8 +11,8 @@ package actor ControlPlane {
     /// Sessions sampled at the same time.
     private static let samplingWidth = 16
 
-    private nonisolated let context: ControlContext
-    private nonisolated let logger: Logger
+    nonisolated let context: ControlContext
+    nonisolated let logger: Logger
     private nonisolated let stopped = Gate()
 
     package init(
@@ -218,7 +218,8 @@ extension SignallingError {
         switch self {
         case .unknownApplication: "unknownApplication"
         case .refused: "refusedByBackend"
-        case .shuttingDown, .tooManySessions, .tooManySessionsFromAddress, .sessionDoesNotExist, .backendTimeout:
+        case .shuttingDown, .draining, .tooManySessions, .tooManySessionsFromAddress, .sessionDoesNotExist,
+            .backendTimeout:
             "\(self)"
         }
     }

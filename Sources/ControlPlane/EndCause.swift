@@ -123,6 +123,7 @@ enum Refusal: Hashable, Sendable, Error {
     case text(StatusInfo)
     case badName(String)
     case shuttingDown
+    case draining
     case limit(Limit)
 
     enum Limit: String, Hashable, Sendable {
@@ -130,6 +131,8 @@ enum Refusal: Hashable, Sendable, Error {
         case players = "Limit of players is reached"
         case playersPerStream = "Limit of players of this stream is reached"
         case streamsPerSession = "Limit of streams of this session is reached"
+        case packetRate = "Limit of packets per second is reached"
+        case cpu = "Limit of processor load is reached"
     }
 
     var info: String {
@@ -137,6 +140,7 @@ enum Refusal: Hashable, Sendable, Error {
         case .text(let info): info.rawValue
         case .badName(let text): text
         case .shuttingDown: SignallingError.shuttingDown.info
+        case .draining: SignallingError.draining.info
         case .limit(let limit): limit.rawValue
         }
     }
@@ -145,7 +149,7 @@ enum Refusal: Hashable, Sendable, Error {
         switch self {
         case .text(let info): info.code
         case .badName: .badRequest
-        case .shuttingDown: .unavailable
+        case .shuttingDown, .draining: .unavailable
         case .limit(.streamsPerSession): .tooManyRequests
         case .limit: .unavailable
         }
@@ -156,6 +160,7 @@ enum Refusal: Hashable, Sendable, Error {
         case .text(let info): info.label
         case .badName: "badName"
         case .shuttingDown: "shuttingDown"
+        case .draining: "draining"
         case .limit(let limit): "limitOf\(limit)"
         }
     }
