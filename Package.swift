@@ -69,7 +69,7 @@ var targets: [Target] = [
     .target(
         name: "HTTPServer",
         dependencies: [
-            "ControlPlane", "WeirJSON", "WeirMetrics", swiftLog,
+            "ControlPlane", "RESTHooks", "WeirJSON", "WeirMetrics", swiftLog,
             .product(name: "Hummingbird", package: "hummingbird"),
             .product(name: "HummingbirdTLS", package: "hummingbird"),
             .product(name: "NIOCore", package: "swift-nio"),
@@ -144,7 +144,7 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     (
         "HTTPServer",
         [
-            "ControlPlane", "WeirMetrics", swiftLog,
+            "ControlPlane", "RESTHooks", "WeirJSON", "WeirMetrics", swiftLog,
             .product(name: "HummingbirdTesting", package: "hummingbird"),
             .product(name: "NIOSSL", package: "swift-nio-ssl"),
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

@@ -8,9 +8,13 @@ import NIOCore
 /// open (its requests carry an `Origin`, or after DNS rebinding a `Host` that is not ours) and against a reverse proxy
 /// on this machine (its requests carry a forwarding header).
 struct AdminAccess: Sendable {
-    let settings: AdminSettings
+    /// Who the operator is may change while the server runs.
+    private let current: @Sendable () -> AdminSettings
+
+    init(_ current: @escaping @Sendable () -> AdminSettings) { self.current = current }
 
     func check(_ request: Request, _ context: HTTPContext) throws(Problem) {
+        let settings = current()
         if let token = settings.token, let sent = try BearerToken.read(request.headers) {
             if BearerToken.isEqual(token, sent) { return }
             throw Problem(
