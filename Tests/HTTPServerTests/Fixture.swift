@@ -5,6 +5,7 @@ import Hummingbird
 import HummingbirdTesting
 import Logging
 import NIOCore
+import RESTHooks
 import Synchronization
 import WeirMetrics
 
@@ -123,6 +124,7 @@ struct Fixture: Sendable {
     let service: HTTPService
     let metrics: MetricsRegistry
     let level: LevelBox
+    let applications: Applications
     let client: any TestClientProtocol
 
     static let offer = """
@@ -169,18 +171,28 @@ struct Fixture: Sendable {
 
 final class LevelBox: Sendable {
     let level = Mutex(Logger.Level.info)
+    /// Of sessions, as they were set last.
+    let sessions = Mutex<[String: Logger.Level?]>([:])
 }
 
 func withServer(
     _ configuration: HTTPConfiguration = HTTPConfiguration(), control limits: ControlConfiguration = .init(),
+    snapshot: (@Sendable (String) async -> SnapshotOutcome)? = nil,
     _ body: @escaping @Sendable (Fixture) async throws -> Void
 ) async throws {
     let (media, hooks, metrics, level) = (FakeMedia(), FakeHooks(), MetricsRegistry(), LevelBox())
     var logger = Logger(label: "test")
     logger.logLevel = .critical
     let control = ControlPlane(media: media, hooks: hooks, configuration: limits, metrics: metrics, logger: logger)
+    let configured = try Application(key: "configured", backend: .url("http://192.0.2.1/hooks"), methods: ["connect"])
+    let applications = try Applications(configured: [configured], store: nil)
     let service = HTTPService(
-        configuration: configuration, control: control, metrics: metrics,
+        configuration: configuration, control: control,
+        services: RESTServices(
+            nodeId: "node", applications: applications, snapshot: snapshot,
+            setSessionLogLevel: { session, new in level.sessions.withLock { $0[session] = .some(new) } },
+            process: { ProcessFigures(threads: 7, residentMemory: 1 << 20, uptime: .seconds(90)) }),
+        metrics: metrics,
         logLevel: LogLevelControl(
             get: { level.level.withLock { $0 } }, set: { new in level.level.withLock { $0 = new } }),
         logger: logger)
@@ -189,7 +201,7 @@ func withServer(
         try await body(
             Fixture(
                 media: media, hooks: hooks, control: control, service: service, metrics: metrics, level: level,
-                client: client))
+                applications: applications, client: client))
     }
     await control.shutdown(timeout: .seconds(2))
     await running.value
