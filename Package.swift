@@ -188,12 +188,19 @@ if fuzzing {
             swiftSettings: common),
         .target(
             name: "RESTHooks", dependencies: ["ControlPlane", "WeirJSON"],
-            sources: ["HookReply.swift", "Overwrite.swift", "RESTClientConfig.swift"], swiftSettings: common),
+            sources: [
+                "Application.swift", "ApplicationFile.swift", "Applications.swift", "HookReply.swift",
+                "Overwrite.swift", "RESTClientConfig.swift",
+            ], swiftSettings: common),
+        .target(
+            name: "HTTPServer", dependencies: ["WeirJSON"], sources: ["REST/RESTParameters.swift"],
+            swiftSettings: common),
     ]
     let fuzzTargets: [(name: String, dependencies: [Target.Dependency])] = [
         ("STUN", ["ICE", "Wire"]), ("RTP", ["RTP", "Wire"]), ("RTCP", ["RTP", "Wire"]), ("SDP", ["SDP"]),
         ("Codecs", ["MediaFormats", "Wire"]), ("WCS", ["WCS", "WeirJSON"]),
         ("DTLS", ["DTLS", "Wire"]), ("Hooks", ["RESTHooks", "ControlPlane", "WeirJSON"]),
+        ("REST", ["HTTPServer", "RESTHooks", "WeirJSON"]),
     ]
     for (name, dependencies) in fuzzTargets {
         targets.append(

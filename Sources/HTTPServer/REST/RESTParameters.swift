@@ -76,6 +76,8 @@ extension JSONValue {
 package struct RESTParameters: Sendable {
     /// Bytes of a body. The longest that make sense are payloads of stream events and data for many sessions.
     package static let maxBytes = 1 << 20
+    /// No object of ours has so many properties.
+    package static let maxParameters = 256
     /// Unknown parameters are named in errors, cut to so many characters.
     private static let shownCharacters = 64
 
@@ -115,8 +117,16 @@ package struct RESTParameters: Sendable {
     }
 
     private init(members: [JSONMember], fields: [RESTField], isOpen: Bool) throws(RESTParameterError) {
-        // null is how backends written in languages with records say that they do not mean a field.
-        self.members = members.filter { !$0.value.isNull || fields.contains(named: $0.name)?.kind == .any }
+        guard members.count <= Self.maxParameters else {
+            throw RESTParameterError(
+                detail: "There are more than \(Self.maxParameters) parameters", remedy: "Send only those that are known.")
+        }
+        // Of several of one name the last counts, as in JavaScript. null is how backends written in languages with
+        // records say that they do not mean a field.
+        var seen: Set<String> = []
+        self.members = members.reversed().filter { seen.insert($0.name).inserted }.reversed().filter {
+            !$0.value.isNull || fields.contains(named: $0.name)?.kind == .any
+        }
         self.fields = fields
         for member in self.members {
             if let field = fields.contains(named: member.name) {
