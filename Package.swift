@@ -159,7 +159,7 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
             .product(name: "NIOSSL", package: "swift-nio-ssl"),
         ]
     ),
-    ("Weir", ["MediaEngine", "ControlPlane", "RESTHooks"]),
+    ("Weir", ["TestSupport", "MediaEngine", "ControlPlane", "HTTPServer", "RESTHooks"]),
 ]
 for (module, dependencies) in tests {
     targets.append(

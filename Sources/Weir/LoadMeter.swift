@@ -5,14 +5,14 @@ import LinuxNet
 import MediaEngine
 
 /// Measures once a second what the server carries: packets out and processor time.
-struct LoadMeter: Sendable {
-    static let interval = Duration.seconds(1)
+package struct LoadMeter: Sendable {
+    package static let interval = Duration.seconds(1)
 
     private let packetsSent: @Sendable () -> UInt64
     private let processorTime: @Sendable () -> Duration
     private let cores: Int
 
-    init(
+    package init(
         packetsSent: @escaping @Sendable () -> UInt64,
         processorTime: @escaping @Sendable () -> Duration = LoadMeter.processorTime, cores: Int = Machine.usableCores
     ) {
@@ -22,7 +22,7 @@ struct LoadMeter: Sendable {
     }
 
     /// Until the task is cancelled.
-    func run(_ clock: some Clock<Duration> = ContinuousClock(), _ tell: @Sendable (MachineLoad) -> Void) async {
+    package func run(_ clock: some Clock<Duration> = ContinuousClock(), _ tell: @Sendable (MachineLoad) -> Void) async {
         var last = (time: clock.now, packets: packetsSent(), processor: processorTime())
         while (try? await clock.sleep(for: Self.interval)) != nil {
             let now = (time: clock.now, packets: packetsSent(), processor: processorTime())
@@ -37,7 +37,7 @@ struct LoadMeter: Sendable {
     }
 
     /// Of all threads of this process since its start.
-    @Sendable static func processorTime() -> Duration {
+    @Sendable package static func processorTime() -> Duration {
         var time = timespec()
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
         return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
@@ -51,7 +51,7 @@ extension ProcessFigures {
     private static let maxBytes = 4_096
 
     /// Zeroes where the system does not tell.
-    static func read(since start: ContinuousClock.Instant) -> ProcessFigures {
+    package static func read(since start: ContinuousClock.Instant) -> ProcessFigures {
         var figures = ProcessFigures(uptime: start.duration(to: .now))
         let descriptor = open("/proc/self/stat", O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return figures }

@@ -52,7 +52,7 @@ package final class LogSink: Sendable {
     /// Sessions that are logged at a level of their own; the oldest is dropped when there are too many.
     private let sessionLevels = Mutex<[(session: String, level: LogLevel)]>([])
     private let hasSessionLevels = Atomic<Bool>(false)
-    static let maxSessionLevels = 64
+    package static let maxSessionLevels = 64
     private let state = Mutex(State())
     private let format: LogFormat
     private let rate: Int
