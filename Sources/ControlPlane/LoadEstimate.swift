@@ -22,7 +22,7 @@ struct LoadEstimate {
     private(set) var measured = MachineLoad()
     private var playersMeasured = 0
     /// Players admitted, by measurement, the present one last.
-    private var admitted = [Int](repeating: 0, count: secondsToJoin)
+    private var admitted = [Int](repeating: 0, count: Self.secondsToJoin)
 
     mutating func note(_ load: MachineLoad, players: Int) {
         measured = load

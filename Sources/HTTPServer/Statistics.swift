@@ -1,6 +1,6 @@
 import ControlPlane
-import Hummingbird
 import HTTPTypes
+import Hummingbird
 import WeirJSON
 
 /// `/?action=stat`: the statistics page of the original, with the groups and keys that have a meaning here.

@@ -69,7 +69,9 @@ package struct Server {
             configuration: httpConfiguration(connections, tls: tls), control: control,
             services: RESTServices(
                 nodeId: nodeId, applications: hooks.applications,
-                setSessionLogLevel: { [log] in log.setLevel($1.map { LogLevel($0) }, session: $0) },
+                setSessionLogLevel: { [log] session, level in
+                    log.setLevel(level.map { LogLevel($0) }, session: session)
+                },
                 process: { ProcessFigures.read(since: started) }),
             metrics: metrics,
             logLevel: LogLevelControl(

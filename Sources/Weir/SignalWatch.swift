@@ -26,7 +26,7 @@ package final class SignalWatch: Sendable {
         let queue = DispatchQueue(label: "weir.signals")
         // Both sources report on one serial queue, which guards the count.
         nonisolated(unsafe) var seen = 0
-        let ends = [SIGTERM, SIGINT].map { number in
+        let ends: [any DispatchSourceSignal] = [SIGTERM, SIGINT].map { number in
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
             source.setEventHandler {

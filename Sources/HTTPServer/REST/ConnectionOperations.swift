@@ -95,7 +95,8 @@ struct ConnectionOperations: Sendable {
     }
 
     private func terminate(_ parameters: RESTParameters) async throws -> Response {
-        await (try session(parameters)).close(.terminated)
+        let session = try await session(parameters)
+        await session.close(.terminated)
         return RESTOperation.done
     }
 
@@ -107,12 +108,13 @@ struct ConnectionOperations: Sendable {
             let names = Logger.Level.allCases.map { $0.rawValue.uppercased() }.joined(separator: ", ")
             throw Problem(.badRequest, "There is no such log level", remedy: "Send one of \(names).")
         }
-        services.setSessionLogLevel(try await session(parameters).id, level)
+        let session = try await session(parameters)
+        services.setSessionLogLevel(session.id, level)
         return RESTOperation.done
     }
 
     private func sendData(_ parameters: RESTParameters) async throws -> Response {
-        let ids = (parameters.texts("sessionIds") ?? []) + [parameters.text("sessionId")].compactMap(\.self)
+        let ids = (parameters.texts("sessionIds") ?? []) + [parameters.text("sessionId")].compactMap { $0 }
         guard !ids.isEmpty else {
             throw Problem(.badRequest, "Nothing says to whom to send", remedy: "Send sessionId or sessionIds.")
         }

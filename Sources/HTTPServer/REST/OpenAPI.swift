@@ -163,7 +163,7 @@ enum OpenAPI {
             RESTField("detail", .text, required: true, "what is wrong"),
             RESTField("remedy", .text, required: true, "what to do about it"),
         ]
-        return [
+        var all = [
             JSONMember(problemSchema, object(problem, isOpen: false)),
             JSONMember(StreamObject.schema, object(StreamObject.fields, isOpen: false)),
             // What clients say of themselves is theirs: its types are not ours to promise.
@@ -176,9 +176,10 @@ enum OpenAPI {
             JSONMember(ApplicationOperations.schema, object(ApplicationOperations.fields, isOpen: false)),
             JSONMember(ApplicationOperations.methodSchema, object(ApplicationOperations.methodFields, isOpen: false)),
         ]
-            + (StreamOperations.snapshotSchemas + MonitoringPaths.schemas).map {
-                JSONMember($0.0, object($0.1, isOpen: false))
-            }
+        for (name, fields) in StreamOperations.snapshotSchemas + MonitoringPaths.schemas {
+            all.append(JSONMember(name, object(fields, isOpen: false)))
+        }
+        return all
     }
 
     private static func object(_ fields: [RESTField], isOpen: Bool) -> JSONValue {

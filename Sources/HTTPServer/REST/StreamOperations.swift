@@ -76,7 +76,8 @@ struct StreamOperations: Sendable {
         let reports = await control.streamReports(statistics: statistics) { report in
             ids?.contains(report.state.mediaSessionId) != false
         }
-        return reports.map { ($0, StreamObject.make($0, nodeId: services.nodeId)) }.filter { filter.matches($0.1) }
+        return reports.map { (report: $0, object: StreamObject.make($0, nodeId: services.nodeId)) }
+            .filter { filter.matches($0.object) }
     }
 
     private func find(_ parameters: RESTParameters) async throws -> Response {
