@@ -82,6 +82,9 @@ enum MonitoringPaths {
             JSONMember(
                 "application/json",
                 .object([JSONMember("schema", .object([JSONMember("type", .string("object"))]))])),
+            // The page.
+            JSONMember(
+                "text/html", .object([JSONMember("schema", .object([JSONMember("type", .string("string"))]))])),
         ])
         return path(
             "/", "Statistics as the original has them. Without action=stat this is the page.", content, operators,
