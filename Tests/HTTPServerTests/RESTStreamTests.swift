@@ -69,6 +69,7 @@ import WeirJSON
             _ = try await server.goLive("stays")
             let viewer = try await server.webSocket()
             await viewer.play(StreamRequest(mediaSessionId: "v", name: "cam", sdp: Fixture.offer))
+            try await eventually { server.media.state.withLock { $0.peers["player of cam"] != nil } }
             let done = try await server.call("stream/terminate", "{\"name\":\"cam\"}")
             #expect(done.status == .ok)
             #expect(done.body.readableBytes == 0)
