@@ -9,6 +9,8 @@ import RESTHooks
 import Synchronization
 import WeirMetrics
 
+import struct RESTHooks.Application
+
 /// A media side that answers as it is told and remembers what it was asked.
 final class FakeMedia: MediaBackend {
     struct State: Sendable {

@@ -4,6 +4,8 @@ import Hummingbird
 import RESTHooks
 import WeirJSON
 
+import struct RESTHooks.Application
+
 /// `app/…`: applications and the hooks attached to them. The original has these as commands of its shell
 /// (`add app`, `add app-rest-method`); what the configuration defines or is built in answers 409.
 struct ApplicationOperations: Sendable {
