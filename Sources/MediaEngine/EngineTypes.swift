@@ -33,7 +33,7 @@ package struct EngineConfiguration: Sendable {
     package var gatherMinPlayers = 16
     /// Longest that sound waits for the end of the picture in whose midst it came; zero: not at all. Chromium's jitter
     /// buffer counts in steps of 20 ms.
-    package var soundGatherLimit = Interval.milliseconds(10)
+    package var soundGatherLimit = Interval.milliseconds(15)
     /// Streams with fewer players on a worker do not hold sound at all.
     package var soundGatherMinPlayers = 200
     /// Video packets that one player gets at once; the rest of a key frame follows in slices, one per

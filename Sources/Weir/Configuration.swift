@@ -43,7 +43,7 @@ package struct Configuration: Sendable, Equatable {
         package var groupCachePackets = 4096
         package var gatherLimit = Interval.milliseconds(15)
         package var gatherMinPlayers = 16
-        package var soundGatherLimit = Interval.milliseconds(10)
+        package var soundGatherLimit = Interval.milliseconds(15)
         package var soundGatherMinPlayers = 200
         /// Video packets that a player gets at once; 0: no bound.
         package var burstPackets = 0
