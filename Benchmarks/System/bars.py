@@ -201,22 +201,25 @@ def delay(bench: Bench) -> Iterator[Figure]:
 
 
 def joins(bench: Bench) -> Iterator[Figure]:
-    """1,000 joins in 10 s while 400 play."""
-    losses, delays, joined, notes = [], [], [], []
-    for _ in range(bench.rounds):
-        with bench.server() as server:
-            report = bench.run_load(
-                server, "joins", "--players", "400", "--ramp", "100", "--duration", str(bench.seconds(10)), "--churn",
-                "100", "--churn-stay", "1", "--churn-at-most", "600", "--size", "640x360",
-            )
-        one = step(report)
-        losses.append(one["window"]["packetsLost"])
-        delays.append(one["figures"]["videoDelayP99"])
-        joined.append(one["churn"]["started"] / report["options"]["duration"])
-        notes.append(f"{one['churn']['joins']['failed']} of {one['churn']['started']} failed")
-    yield Figure("joins: packets that those who play lost", median(losses), "packets", 0, note=", ".join(notes))
-    yield Figure("joins: delay p99 of those who play", median(delays), "ms", 50)
-    yield Figure("joins per second", median(joined), "", 95, "at least")
+    """1,000 joins in 10 s while 400 play; and while 1,000 play a smaller stream."""
+    small = ["--bitrate", "500k", "--fps", "15", "--size", "320x180"]
+    for playing, stream in [(400, ["--size", "640x360"]), (1000, small)]:
+        losses, delays, joined, notes = [], [], [], []
+        for _ in range(bench.rounds):
+            with bench.server() as server:
+                report = bench.run_load(
+                    server, f"joins while {playing} play", "--players", str(playing), "--ramp", "100", "--duration",
+                    str(bench.seconds(10)), "--churn", "100", "--churn-stay", "1", "--churn-at-most", "600", *stream,
+                )
+            one = step(report)
+            losses.append(one["window"]["packetsLost"])
+            delays.append(one["figures"]["videoDelayP99"])
+            joined.append(one["churn"]["started"] / report["options"]["duration"])
+            notes.append(f"{one['churn']['joins']['failed']} of {one['churn']['started']} failed")
+        what = f"joins while {playing} play"
+        yield Figure(f"{what}: packets that those who play lost", median(losses), "packets", 0, note=", ".join(notes))
+        yield Figure(f"{what}: delay p99 of those who play", median(delays), "ms", 50)
+        yield Figure(f"{what}: joins per second", median(joined), "", 95, "at least")
 
 
 def hotpath(bench: Bench) -> Iterator[Figure]:
@@ -241,9 +244,9 @@ def hotpath(bench: Bench) -> Iterator[Figure]:
             for timer in timers:
                 timer.start()
             try:
-                bench.run_load(
+                report = bench.run_load(
                     server, "hot path", "--players", str(players), "--ramp", "100", "--warm-up", "4", "--duration",
-                    str(duration), "--size", size, "--bitrate", bitrate,
+                    str(duration), "--size", size, "--bitrate", bitrate, trace=True,
                 )
             finally:
                 for timer in timers:
@@ -257,6 +260,9 @@ def hotpath(bench: Bench) -> Iterator[Figure]:
             f"{kind} per packet more, 400 players", (high[kind] - low[kind]) / (many - few), "", HOT_LIMIT,
             note=f"{low[kind]:,.0f} a second with {few:,.0f} packets/s, {high[kind]:,.0f} with {many:,.0f}",
         )
+    calls = step(report)["figures"].get("systemCallsPerPacket")
+    if calls is not None:
+        yield Figure(f"system calls per delivered packet, {players} players", calls, "", 0, None)
 
 
 def lossy(bench: Bench) -> Iterator[Figure]:
@@ -308,6 +314,6 @@ def shapes(bench: Bench) -> Iterator[Figure]:
 
 
 BARS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
-    "cost": cost, "players": players, "workers": workers, "memory": memory, "delay": delay, "hotpath": hotpath,
-    "joins": joins, "lossy": lossy, "storm": storm, "shapes": shapes,
+    "cost": cost, "players": players, "workers": workers, "delay": delay, "hotpath": hotpath, "joins": joins,
+    "lossy": lossy, "storm": storm, "shapes": shapes, "memory": memory,
 }
