@@ -96,6 +96,9 @@ package final class EngineCounters: Sendable {
     package let datagramsReceived = Atomic<UInt64>(0)
     package let packetsSent = Atomic<UInt64>(0)
     package let sendMessages = Atomic<UInt64>(0)
+    /// Of these, those of several packets, and the packets in them.
+    package let sendRuns = Atomic<UInt64>(0)
+    package let packetsInRuns = Atomic<UInt64>(0)
     package let packetsDropped = Atomic<UInt64>(0)
     /// Datagrams from addresses that ICE has not validated, by kind.
     package let unknownSource = Atomic<UInt64>(0)
