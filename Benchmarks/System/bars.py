@@ -117,7 +117,7 @@ def cost(bench: Bench) -> Iterator[Figure]:
 
 def players(bench: Bench) -> Iterator[Figure]:
     """Players on one core within loss ≤ 0.1 % and p99 ≤ 100 ms."""
-    loads = "400,1200" if bench.quick else "400,800,1200,1400,1600,1800"
+    loads = "400,1200" if bench.quick else "400,800,1000,1200,1400,1600,1800"
     sustained, rates, notes = [], [], set()
     for _ in range(bench.rounds):
         with bench.server() as server:

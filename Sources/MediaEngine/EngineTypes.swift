@@ -34,8 +34,9 @@ package struct EngineConfiguration: Sendable {
     /// Longest that sound waits for the end of the picture in whose midst it came; zero: not at all. Chromium's jitter
     /// buffer counts in steps of 20 ms.
     package var soundGatherLimit = Interval.milliseconds(15)
-    /// Streams with fewer players on a worker do not hold sound at all.
-    package var soundGatherMinPlayers = 200
+    /// Streams with fewer players do not hold sound at all. A worker knows its own players only, and takes it that
+    /// the others have as many.
+    package var soundGatherMinPlayers = 150
     /// Video packets that one player gets at once; the rest of a key frame follows in slices, one per
     /// `burstInterval`. 0: no bound.
     package var burstPackets = 0
