@@ -44,11 +44,21 @@ var targets: [Target] = [
 
     // Control side
     .target(name: "WeirMetrics", swiftSettings: common),
-    .target(name: "ControlPlane", dependencies: ["WeirMetrics", swiftLog], swiftSettings: common),
+    .target(name: "WeirJSON", swiftSettings: common),
+    .target(name: "ControlPlane", dependencies: ["WeirJSON", "WeirMetrics", swiftLog], swiftSettings: common),
+    .target(
+        name: "RESTHooks",
+        dependencies: [
+            "ControlPlane", "WeirJSON", "WeirMetrics", swiftLog,
+            .product(name: "AsyncHTTPClient", package: "async-http-client"),
+            .product(name: "Crypto", package: "swift-crypto"),
+            .product(name: "NIOCore", package: "swift-nio"),
+            .product(name: "NIOHTTP1", package: "swift-nio"),
+        ], swiftSettings: common),
     .target(
         name: "WCS",
         dependencies: [
-            "ControlPlane", "WeirMetrics", swiftLog,
+            "ControlPlane", "WeirJSON", "WeirMetrics", swiftLog,
             .product(name: "NIOCore", package: "swift-nio"),
             .product(name: "NIOPosix", package: "swift-nio"),
             .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -59,7 +69,7 @@ var targets: [Target] = [
     .target(
         name: "HTTPServer",
         dependencies: [
-            "ControlPlane", "WeirMetrics", swiftLog,
+            "ControlPlane", "WeirJSON", "WeirMetrics", swiftLog,
             .product(name: "Hummingbird", package: "hummingbird"),
             .product(name: "HummingbirdTLS", package: "hummingbird"),
             .product(name: "NIOCore", package: "swift-nio"),
@@ -70,8 +80,8 @@ var targets: [Target] = [
     .target(
         name: "Weir",
         dependencies: [
-            "MediaEngine", "ControlPlane", "WCS", "HTTPServer", "WeirMetrics", "SDP", "DTLS", "SRTP", "LinuxNet",
-            swiftLog,
+            "MediaEngine", "ControlPlane", "RESTHooks", "WCS", "HTTPServer", "WeirJSON", "WeirMetrics", "SDP", "DTLS",
+            "SRTP", "LinuxNet", swiftLog,
             .product(name: "Yams", package: "Yams"),
             .product(name: "X509", package: "swift-certificates"),
             .product(name: "Crypto", package: "swift-crypto"),
@@ -114,9 +124,17 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     ("ControlPlane", ["TestSupport", "WeirMetrics", swiftLog]),
     ("WeirMetrics", []),
     (
+        "RESTHooks",
+        [
+            "TestSupport", "ControlPlane", "WeirJSON", "WeirMetrics", swiftLog,
+            .product(name: "Hummingbird", package: "hummingbird"), .product(name: "NIOCore", package: "swift-nio"),
+            .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+        ]
+    ),
+    (
         "WCS",
         [
-            "ControlPlane", "WeirMetrics", swiftLog,
+            "ControlPlane", "WeirJSON", "WeirMetrics", swiftLog,
             .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOWebSocket", package: "swift-nio"),
             .product(name: "NIOSSL", package: "swift-nio-ssl"),
@@ -141,7 +159,7 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
             .product(name: "NIOSSL", package: "swift-nio-ssl"),
         ]
     ),
-    ("Weir", ["MediaEngine", "ControlPlane"]),
+    ("Weir", ["MediaEngine", "ControlPlane", "RESTHooks"]),
 ]
 for (module, dependencies) in tests {
     targets.append(
@@ -154,19 +172,28 @@ for (module, dependencies) in tests {
 // manifest of its own: the protocol cores and WCS's codec without the server around it, hence without packages.
 let fuzzing = environment["WEIR_FUZZ"] != nil
 if fuzzing {
-    let cores = ["COpenSSL", "Wire", "ICE", "DTLS", "MediaFormats", "RTP", "SDP"]
+    let cores = ["COpenSSL", "Wire", "ICE", "DTLS", "MediaFormats", "RTP", "SDP", "WeirJSON"]
     targets = targets.filter { cores.contains($0.name) }
-    targets.append(
+    targets += [
         .target(
-            name: "WCS",
+            name: "WCS", dependencies: ["WeirJSON"],
+            sources: ["MessageAssembler.swift", "WCSCodec.swift", "WCSMessage.swift", "WCSRequest.swift"],
+            swiftSettings: common),
+        .target(
+            name: "ControlPlane",
             sources: [
-                "JSONParser.swift", "JSONValue.swift", "MessageAssembler.swift", "WCSCodec.swift", "WCSMessage.swift",
-                "WCSRequest.swift",
+                "Configuration.swift", "HookMethod.swift", "Identifiers.swift", "MediaBackend.swift", "Requests.swift",
+                "StatusCode.swift",
             ],
-            swiftSettings: common))
+            swiftSettings: common),
+        .target(
+            name: "RESTHooks", dependencies: ["ControlPlane", "WeirJSON"],
+            sources: ["HookReply.swift", "Overwrite.swift", "RESTClientConfig.swift"], swiftSettings: common),
+    ]
     let fuzzTargets: [(name: String, dependencies: [Target.Dependency])] = [
         ("STUN", ["ICE", "Wire"]), ("RTP", ["RTP", "Wire"]), ("RTCP", ["RTP", "Wire"]), ("SDP", ["SDP"]),
-        ("Codecs", ["MediaFormats", "Wire"]), ("WCS", ["WCS"]), ("DTLS", ["DTLS", "Wire"]),
+        ("Codecs", ["MediaFormats", "Wire"]), ("WCS", ["WCS", "WeirJSON"]),
+        ("DTLS", ["DTLS", "Wire"]), ("Hooks", ["RESTHooks", "ControlPlane", "WeirJSON"]),
     ]
     for (name, dependencies) in fuzzTargets {
         targets.append(
@@ -213,6 +240,7 @@ let package = Package(
             .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
             .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
             .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
+            .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
             .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
             .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
             .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),

@@ -79,6 +79,7 @@ extension ClientSession {
         let players = context.registry.changePublisher(name: stream.request.name, peer: stream.peer) {
             kind.apply(to: &$0.mute)
         }
+        hooks.tell(.sentStreamEvent(mediaSessionId: mediaSessionId, type: type, payload: payload))
         for player in players {
             await player.session.deliver(kind, payload: payload, to: player)
         }
@@ -89,6 +90,7 @@ extension ClientSession {
         kind.apply(to: &stream.mute)
         streams[player.mediaSessionId] = stream
         emit(.streamEvent(mediaSessionId: player.mediaSessionId, type: kind.rawValue, payload: payload))
+        hooks.tell(.streamEvent(mediaSessionId: player.mediaSessionId, type: kind.rawValue, payload: payload))
     }
 
     private func publisherSize(_ size: StreamRegistry.VideoSize, _ stream: ManagedStream) async {

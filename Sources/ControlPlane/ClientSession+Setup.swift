@@ -2,10 +2,11 @@ import Logging
 
 /// From the request to the live stream.
 extension ClientSession {
-    /// Accepts or refuses a stream in one step, so that requests take effect in the order in which they came.
+    /// Takes a request and asks the backend about it. Both in one step, so that the backend is asked in the order in
+    /// which requests came.
     func begin(_ request: StreamRequest, published: Bool) {
         guard closeReason == nil else { return }
-        switch claim(request, published: published) {
+        switch reserve(request) {
         case .failure(let refusal):
             context.metrics.countRejection(refusal.label)
             logger.info(
@@ -17,25 +18,34 @@ extension ClientSession {
             report(
                 StreamStatusEvent(
                     request: request, published: published, status: .failed, info: refusal.info, code: refusal.code))
-        case .success(let claim):
-            var stream = ManagedStream(
-                request: request, published: published, peer: claim.peer, begun: context.timers.now)
-            stream.setup = Task { await setUp(request, claim) }
+        case .success(let peer):
+            var stream = ManagedStream(request: request, published: published, peer: peer, begun: context.timers.now)
+            let answer = hooks.ask(published ? .publish(request) : .play(request))
+            stream.setup = Task { await setUp(request.mediaSessionId, peer, answer) }
             streams[request.mediaSessionId] = stream
-            noteUnserved(stream)
         }
     }
 
-    /// What was reserved for a stream.
+    private func reserve(_ request: StreamRequest) -> Result<PeerID, Refusal> {
+        if request.mediaSessionId.isEmpty { return .failure(.text(.mediaSessionIdNull)) }
+        if streams[request.mediaSessionId] != nil { return .failure(.text(.mediaSessionIdInUse)) }
+        if streams.count >= context.configuration.limits.streamsPerSession {
+            return .failure(.limit(.streamsPerSession))
+        }
+        return context.registry.reserve(request.mediaSessionId, session: self)
+    }
+
+    /// What was claimed for a stream.
     struct Claim {
         let peer: PeerID
         /// nil for a publisher.
         let publisher: PeerID?
     }
 
-    private func claim(_ request: StreamRequest, published: Bool) -> Result<Claim, Refusal> {
-        if request.mediaSessionId.isEmpty { return .failure(.text(.mediaSessionIdNull)) }
-        if streams[request.mediaSessionId] != nil { return .failure(.text(.mediaSessionIdInUse)) }
+    /// Claims the name, which is looked at only now: the backend may have given another one than the client.
+    private func claim(_ stream: ManagedStream) -> Result<Claim, Refusal> {
+        let request = stream.request
+        let peer = stream.peer
         switch StreamName.check(request.name) {
         case .valid: break
         case .url: return .failure(.text(.noAgentStorage))
@@ -45,12 +55,15 @@ extension ClientSession {
         if let provider = request.mediaProvider, !provider.isEmpty, provider.lowercased() != "webrtc" {
             return .failure(.text(.noCommonCodecs))
         }
-        if streams.count >= context.configuration.limits.streamsPerSession {
-            return .failure(.limit(.streamsPerSession))
+        if stream.published {
+            if let refusal = context.registry.claimPublisher(request, peer: peer, session: self) {
+                return .failure(refusal)
+            }
+            return .success(Claim(peer: peer, publisher: nil))
         }
-        return published
-            ? context.registry.claimPublisher(request, session: self).map { Claim(peer: $0, publisher: nil) }
-            : context.registry.claimPlayer(request, session: self).map { Claim(peer: $0.peer, publisher: $0.publisher) }
+        return context.registry.claimPlayer(request, peer: peer, session: self).map {
+            Claim(peer: peer, publisher: $0)
+        }
     }
 
     private func noteUnserved(_ stream: ManagedStream) {
@@ -63,27 +76,41 @@ extension ClientSession {
         if request.record { log(stream, "recording is not served; publishing goes on") }
     }
 
-    private func setUp(_ request: StreamRequest, _ claim: Claim) async {
-        let id = request.mediaSessionId
-        let context = context
-        let facts = facts
-        let decision = await withDeadline(context.timers, context.configuration.hookTimeout) {
-            claim.publisher == nil
-                ? await context.hooks.publish(request, session: facts)
-                : await context.hooks.play(request, session: facts)
-        }
-        guard isCurrent(id, claim.peer) else { return }
+    private func setUp(_ id: String, _ peer: PeerID, _ answer: HookAnswer) async {
+        let decision = await decision(answer)
+        guard isCurrent(id, peer), var stream = streams[id] else { return }
         switch decision {
         case .allow: break
+        case .change(let request):
+            stream.request = request
+            streams[id] = stream
         case .refuse(let code, let reason):
             await end(id, .refused(code: code, reason: reason))
             return
         case nil:
-            context.metrics.hookTimeouts.increment()
             await end(id, .backendTimeout)
             return
         }
+        let claim: Claim
+        switch self.claim(stream) {
+        case .success(let claimed): claim = claimed
+        case .failure(let refusal):
+            await end(id, .rejected(refusal))
+            return
+        }
+        noteUnserved(stream)
+        await negotiate(id, stream.request, claim)
+    }
 
+    /// The backend's answer; nil if none came in time.
+    func decision(_ answer: HookAnswer) async -> HookDecision? {
+        let decision = await withDeadline(context.timers, context.configuration.hookTimeout) { await answer.decision }
+        if decision == nil { context.metrics.hookTimeouts.increment() }
+        return decision
+    }
+
+    private func negotiate(_ id: String, _ request: StreamRequest, _ claim: Claim) async {
+        let context = context
         // A media side that answers when nobody waits any more has made a peer that must go.
         let answer = await withDeadline(
             context.timers, context.configuration.mediaTimeout, late: { _ in context.closeMedia(claim.peer) }

@@ -11,6 +11,8 @@ package actor ClientSession {
     package nonisolated let facts: SessionFacts
     /// What the client asked for when it connected.
     package nonisolated let request: ConnectRequest
+    /// What the client said of itself, with what the backend changed in it.
+    package nonisolated let profile: JSONText?
     /// What to tell the client, in order. One consumer. Finishes after `.closing`.
     package nonisolated let events: AsyncStream<SessionEvent>
 
@@ -18,22 +20,27 @@ package actor ClientSession {
     nonisolated let ended = Gate()
     nonisolated let context: ControlContext
     nonisolated let logger: Logger
+    nonisolated let hooks: any SessionHooks
     /// The key under which limits count this session.
     private nonisolated let addressKey: String
-    private let queue: EventQueue
+    private nonisolated let queue: EventQueue
     var streams: [String: ManagedStream] = [:]
     /// The closing has begun (or is done): nothing new is accepted.
     package private(set) var closeReason: SessionCloseReason?
     var isSampling = false
+    /// Operations of the client that wait for the backend.
+    var operations = 0
 
     init(
-        authToken: String, facts: SessionFacts, request: ConnectRequest, addressKey: String, context: ControlContext,
-        logger: Logger
+        authToken: String, facts: SessionFacts, request: ConnectRequest, admission: Admission, addressKey: String,
+        context: ControlContext, logger: Logger
     ) {
         id = facts.id
         self.authToken = authToken
         self.facts = facts
         self.request = request
+        hooks = admission.hooks
+        profile = admission.profile
         self.addressKey = addressKey
         self.context = context
         var logger = logger
@@ -54,20 +61,34 @@ package actor ClientSession {
     /// Plays a stream, or resumes it if `mediaSessionId` is that of a paused player of this session.
     package func play(_ request: StreamRequest) async {
         if let stream = streams[request.mediaSessionId], !stream.published, stream.phase == .paused {
-            await setPaused(false, stream)
+            let answer = hooks.ask(.play(request))
+            Task { await resume(request.mediaSessionId, stream.peer, answer) }
         } else {
             begin(request, published: false)
         }
     }
 
+    private func resume(_ id: String, _ peer: PeerID, _ answer: HookAnswer) async {
+        let decision = await decision(answer)
+        guard isCurrent(id, peer), let stream = streams[id], stream.phase == .paused else { return }
+        switch decision {
+        case .allow, .change: await setPaused(false, stream)
+        case .refuse(let code, let reason): await end(id, .refused(code: code, reason: reason))
+        case nil: await end(id, .backendTimeout)
+        }
+    }
+
     /// Ends a stream in any state with UNPUBLISHED or STOPPED. An id that is not (or no longer) known is ignored.
     package func stop(mediaSessionId: String) async {
+        guard let stream = streams[mediaSessionId] else { return }
+        hooks.tell(.stop(stream.event(stream.status)))
         await end(mediaSessionId, .stoppedByUser)
     }
 
     /// Pauses a player that is PLAYING; anything else is ignored.
     package func pause(mediaSessionId: String) async {
         guard let stream = streams[mediaSessionId], !stream.published, stream.phase == .live else { return }
+        hooks.tell(.pause(stream.event(stream.status)))
         await setPaused(true, stream)
     }
 
@@ -145,7 +166,8 @@ package actor ClientSession {
                     until: now + context.configuration.reattachTime), now: now)
         }
         context.registry.dismiss(address: addressKey, session: self)
-        context.notifier.post(.connection(facts, ended: reason))
+        hooks.tell(.disconnected(reason))
+        hooks.finish()
         ended.open()
         logger.info("session closed", metadata: ["reason": "\(reason)"])
         for closing in closings { await closing.value }
@@ -173,28 +195,39 @@ package actor ClientSession {
 
     /// The one teardown path of a stream. All of it up to the players' notification is one step: name, id and peer are
     /// free and the terminal status is on its way before anything else can happen to the stream.
-    /// Returns the freeing of the peer, nil if there was no such stream.
+    /// Returns the freeing of the peer, nil if there was no such stream. The backend is told not before `gate` is open.
     @discardableResult
-    func end(_ mediaSessionId: String, _ cause: EndCause) async -> Task<Void, Never>? {
+    func end(_ mediaSessionId: String, _ cause: EndCause, after gate: Gate? = nil) async -> Task<Void, Never>? {
         guard let stream = streams.removeValue(forKey: mediaSessionId) else { return nil }
         stream.setup?.cancel()
         stream.deadline?.cancel()
-        let orphans = context.registry.release(stream.request, published: stream.published, peer: stream.peer)
+        let orphans = context.registry.release(
+            mediaSessionId: mediaSessionId, published: stream.published, peer: stream.peer)
+        // WHIP and WHEP have no stop message beside DELETE: for the backend the loss of a client is one.
+        if facts.kind != .webSocket, stream.description != nil, cause.isLoss {
+            hooks.tell(.stop(stream.event(stream.status)))
+        }
         let status = stream.status(for: cause)
-        report(stream.event(status, info: cause.info, code: cause.code))
+        let told = report(stream.event(status, info: cause.info, code: cause.code), after: gate)
         log(stream, "stream ended", ["status": "\(status.rawValue)", "info": "\(cause.info)"])
-        if status == .failed { context.metrics.countFailure(cause.label, published: stream.published) }
+        if case .rejected(let refusal) = cause {
+            context.metrics.countRejection(refusal.label)
+        } else if status == .failed {
+            context.metrics.countFailure(cause.label, published: stream.published)
+        }
         let closing = context.closeMedia(stream.peer)
         for player in orphans {
-            await player.session.publisherEnded(player.mediaSessionId, peer: player.peer)
+            await player.session.publisherEnded(
+                player.mediaSessionId, peer: player.peer, appKey: facts.appKey, told: told)
         }
         return closing
     }
 
-    /// The publisher of a player of ours is gone.
-    func publisherEnded(_ mediaSessionId: String, peer: PeerID) async {
+    /// The publisher of a player of ours is gone. Its backend hears that before it hears of the player; another backend
+    /// cannot know which was first, and does not wait.
+    private func publisherEnded(_ mediaSessionId: String, peer: PeerID, appKey: String, told: Gate?) async {
         guard isCurrent(mediaSessionId, peer) else { return }
-        await end(mediaSessionId, .publisherGone)
+        await end(mediaSessionId, .publisherGone, after: appKey == facts.appKey ? told : nil)
     }
 
     // MARK: Helpers
@@ -202,23 +235,26 @@ package actor ClientSession {
     /// False once the stream ended, also when its id is used anew.
     func isCurrent(_ mediaSessionId: String, _ peer: PeerID) -> Bool { streams[mediaSessionId]?.peer == peer }
 
-    func emit(_ event: SessionEvent) {
-        let reason: SessionCloseReason
+    nonisolated func emit(_ event: SessionEvent) {
         switch queue.offer(event) {
         case .accepted: return
-        case .overflow: reason = .slowReader
+        case .overflow: Task { await closeUnread(.slowReader) }
         // The adapter's reading task was cancelled: nobody will hear of these streams any more.
-        case .finished: reason = .connectionLost
+        case .finished: Task { await closeUnread(.connectionLost) }
         }
+    }
+
+    private func closeUnread(_ reason: SessionCloseReason) async {
         guard closeReason == nil else { return }
         logger.warning("client does not read its events, closing the session", metadata: ["reason": "\(reason)"])
-        Task { await close(reason) }
+        await close(reason)
     }
 
     /// One change of state, to the client and to the backend.
-    func report(_ event: StreamStatusEvent) {
+    @discardableResult
+    func report(_ event: StreamStatusEvent, after gate: Gate? = nil) -> Gate? {
         emit(.status(event))
-        context.notifier.post(.stream(event, facts))
+        return hooks.tell(.streamStatus(event), after: gate)
     }
 
     func report(_ mediaSessionId: String, _ status: StreamStatus) {

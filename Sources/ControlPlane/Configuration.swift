@@ -33,7 +33,7 @@ package struct ControlConfiguration: Sendable {
     package var iceTimeout: Duration
     /// From the first valid ICE pair to the end of the DTLS handshake.
     package var dtlsTimeout: Duration
-    /// For one question to the backend.
+    /// For one question to the backend. The hooks keep their own, shorter time; this is for hooks that do not.
     package var hookTimeout: Duration
     /// For one command to the media side.
     package var mediaTimeout: Duration
@@ -43,12 +43,10 @@ package struct ControlConfiguration: Sendable {
     package var rateEvents: Bool
     /// Events that a session may leave unread before it is closed as a slow reader.
     package var eventQueueLimit: Int
-    /// Notifications that may wait for the backend; more are dropped and counted.
-    package var hookQueueLimit: Int
     /// Bytes of the payload of one stream event.
     package var eventPayloadLimit: Int
-    /// Application keys that may connect; nil = all.
-    package var applications: Set<String>?
+    /// `sendData`, `snapshot` and bug reports of one session that may wait for the backend; more are refused.
+    package var operationLimit: Int
     /// How long a lost session waits for its client to re-attach, if the client asked for that; zero = never.
     package var reattachTime: Duration
 
@@ -56,8 +54,7 @@ package struct ControlConfiguration: Sendable {
         limits: Limits = Limits(), iceTimeout: Duration = .seconds(30), dtlsTimeout: Duration = .seconds(30),
         hookTimeout: Duration = .seconds(5), mediaTimeout: Duration = .seconds(5),
         transportCloseGrace: Duration = .seconds(2), rateEvents: Bool = true, eventQueueLimit: Int = 1024,
-        hookQueueLimit: Int = 4096, eventPayloadLimit: Int = 65_536, applications: Set<String>? = nil,
-        reattachTime: Duration = .seconds(300)
+        eventPayloadLimit: Int = 65_536, operationLimit: Int = 32, reattachTime: Duration = .seconds(300)
     ) {
         self.limits = limits
         self.iceTimeout = iceTimeout
@@ -67,9 +64,8 @@ package struct ControlConfiguration: Sendable {
         self.transportCloseGrace = transportCloseGrace
         self.rateEvents = rateEvents
         self.eventQueueLimit = eventQueueLimit
-        self.hookQueueLimit = hookQueueLimit
         self.eventPayloadLimit = eventPayloadLimit
-        self.applications = applications
+        self.operationLimit = operationLimit
         self.reattachTime = reattachTime
     }
 }

@@ -6,7 +6,6 @@ struct ControlContext: Sendable {
     let hooks: any BackendHooks
     let configuration: ControlConfiguration
     let registry: StreamRegistry
-    let notifier: HookNotifier
     let metrics: ControlMetrics
     let timers: Timers
     let kept: KeptSessions

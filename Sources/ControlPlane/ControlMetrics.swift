@@ -6,7 +6,6 @@ struct ControlMetrics: Sendable {
     let streams: Gauge
     let players: Gauge
     let lateMediaEvents: Counter
-    let droppedNotifications: Counter
     let hookTimeouts: Counter
     private let setupSeconds: [Bool: Histogram]
     private let registry: MetricsRegistry
@@ -18,8 +17,6 @@ struct ControlMetrics: Sendable {
         players = registry.gauge("weir_control_players", help: "Players, also those still connecting")
         lateMediaEvents = registry.counter(
             "weir_control_late_media_events_total", help: "Media events of peers that had ended")
-        droppedNotifications = registry.counter(
-            "weir_control_hook_notifications_dropped_total", help: "Notifications the backend was too slow for")
         hookTimeouts = registry.counter(
             "weir_control_hook_timeouts_total", help: "Calls of the backend without an answer in time")
         setupSeconds = Dictionary(

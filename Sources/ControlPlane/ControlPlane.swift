@@ -24,18 +24,15 @@ package actor ControlPlane {
         context = ControlContext(
             media: media, hooks: hooks, configuration: configuration,
             registry: StreamRegistry(limits: configuration.limits, metrics: metrics),
-            notifier: HookNotifier(hooks: hooks, configuration: configuration, timers: timers, metrics: metrics),
             metrics: metrics, timers: timers, kept: KeptSessions(maxSessions: configuration.limits.sessions))
         self.logger = logger
     }
 
-    /// Consumes media events, samples rates and notifies the backend until `shutdown` is done or the task is cancelled.
-    /// Call it once.
+    /// Consumes media events and samples rates until `shutdown` is done or the task is cancelled. Call it once.
     package nonisolated func run() async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.routeMediaEvents() }
             group.addTask { await self.sampleEverySecond() }
-            group.addTask { await self.context.notifier.run() }
             await stopped.wait()
             group.cancelAll()
         }
@@ -92,37 +89,48 @@ package actor ControlPlane {
     private func admit(
         _ request: ConnectRequest, as kept: KeptSessions.Kept? = nil
     ) async throws(SignallingError) -> ClientSession {
-        if let applications = context.configuration.applications, !applications.contains(request.appKey) {
-            throw .unknownApplication(request.appKey)
-        }
         let addressKey = AddressKey.make(request.remoteAddress)
         try context.registry.admit(address: addressKey)
-        let facts = SessionFacts(id: kept?.id ?? Token.make(), request: request)
-        let context = context
-        let decision = await withDeadline(context.timers, context.configuration.hookTimeout) {
-            await context.hooks.connect(facts)
-        }
-        var refusal: SignallingError?
-        switch decision {
-        case .allow: break
-        case .refuse(let code, let reason): refusal = .refused(code: code, reason: reason)
-        case nil:
-            context.metrics.hookTimeouts.increment()
-            refusal = .backendTimeout
-        }
-        let session = ClientSession(
-            authToken: kept?.authToken ?? Token.make(), facts: facts, request: request, addressKey: addressKey,
-            context: context, logger: logger)
-        if refusal == nil, !context.registry.add(session) { refusal = .shuttingDown }
-        if let refusal {
+        var facts = SessionFacts(id: kept?.id ?? SessionID.make(request), request: request)
+        let admission: Admission
+        do throws(SignallingError) {
+            admission = try await ask(facts, request)
+        } catch {
             context.registry.dismiss(address: addressKey, session: nil)
-            throw refusal
+            throw error
         }
-        context.notifier.post(.connection(facts, ended: nil))
+        facts.custom = admission.custom
+        let session = ClientSession(
+            authToken: kept?.authToken ?? Token.make(), facts: facts, request: request, admission: admission,
+            addressKey: addressKey, context: context, logger: logger)
+        admission.hooks.attach(session)
+        guard context.registry.add(session) else {
+            context.registry.dismiss(address: addressKey, session: nil)
+            admission.hooks.abandon(.shuttingDown)
+            throw .shuttingDown
+        }
+        admission.hooks.tell(.established(authToken: session.authToken))
         session.logger.info(
             kept == nil ? "session opened" : "session re-attached",
             metadata: ["kind": "\(facts.kind.rawValue)", "address": "\(facts.remoteAddress)"])
         return session
+    }
+
+    private func ask(_ facts: SessionFacts, _ request: ConnectRequest) async throws(SignallingError) -> Admission {
+        let hooks = context.hooks
+        let decision = await withDeadline(
+            context.timers, context.configuration.hookTimeout,
+            late: { decision in
+                if case .allow(let admission) = decision { admission.hooks.abandon(.backendTimeout) }
+            }, { await hooks.connect(facts, request) })
+        switch decision {
+        case .allow(let admission): return admission
+        case .refuse(let code, let reason): throw .refused(code: code, reason: reason)
+        case .unknownApplication: throw .unknownApplication(request.appKey)
+        case nil:
+            context.metrics.hookTimeouts.increment()
+            throw .backendTimeout
+        }
     }
 
     /// An open session, for adapters that get its id back from the client (WHIP and WHEP resources).
@@ -154,7 +162,7 @@ package actor ControlPlane {
             await withTaskGroup(of: Void.self) { group in
                 for session in sessions { group.addTask { await session.close(.shutdown) } }
             }
-            await context.notifier.finish()
+            await context.hooks.drain()
         }
         if finished == nil { logger.warning("shutdown was not complete in time") }
         stopped.open()
@@ -193,6 +201,14 @@ package actor ControlPlane {
                 }
             }
         }
+    }
+}
+
+extension SessionHooks {
+    /// The session did not come to be, though the backend let it in.
+    fileprivate func abandon(_ error: SignallingError) {
+        tell(.connectionFailed(info: error.info))
+        finish()
     }
 }
 

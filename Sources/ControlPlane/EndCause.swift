@@ -5,6 +5,10 @@ enum EndCause: Hashable, Sendable {
     case terminated
     case shutdown
     case publisherGone
+    /// The backend's answer to a keep-alive.
+    case keepAlive
+    /// Not admitted after the backend had allowed it.
+    case rejected(Refusal)
     case failed(StatusInfo)
     /// A failure before the media connection existed, with the HTTP status that fits better than the text's own.
     case notSetUp(StatusInfo, StatusCode)
@@ -39,7 +43,17 @@ enum EndCause: Hashable, Sendable {
     func status(published: Bool) -> StreamStatus {
         switch self {
         case .stoppedByUser, .sessionLost, .terminated: published ? .unpublished : .stopped
-        case .shutdown, .publisherGone, .failed, .notSetUp, .refused, .backendTimeout: .failed
+        case .shutdown, .publisherGone, .keepAlive, .rejected, .failed, .notSetUp, .refused, .backendTimeout: .failed
+        }
+    }
+
+    /// The client went away without a word, as far as the server can tell.
+    var isLoss: Bool {
+        switch self {
+        case .sessionLost, .failed: true
+        case .stoppedByUser, .terminated, .shutdown, .publisherGone, .keepAlive, .rejected, .notSetUp, .refused,
+            .backendTimeout:
+            false
         }
     }
 
@@ -50,6 +64,8 @@ enum EndCause: Hashable, Sendable {
         case .terminated: StatusInfo.stoppedByTerminate.rawValue
         case .shutdown: StatusInfo.requestedStreamShutdown.rawValue
         case .publisherGone: StatusInfo.stoppedByPublisherStop.rawValue
+        case .keepAlive: StatusInfo.terminatedByKeepAlive.rawValue
+        case .rejected(let refusal): refusal.info
         case .failed(let info), .notSetUp(let info, _): info.rawValue
         case .refused(_, let reason): reason
         case .backendTimeout: SignallingError.backendTimeout.info
@@ -61,6 +77,8 @@ enum EndCause: Hashable, Sendable {
         case .stoppedByUser, .sessionLost, .terminated: nil
         case .shutdown: .unavailable
         case .publisherGone: .notFound
+        case .keepAlive: StatusInfo.terminatedByKeepAlive.code
+        case .rejected(let refusal): refusal.code
         case .failed(let info): info.code
         case .notSetUp(_, let code): code
         case .refused(let code, _): StatusCode(rawValue: code)
@@ -72,8 +90,10 @@ enum EndCause: Hashable, Sendable {
     var label: String {
         switch self {
         case .failed(let info), .notSetUp(let info, _): info.label
+        case .rejected(let refusal): refusal.label
         case .refused: "refusedByBackend"
-        case .stoppedByUser, .sessionLost, .terminated, .shutdown, .publisherGone, .backendTimeout: "\(self)"
+        case .stoppedByUser, .sessionLost, .terminated, .shutdown, .publisherGone, .keepAlive, .backendTimeout:
+            "\(self)"
         }
     }
 }

@@ -6,6 +6,16 @@ package enum SessionEvent: Hashable, Sendable {
     /// `notifyStreamEvent`: `type` as in signalling 3.8.
     case streamEvent(mediaSessionId: String, type: String, payload: JSONText?)
     case availability(mediaSessionId: String, available: Bool, info: String?)
+    /// `OnDataEvent`: data of the application for the client.
+    case data(operationId: String, payload: JSONText)
+    /// What became of a `sendData` of the client; `info` only if not accepted.
+    case dataStatus(operationId: String, accepted: Bool, info: String?)
+    /// The name under which a bug report of the client is kept.
+    case bugReport(fileName: String)
+    /// Debugging of the session began, or ended with this file.
+    case debug(started: Bool, file: String?)
+    /// Something that the client only has to know of (`ErrorEvent`).
+    case error(info: String)
     /// Once per second of a live stream: `inboundVideoRate` if published, else `outboundVideoRate`.
     case videoRate(mediaSessionId: String, published: Bool, bitsPerSecond: Int)
     /// The last event before `events` finishes.
@@ -78,23 +88,6 @@ package struct StreamStatusEvent: Hashable, Sendable {
         self.audioMuted = audioMuted
         self.videoMuted = videoMuted
     }
-}
-
-/// An HTTP status code that belongs to a failure.
-package struct StatusCode: RawRepresentable, Hashable, Sendable {
-    package let rawValue: Int
-
-    package init(rawValue: Int) { self.rawValue = rawValue }
-
-    package static let badRequest = StatusCode(rawValue: 400)
-    package static let forbidden = StatusCode(rawValue: 403)
-    package static let notFound = StatusCode(rawValue: 404)
-    package static let notAcceptable = StatusCode(rawValue: 406)
-    package static let timeout = StatusCode(rawValue: 408)
-    package static let conflict = StatusCode(rawValue: 409)
-    package static let tooManyRequests = StatusCode(rawValue: 429)
-    package static let internalError = StatusCode(rawValue: 500)
-    package static let unavailable = StatusCode(rawValue: 503)
 }
 
 /// Why a session ended.

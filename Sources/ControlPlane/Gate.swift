@@ -1,7 +1,7 @@
 import Synchronization
 
 /// Opened once; waiters pass when it is open or when their task is cancelled.
-final class Gate: Sendable {
+package final class Gate: Sendable {
     private struct State {
         var isOpen = false
         var lastTicket = 0
@@ -12,7 +12,9 @@ final class Gate: Sendable {
 
     private let state = Mutex(State())
 
-    func open() {
+    package init() {}
+
+    package func open() {
         let waiters = state.withLock { state in
             state.isOpen = true
             defer { state.waiters = [:] }
@@ -21,7 +23,7 @@ final class Gate: Sendable {
         for waiter in waiters { waiter.resume() }
     }
 
-    func wait() async {
+    package func wait() async {
         let ticket = state.withLock { state in
             state.lastTicket += 1
             return state.lastTicket

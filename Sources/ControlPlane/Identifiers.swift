@@ -28,6 +28,13 @@ package enum Token {
     }
 }
 
+/// Names of sessions as backends of the original know them: `/CLIENT:PORT/SERVER:PORT-` and what nobody can guess.
+enum SessionID {
+    static func make(_ request: ConnectRequest) -> String {
+        "/\(request.remoteAddress)/\(request.localAddress ?? "")-\(Token.make())"
+    }
+}
+
 /// By which protocol a client talks to us.
 package enum SessionKind: String, Sendable, CaseIterable {
     case webSocket = "websocket"

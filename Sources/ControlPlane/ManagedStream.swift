@@ -2,7 +2,7 @@
 /// taking it out is the one way to end it.
 struct ManagedStream {
     enum Phase: Hashable {
-        /// The backend or the media side is being asked.
+        /// The backend, then the media side is being asked.
         case settingUp
         /// The answer was sent; ICE and DTLS are awaited.
         case connecting
@@ -11,7 +11,8 @@ struct ManagedStream {
         case paused
     }
 
-    let request: StreamRequest
+    /// As the client asked, then as the backend changed it.
+    var request: StreamRequest
     let published: Bool
     let peer: PeerID
     /// When the request came.
@@ -31,6 +32,14 @@ struct ManagedStream {
     var rate = RateMeter()
 
     var isLive: Bool { phase == .live || phase == .paused }
+
+    var status: StreamStatus {
+        switch phase {
+        case .settingUp, .connecting: .pending
+        case .live: published ? .publishing : .playing
+        case .paused: .paused
+        }
+    }
 
     func event(
         _ status: StreamStatus, info: String? = nil, code: StatusCode? = nil

@@ -3,6 +3,8 @@ package struct ConnectRequest: Hashable, Sendable {
     package var appKey: String
     /// `address:port`, `[address]:port` or a bare address; limits count the address without the port.
     package var remoteAddress: String
+    /// `address:port` where the client reached us; nil if the adapter does not know.
+    package var localAddress: String?
     package var custom: JSONText?
     package var kind: SessionKind
     /// Token of an `Authorization: Bearer` header, carried to the backend.
@@ -11,16 +13,18 @@ package struct ConnectRequest: Hashable, Sendable {
     package var query: String?
     /// Keep the session for `ControlConfiguration.reattachTime` after its connection is lost (signalling 2.5).
     package var keepAlive: Bool
-    /// What the adapter wants to have again when the client re-attaches to its session.
+    /// What the client said of itself, a JSON object: goes to the backend with `connect`, and the adapter has it again,
+    /// perhaps changed by the backend, from the session.
     package var profile: JSONText?
 
     package init(
-        appKey: String = ControlConfiguration.defaultAppKey, remoteAddress: String, custom: JSONText? = nil,
-        kind: SessionKind = .webSocket, bearerToken: String? = nil, query: String? = nil, keepAlive: Bool = false,
-        profile: JSONText? = nil
+        appKey: String = ControlConfiguration.defaultAppKey, remoteAddress: String, localAddress: String? = nil,
+        custom: JSONText? = nil, kind: SessionKind = .webSocket, bearerToken: String? = nil, query: String? = nil,
+        keepAlive: Bool = false, profile: JSONText? = nil
     ) {
         self.appKey = appKey
         self.remoteAddress = remoteAddress
+        self.localAddress = localAddress
         self.custom = custom
         self.kind = kind
         self.bearerToken = bearerToken

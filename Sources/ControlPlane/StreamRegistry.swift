@@ -52,6 +52,8 @@ final class StreamRegistry: Sendable {
         var publications: [String: Publication] = [:]
         var mediaSessionIds: Set<String> = []
         var owners: [PeerID: ClientSession] = [:]
+        /// Names that peers have claimed, to publish or to play.
+        var claims: [PeerID: String] = [:]
         var players = 0
         var lastPeer: UInt64 = 0
 
@@ -132,56 +134,62 @@ final class StreamRegistry: Sendable {
 
     // MARK: Streams
 
-    func claimPublisher(_ request: StreamRequest, session: ClientSession) -> Result<PeerID, Refusal> {
-        let result = state.withLock { state -> Result<PeerID, Refusal> in
+    /// Takes a media session id and makes the peer that goes with it. Each success needs one `release` in the end.
+    func reserve(_ mediaSessionId: String, session: ClientSession) -> Result<PeerID, Refusal> {
+        state.withLock { state in
             if state.isDraining { return .failure(.shuttingDown) }
-            if state.mediaSessionIds.contains(request.mediaSessionId) { return .failure(.text(.mediaSessionIdInUse)) }
-            if state.publications[request.name] != nil { return .failure(.text(.nameInUse)) }
-            if state.publications.count >= limits.streams { return .failure(.limit(.streams)) }
-            let peer = state.makePeer(for: session, mediaSessionId: request.mediaSessionId)
-            state.publications[request.name] = Publication(
-                session: session, mediaSessionId: request.mediaSessionId, peer: peer)
-            return .success(peer)
+            if state.mediaSessionIds.contains(mediaSessionId) { return .failure(.text(.mediaSessionIdInUse)) }
+            return .success(state.makePeer(for: session, mediaSessionId: mediaSessionId))
         }
-        if case .success = result { metrics.streams.add(1) }
-        return result
     }
 
-    /// On success the player belongs to the publication: if the publisher ends at any later moment, it is told.
-    func claimPlayer(
-        _ request: StreamRequest, session: ClientSession
-    ) -> Result<(peer: PeerID, publisher: PeerID), Refusal> {
-        let result = state.withLock { state -> Result<(peer: PeerID, publisher: PeerID), Refusal> in
+    func claimPublisher(_ request: StreamRequest, peer: PeerID, session: ClientSession) -> Refusal? {
+        let refusal = state.withLock { state -> Refusal? in
+            if state.isDraining { return .shuttingDown }
+            if state.publications[request.name] != nil { return .text(.nameInUse) }
+            if state.publications.count >= limits.streams { return .limit(.streams) }
+            state.claims[peer] = request.name
+            state.publications[request.name] = Publication(
+                session: session, mediaSessionId: request.mediaSessionId, peer: peer)
+            return nil
+        }
+        if refusal == nil { metrics.streams.add(1) }
+        return refusal
+    }
+
+    /// Returns the publisher. The player belongs to the publication then: if the publisher ends at any later moment, it
+    /// is told.
+    func claimPlayer(_ request: StreamRequest, peer: PeerID, session: ClientSession) -> Result<PeerID, Refusal> {
+        let result = state.withLock { state -> Result<PeerID, Refusal> in
             if state.isDraining { return .failure(.shuttingDown) }
-            if state.mediaSessionIds.contains(request.mediaSessionId) { return .failure(.text(.mediaSessionIdInUse)) }
             guard let publication = state.publications[request.name] else { return .failure(.text(.streamNotFound)) }
             if publication.liveSince == nil { return .failure(.text(.publishStreamNotReady)) }
             if state.players >= limits.players { return .failure(.limit(.players)) }
             if publication.players.count >= limits.playersPerStream { return .failure(.limit(.playersPerStream)) }
-            let peer = state.makePeer(for: session, mediaSessionId: request.mediaSessionId)
             state.players += 1
+            state.claims[peer] = request.name
             state.publications[request.name]?.players[peer] = Player(
                 session: session, mediaSessionId: request.mediaSessionId, peer: peer)
-            return .success((peer, publication.peer))
+            return .success(publication.peer)
         }
         if case .success = result { metrics.players.add(1) }
         return result
     }
 
     /// Frees everything that a stream holds and returns the players that lost their publisher by it.
-    func release(_ request: StreamRequest, published: Bool, peer: PeerID) -> [Player] {
-        let orphans = state.withLock { state -> [Player] in
+    func release(mediaSessionId: String, published: Bool, peer: PeerID) -> [Player] {
+        let (claimed, orphans) = state.withLock { state -> (Bool, [Player]) in
             state.owners[peer] = nil
-            state.mediaSessionIds.remove(request.mediaSessionId)
+            state.mediaSessionIds.remove(mediaSessionId)
+            guard let name = state.claims.removeValue(forKey: peer) else { return (false, []) }
             if published {
-                guard state.publications[request.name]?.peer == peer else { return [] }
-                return (state.publications.removeValue(forKey: request.name)?.players.values).map(Array.init) ?? []
+                return (true, (state.publications.removeValue(forKey: name)?.players.values).map(Array.init) ?? [])
             }
             state.players -= 1
-            state.publications[request.name]?.players[peer] = nil
-            return []
+            state.publications[name]?.players[peer] = nil
+            return (true, [])
         }
-        published ? metrics.streams.add(-1) : metrics.players.add(-1)
+        if claimed { published ? metrics.streams.add(-1) : metrics.players.add(-1) }
         return orphans
     }
 

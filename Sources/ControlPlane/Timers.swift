@@ -1,20 +1,20 @@
 import Synchronization
 
 /// The clock as the control plane uses it: time since its own start. Tests pass a clock that they advance by hand.
-struct Timers: Sendable {
+package struct Timers: Sendable {
     private let readNow: @Sendable () -> Duration
     private let sleepUntil: @Sendable (Duration) async throws -> Void
 
-    init<C: Clock>(_ clock: C) where C.Duration == Duration {
+    package init<C: Clock>(_ clock: C) where C.Duration == Duration {
         let start = clock.now
         readNow = { start.duration(to: clock.now) }
         sleepUntil = { try await clock.sleep(until: start.advanced(by: $0), tolerance: nil) }
     }
 
-    var now: Duration { readNow() }
+    package var now: Duration { readNow() }
 
     /// Returns false if the task was cancelled before that time.
-    func sleep(until time: Duration) async -> Bool {
+    package func sleep(until time: Duration) async -> Bool {
         do {
             try await sleepUntil(time)
             return !Task.isCancelled
@@ -28,11 +28,11 @@ struct Timers: Sendable {
 ///
 /// An operation that does not heed its cancellation goes on by itself: nobody waits for it, and what it returns in
 /// the end is given to `late`, which must undo it.
-func withDeadline<Value: Sendable>(
+package func withDeadline<Value: Sendable>(
     _ timers: Timers, _ limit: Duration, late: (@Sendable (Value) -> Void)? = nil,
     _ operation: @escaping @Sendable () async -> Value
 ) async -> Value? {
-    let first = FirstOutcome<Value>()
+    let first = Outcome<Value?>()
     let deadline = timers.now + limit
     let work = Task {
         let value = await operation()
@@ -51,18 +51,19 @@ func withDeadline<Value: Sendable>(
 }
 
 /// A value that is set once and waited for by one task.
-private final class FirstOutcome<Value: Sendable>: Sendable {
+final class Outcome<Value: Sendable>: Sendable {
     private enum State {
         case open
-        case awaited(CheckedContinuation<Value?, Never>)
-        case settled(Value?)
+        case awaited(CheckedContinuation<Value, Never>)
+        case settled(Value)
     }
 
     private let state = Mutex<State>(.open)
 
     /// Returns false if there was an outcome before.
-    func settle(_ value: Value?) -> Bool {
-        let (isFirst, waiter) = state.withLock { state -> (Bool, CheckedContinuation<Value?, Never>?) in
+    @discardableResult
+    func settle(_ value: Value) -> Bool {
+        let (isFirst, waiter) = state.withLock { state -> (Bool, CheckedContinuation<Value, Never>?) in
             switch state {
             case .settled: return (false, nil)
             case .open:
@@ -77,9 +78,9 @@ private final class FirstOutcome<Value: Sendable>: Sendable {
         return isFirst
     }
 
-    func wait() async -> Value? {
+    func wait() async -> Value {
         await withCheckedContinuation { continuation in
-            let settled = state.withLock { state -> Value?? in
+            let settled = state.withLock { state -> Value? in
                 if case .settled(let value) = state { return .some(value) }
                 state = .awaited(continuation)
                 return nil

@@ -8,11 +8,17 @@ struct HTTPContext: RequestContext {
     var coreContext: CoreRequestContextStorage
     /// Of the TCP connection; nil only in tests without one.
     let remote: SocketAddress?
+    /// Where the client reached us.
+    let local: SocketAddress?
 
     init(source: ApplicationRequestContextSource) {
         coreContext = .init(source: source)
         remote = source.channel.remoteAddress
+        local = source.channel.localAddress
     }
+
+    /// `address:port` or `[address]:port`.
+    var localText: String { AddressKey.text(host: local?.ipAddress, port: local?.port) }
 
     /// `address:port` or `[address]:port`.
     var remoteText: String { AddressKey.text(host: remote?.ipAddress, port: remote?.port) }

@@ -3,13 +3,16 @@ import FoundationEssentials
 import HTTPTypes
 import Hummingbird
 import Logging
+import NIOCore
 import Synchronization
 import WeirMetrics
 
-/// `/health`, `/metrics`, `/api/streams` and `/api/log-level`.
+/// `/health`, `/metrics`, `/api/streams`, `/api/log-level` and `/apps/EchoApp`.
 struct OperatorRoutes: Sendable {
     static let metricsType = "text/plain; version=0.0.4; charset=utf-8"
     private static let levelBodyLimit = 1_024
+    /// A hook carries the client's offer and whatever it gave as `custom`.
+    private static let echoBodyLimit = 4 << 20
 
     let control: ControlPlane
     let metrics: MetricsRegistry
@@ -41,6 +44,22 @@ struct OperatorRoutes: Sendable {
                 try access.check(request, context)
                 return JSONResponse.make(LevelBody(level: logLevel.get().rawValue))
             }.merging([.put: { try await setLevel($0, $1) }]) { $1 })
+        router.serve("/apps/EchoApp/{method}", [.post: { try await echo($0, $1) }])
+    }
+
+    /// The backend that allows everything: the answer is what came (reference part 1.1). An application that leads here
+    /// by `url: /apps/EchoApp` does not take the way over HTTP; this is for those that name the whole URL.
+    private func echo(_ request: Request, _ context: HTTPContext) async throws -> Response {
+        try access.check(request, context)
+        let body: ByteBuffer
+        do {
+            body = try await request.body.collect(upTo: Self.echoBodyLimit)
+        } catch is NIOTooManyBytesError {
+            throw Problem(
+                .contentTooLarge, "The body is larger than \(Self.echoBodyLimit) bytes", remedy: "Send less.")
+        }
+        let headers: HTTPFields = [.contentType: "application/json", .cacheControl: "no-store"]
+        return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: body))
     }
 
     /// GET, and HEAD without the body.

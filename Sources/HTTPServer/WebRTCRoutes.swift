@@ -65,8 +65,7 @@ struct WebRTCRoutes: Sendable {
         let client: ClientSession
         do {
             client = try await control.openSession(
-                ConnectRequest(
-                    remoteAddress: address, kind: kind, bearerToken: token, query: request.uri.query))
+                WebRTCConnect.request(request, kind: kind, address: address, local: context.localText, token: token))
         } catch {
             throw Problem(error)
         }

@@ -1,3 +1,5 @@
+import WeirJSON
+
 /// Bytes of one text message to a request (section 1.2), and messages to bytes.
 package enum WCSCodec {
     package enum Failure: Error, Equatable, Sendable {
@@ -47,7 +49,8 @@ package enum WCSCodec {
             return .sendStreamEvent(
                 WCSStreamEvent(mediaSessionId: mediaSessionId, type: text("type"), payload: argument["payload"]))
         case "snapshot": return .snapshot(mediaSessionId: mediaSessionId, name: text("name"))
-        case "sendData": return .sendData(operationId: text("operationId"))
+        case "sendData": return .sendData(operationId: text("operationId"), payload: argument["payload"] ?? .null)
+        case "pushLogs": return .pushLogs(text("logs"))
         case "sessionDebug": return .sessionDebug(command: text("command"))
         case "submitBugReport": return .submitBugReport(text: text("text"), type: text("type"))
         case "call", "answer":
@@ -55,7 +58,7 @@ package enum WCSCodec {
                 callId: text("callId"), incoming: message == "answer", caller: text("caller"), callee: text("callee"))
         case "hangup": return .hangup(callId: text("callId"))
         case "sendMessage", "subscribe", "sendXcapRequest": return .legacySIP(message: message, id: text("id"))
-        case "pushLogs", "webRTCMetricsClientDescription", "webRTCMetricsBatch", "DataStatusEvent",
+        case "webRTCMetricsClientDescription", "webRTCMetricsBatch", "DataStatusEvent",
             "notificationResult",
             "sendIMDN", "hold", "unhold", "transfer", "sendDtmf", "requestStreamInfo", "updateCallToVideo",
             "changeVideoState", "subscribeRoom", "unsubscribeRoom", "sendRoomData", "connectMediaTransport":

@@ -1,5 +1,6 @@
 import ControlPlane
 import NIOCore
+import WeirJSON
 
 /// Where to listen.
 package struct WCSListener: Sendable, Hashable, CustomStringConvertible {

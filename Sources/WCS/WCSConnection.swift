@@ -3,6 +3,7 @@ import Logging
 import NIOCore
 import NIOWebSocket
 import Synchronization
+import WeirJSON
 
 /// A request on its way from the socket to the session.
 struct WCSIncoming: Sendable {
@@ -27,6 +28,7 @@ final class WCSConnection: Sendable {
     private let logger: Logger
     private let limiter: LogLimiter
     private let remoteAddress: String
+    private let localAddress: String?
     /// Query and bearer token of the upgrade request.
     private let query: String?
     private let bearerToken: String?
@@ -35,7 +37,8 @@ final class WCSConnection: Sendable {
 
     init(
         configuration: WCSConfiguration, control: ControlPlane, metrics: WCSMetrics, logger: Logger,
-        limiter: LogLimiter, remoteAddress: String, query: String?, bearerToken: String?, eventLoop: any EventLoop
+        limiter: LogLimiter, remoteAddress: String, localAddress: String?, query: String?, bearerToken: String?,
+        eventLoop: any EventLoop
     ) {
         self.configuration = configuration
         self.control = control
@@ -45,6 +48,7 @@ final class WCSConnection: Sendable {
         self.logger = logger
         self.limiter = limiter
         self.remoteAddress = remoteAddress
+        self.localAddress = localAddress
         self.query = query
         self.bearerToken = bearerToken
         self.eventLoop = eventLoop
@@ -84,7 +88,7 @@ final class WCSConnection: Sendable {
                 await perform(incoming.request, session)
             } else if case .connection(let request) = incoming.request {
                 if let session = await connect(request) {
-                    forwarding = Task { await self.forward(session.events) }
+                    forwarding = Task { await self.forward(session) }
                 }
             } else {
                 await onLoop { $0.rejectMessage(.beforeConnection) }
@@ -113,10 +117,10 @@ final class WCSConnection: Sendable {
         let session: ClientSession
         do {
             let wanted = ConnectRequest(
-                appKey: request.appKey, remoteAddress: remoteAddress,
+                appKey: request.appKey, remoteAddress: remoteAddress, localAddress: localAddress,
                 custom: request.custom.map { JSONText($0.serialized) }, kind: .webSocket, bearerToken: bearerToken,
                 query: query, keepAlive: request.keepAlive,
-                profile: request.keepAlive ? JSONText(JSONValue.object(request.object).serialized) : nil)
+                profile: JSONText(JSONValue.object(request.object).serialized))
             session =
                 request.authToken.isEmpty
                 ? try await control.openSession(wanted)
@@ -134,7 +138,11 @@ final class WCSConnection: Sendable {
         }
         if isShuttingDown { await session.close(.shutdown) }
         let known = WCSConnectionRequest(of: session) ?? request
-        await send(.getUserData(members: known.userData(authToken: session.authToken)))
+        let excluded = session.clientExclude(.connect).union(session.clientExclude(.connectionStatusEvent))
+        await send(
+            .getUserData(
+                members: known.userData(
+                    authToken: session.authToken, appKey: session.facts.appKey, excluding: excluded)))
         await send(.getVersion(configuration.version))
         await onLoop { $0.startKeepAlive() }
         return session
@@ -152,30 +160,24 @@ final class WCSConnection: Sendable {
                 mediaSessionId: event.mediaSessionId, type: event.type,
                 payload: event.payload.map { JSONText($0.serialized) })
         case .connection: await onLoop { $0.rejectMessage(.secondConnection) }
-        case .submitBugReport(let text, let type):
-            // The log is where reports are kept; the client is told what to search for.
-            let name = "bug-report-\(Token.make().prefix(Self.reportNameLength))"
-            if limiter.admit() != nil {
-                logger.notice(
-                    "bug report of a client",
-                    metadata: [
-                        "session": "\(session.id)", "report": "\(name)",
-                        "type": "\(type.prefix(Self.loggedCharacters))",
-                        "text": "\(text.prefix(Self.loggedCharacters))",
-                    ])
-            }
-            await send(.notifyBugReport(name))
+        case .snapshot(let id, let name): await session.snapshot(mediaSessionId: id, name: name)
+        case .sendData(let operationId, let payload):
+            await session.sendData(operationId: operationId, payload: JSONText(payload.serialized))
+        case .submitBugReport(let text, let type): await session.submitBugReport(text: text, type: type)
+        case .pushLogs(let text): await session.pushLogs(text)
+        case .sessionDebug(let command): await session.debug(command: command)
         default:
             for message in WCSRefusal.messages(for: request) { await send(message) }
         }
     }
 
-    private func forward(_ events: AsyncStream<SessionEvent>) async {
-        for await event in events {
+    private func forward(_ session: ClientSession) async {
+        for await event in session.events {
             if case .closing(let reason) = event {
                 await close(reason)
             } else if let message = WCSMessage(event) {
-                await send(message)
+                let excluded = event.method.map(session.clientExclude) ?? []
+                await send(excluded.isEmpty ? message : .excluding(excluded, message))
             }
         }
     }
@@ -205,7 +207,4 @@ final class WCSConnection: Sendable {
         // The loops run as long as the process; a failure could only mean that they are gone, and the client with them.
         try? await eventLoop.submit { work(handler.value) }.get()
     }
-
-    private static let loggedCharacters = 1_000
-    private static let reportNameLength = 8
 }

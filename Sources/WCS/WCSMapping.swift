@@ -1,4 +1,5 @@
 import ControlPlane
+import WeirJSON
 
 // Between the messages of the wire and the types of the control plane.
 
@@ -30,12 +31,35 @@ extension WCSMessage {
         case .streamEvent(let id, let type, let payload):
             self = .notifyStreamEvent(
                 WCSStreamEvent(mediaSessionId: id, type: type, payload: payload.map { .verbatim($0.text) }))
+        case .data(let operationId, let payload):
+            self = .onDataEvent(operationId: operationId, payload: .verbatim(payload.text))
+        case .dataStatus(let operationId, let accepted, let info):
+            self = .dataStatusEvent(operationId: operationId, accepted: accepted, info: info)
+        case .bugReport(let fileName): self = .notifyBugReport(fileName)
+        case .debug(let started, let file): self = .notifySessionDebugEvent(started: started, file: file)
+        case .error(let info): self = .fail(info: info, apiMethod: nil, id: nil)
         case .availability(let id, let available, let info):
             self = .availableStream(
                 id: id, available: available, info: info ?? StatusInfo.streamNotFound.rawValue)
         case .videoRate(let id, let published, let bitsPerSecond):
             self = .videoRate(mediaSessionId: id, published: published, bitsPerSecond: bitsPerSecond)
         case .closing: return nil
+        }
+    }
+}
+
+extension SessionEvent {
+    /// The method by whose `clientExclude` the message goes.
+    var method: HookMethod? {
+        switch self {
+        case .status: .streamStatusEvent
+        case .streamEvent: .streamEvent
+        case .data: .onDataEvent
+        case .dataStatus: .dataStatusEvent
+        case .bugReport: .bugReportStatusEvent
+        case .debug: .sessionDebugStatusEvent
+        case .error: .errorEvent
+        case .remoteSDP, .availability, .videoRate, .closing: nil
         }
     }
 }
@@ -63,16 +87,16 @@ extension WCSStreamStatus {
 }
 
 extension WCSConnectionRequest {
-    /// What the client said when it first came, if its session keeps that.
+    /// What the client said when it first came, with what the backend changed in it.
     init?(of session: ClientSession) {
-        guard let profile = session.request.profile, let value = try? JSONParser.parse(Array(profile.text.utf8))
+        guard let profile = session.profile, let value = try? JSONParser.parse(Array(profile.text.utf8))
         else { return nil }
         self.init(value)
     }
 
-    /// The object of `getUserData` (section 2.2): what the client sent, without its password and without what would
-    /// make the SDK send metrics, and with what the server decided.
-    package func userData(authToken: String) -> [JSONMember] {
+    /// The object of `getUserData` (section 2.2): what the client sent, without its password, without what would make
+    /// the SDK send metrics and what the backend excludes, and with what the server decided.
+    package func userData(authToken: String, appKey: String, excluding: Set<String> = []) -> [JSONMember] {
         let decided: [JSONMember] = [
             JSONMember("useWsTunnel", .bool(false)),
             JSONMember("useWsTunnelPacketization2", .bool(false)),
@@ -81,7 +105,9 @@ extension WCSConnectionRequest {
             JSONMember("status", .string("ESTABLISHED")),
         ]
         let withheld = ["sipPassword", "webRTCMetricsServerDescription", "appKey"] + decided.map(\.name)
-        return [JSONMember("appKey", .string(appKey))] + object.filter { !withheld.contains($0.name) } + decided
+        return [JSONMember("appKey", .string(appKey))]
+            + object.filter { !withheld.contains($0.name) && !excluding.contains($0.name) }
+            + decided
     }
 }
 
@@ -89,15 +115,6 @@ extension WCSConnectionRequest {
 enum WCSRefusal {
     static func messages(for request: WCSRequest) -> [WCSMessage] {
         switch request {
-        // Not a stream status: FAILED would end the live stream that asks (section 3.10).
-        case .snapshot(let id, _):
-            let payload = JSONValue.object([JSONMember("info", .string("Snapshots are not supported"))])
-            return [
-                .notifyStreamEvent(WCSStreamEvent(mediaSessionId: id, type: "snapshotFailed", payload: payload))
-            ]
-        case .sendData(let operationId):
-            return [.dataStatusEvent(operationId: operationId, accepted: false, info: "No application takes data")]
-        case .sessionDebug(let command): return [.notifySessionDebugEvent(started: command == "start")]
         case .call(let callId, let incoming, let caller, let callee):
             let info = "Failed by session creation"
             return [

@@ -1,3 +1,5 @@
+import WeirJSON
+
 /// A message to the client, as section 1.6 lists them. `data` is always an array, also where there is no argument: the
 /// SDK reads `data[0]` before it looks at the name.
 package enum WCSMessage: Sendable {
@@ -15,11 +17,20 @@ package enum WCSMessage: Sendable {
     /// `apiMethod`: the documented event the request would have led to (section 9). `id`: media session or call.
     case fail(info: String, apiMethod: String?, id: String?)
     case dataStatusEvent(operationId: String, accepted: Bool, info: String?)
-    case notifySessionDebugEvent(started: Bool)
+    /// Data of the backend or of an application.
+    case onDataEvent(operationId: String, payload: JSONValue)
+    /// `file`: where a session was logged that is no longer debugged.
+    case notifySessionDebugEvent(started: Bool, file: String?)
     /// The name under which a bug report was stored; a bare string (section 6.1).
     case notifyBugReport(String)
     /// The end of a call, the only one the SDK's pages wait for.
     case finish(callId: String, incoming: Bool, failure: String?, caller: String, callee: String)
+    /// A message without members that the backend does not want the client to see.
+    indirect case excluding(Set<String>, WCSMessage)
+
+    /// The SDK finds the target of a message by these and throws or loses it without; they are sent whatever the
+    /// backend says.
+    private static let needed: Set<String> = ["mediaSessionId", "id", "status", "operationId", "type"]
 
     /// The text of the frame.
     package var text: String { String(decoding: bytes, as: UTF8.self) }
@@ -44,9 +55,11 @@ package enum WCSMessage: Sendable {
         case .videoRate(_, let published, _): published ? "inboundVideoRate" : "outboundVideoRate"
         case .fail: "fail"
         case .dataStatusEvent: "DataStatusEvent"
+        case .onDataEvent: "OnDataEvent"
         case .notifySessionDebugEvent: "notifySessionDebugEvent"
         case .notifyBugReport: "notifyBugReport"
         case .finish: "finish"
+        case .excluding(_, let message): message.name
         }
     }
 
@@ -100,8 +113,20 @@ package enum WCSMessage: Sendable {
                     members.add("info", info.map(JSONValue.string))
                 }
             ]
-        case .notifySessionDebugEvent(let started):
-            [.object([JSONMember("status", .string(started ? "STARTED" : "STOPPED"))])]
+        case .onDataEvent(let operationId, let payload):
+            [.object([JSONMember("operationId", .string(operationId)), JSONMember("payload", payload)])]
+        case .notifySessionDebugEvent(let started, let file):
+            [
+                makeObject { members in
+                    members.add("status", .string(started ? "STARTED" : "STOPPED"))
+                    members.add("file", file.map(JSONValue.string))
+                }
+            ]
+        case .excluding(let names, let message):
+            message.arguments.map { argument in
+                guard case .object(let members) = argument else { return argument }
+                return .object(members.filter { !names.contains($0.name) || Self.needed.contains($0.name) })
+            }
         case .finish(let callId, let incoming, let failure, let caller, let callee):
             [
                 makeObject { members in

@@ -1,3 +1,5 @@
+import WeirJSON
+
 /// A message of the client (`wcs-signalling.md` sections 2 to 6), with every member that means something to the server.
 /// Members that are missing have the value which the original gives them: empty text, `false`, 0.
 package enum WCSRequest: Sendable, Equatable {
@@ -13,7 +15,9 @@ package enum WCSRequest: Sendable, Equatable {
     case availableStream(mediaSessionId: String, name: String)
     case sendStreamEvent(WCSStreamEvent)
     case snapshot(mediaSessionId: String, name: String)
-    case sendData(operationId: String)
+    case sendData(operationId: String, payload: JSONValue)
+    /// Lines of the client's own log.
+    case pushLogs(String)
     case sessionDebug(command: String)
     case submitBugReport(text: String, type: String)
     /// `call`, `answer`: a telephone call the client wants.
@@ -21,7 +25,7 @@ package enum WCSRequest: Sendable, Equatable {
     case hangup(callId: String)
     /// `sendMessage`, `subscribe`, `sendXcapRequest` of API 1.0: asked for by name, answered with a refusal.
     case legacySIP(message: String, id: String)
-    /// Known and without an effect here: `pushLogs`, metrics, acknowledgements, requests within calls.
+    /// Known and without an effect here: metrics, acknowledgements, requests within calls.
     case ignored(message: String)
     /// Not in the protocol as we know it. Section 1.2: ignored.
     case unknown(message: String)

@@ -200,6 +200,7 @@ package final class WCSServer: Service {
             remoteAddress: configuration.trustedProxies.client(
                 peer: AddressKey.text(host: channel.remoteAddress?.ipAddress, port: channel.remoteAddress?.port),
                 forwardedFor: head.headers["X-Forwarded-For"]),
+            localAddress: AddressKey.text(host: channel.localAddress?.ipAddress, port: channel.localAddress?.port),
             query: Self.query(of: head.uri),
             bearerToken: Self.bearerToken(of: head.headers), eventLoop: channel.eventLoop)
         // Unbounded by itself: the handler stops reading while too much waits.

@@ -1,4 +1,5 @@
 import ControlPlane
+import RESTHooks
 import Wire
 
 /// Everything an operator can set, with the defaults. Read by `ConfigurationLoader`; `Config/weir.yaml` explains
@@ -11,6 +12,9 @@ package struct Configuration: Sendable, Equatable {
     package var http = HTTP()
     package var tls = TLS()
     package var proxies = Proxies()
+    package var hooks = Hooks()
+    /// Of the section `applications`, whose keys are those of the applications.
+    package var applications: [Application] = []
     package var limits = Limits()
     package var log = Log()
     package var shutdown = Shutdown()
@@ -147,6 +151,28 @@ package struct Configuration: Sendable, Equatable {
     package struct Proxies: Sendable, Equatable {
         /// Whose `X-Forwarded-For` is believed.
         package var trusted: [AddressRange] = []
+
+        package init() {}
+    }
+
+    /// How backends are asked and told; which ones there are is `applications`.
+    package struct Hooks: Sendable, Equatable {
+        package var enabled = true
+        package var timeout = Interval.seconds(15)
+        /// POSTs to one application's backend at the same time.
+        package var concurrency = 64
+        /// What one session may have waiting.
+        package var sessionQueue = 256
+        /// Events of one application that may wait.
+        package var backlog = 20_000
+        /// Signs the hooks of applications without credentials of their own; empty: none.
+        package var secretKey = ""
+        /// Keys of built-in applications that there are.
+        package var builtIn = Application.builtIn.map(\.key)
+        /// `StreamKeepAliveEvent`.
+        package var keepAlive = false
+        package var keepAliveInterval = Interval.seconds(10)
+        package var keepAliveApplications = ["defaultApp"]
 
         package init() {}
     }

@@ -1,3 +1,4 @@
+import RESTHooks
 import Wire
 
 /// One key of the configuration: where it stands, how it is read, and which property it sets.
@@ -30,7 +31,7 @@ package struct ConfigurationKey: Sendable {
     }
 
     /// Every key there is.
-    package static let all: [ConfigurationKey] = media + ice + listeners + rest
+    package static let all: [ConfigurationKey] = media + ice + listeners + hooks + rest
 
     private static let minute = Interval.seconds(60)
     private static let hour = Interval.seconds(3600)
@@ -106,6 +107,21 @@ package struct ConfigurationKey: Sendable {
         .init("tls", "key", \.tls.key, .path),
         .init("tls", "check_interval", \.tls.checkInterval, .duration(.seconds(1)...hour * 24)),
         .init("proxies", "trusted", \.proxies.trusted, .list(.addressRange, 0...64)),
+    ]
+
+    private static let hooks: [ConfigurationKey] = [
+        .init("hooks", "enabled", \.hooks.enabled, .flag),
+        .init("hooks", "timeout", \.hooks.timeout, .duration(.seconds(1)...minute * 10)),
+        .init("hooks", "concurrency", \.hooks.concurrency, .integer(1...10_000)),
+        .init("hooks", "session_queue", \.hooks.sessionQueue, .integer(16...65_536)),
+        .init("hooks", "backlog", \.hooks.backlog, .integer(100...10_000_000)),
+        .init("hooks", "secret_key", \.hooks.secretKey, .secret),
+        .init(
+            "hooks", "built_in", \.hooks.builtIn,
+            .list(.word(Application.builtIn.map { ($0.key, $0.key) }, name: { $0 }), 0...2)),
+        .init("hooks", "keep_alive", \.hooks.keepAlive, .flag),
+        .init("hooks", "keep_alive_interval", \.hooks.keepAliveInterval, .duration(.seconds(1)...hour * 24)),
+        .init("hooks", "keep_alive_applications", \.hooks.keepAliveApplications, .list(.applicationKey, 0...1_000)),
     ]
 
     private static let rest: [ConfigurationKey] = [

@@ -93,10 +93,14 @@ package struct ConfigurationLoader {
             (root.mapping?.map { ($0.key.scalar?.string ?? "?", $0) } ?? []), uniquingKeysWith: { a, _ in a })
         for (section, value) in sections {
             let line = marks[section]?.key.mark?.line ?? value.line
+            if section == ApplicationForm.section {
+                readApplications(value, marks[section]?.value.mapping, file: file, line: line)
+                continue
+            }
             guard ConfigurationKey.sections.contains(section) else {
                 report(
                     "\(file):\(line)", section, "there is no such section",
-                    Self.hint(section, ConfigurationKey.sections))
+                    Self.hint(section, ConfigurationKey.sections + [ApplicationForm.section]))
                 continue
             }
             switch value {
@@ -114,6 +118,31 @@ package struct ConfigurationLoader {
                     "\(file):\(line)", section, "\(value.text) is not a section",
                     "write its keys below it, indented by two spaces")
             }
+        }
+    }
+
+    private mutating func readApplications(
+        _ value: ConfigurationValue, _ node: Node.Mapping?, file: String, line: Int
+    ) {
+        switch value {
+        case .missing: return
+        case .mapping(let pairs, _):
+            let lines = Dictionary(
+                node?.map { ($0.key.scalar?.string ?? "?", $0.key.mark?.line ?? line) } ?? [],
+                uniquingKeysWith: { a, _ in a })
+            for (key, value) in pairs {
+                do throws(BadValue) {
+                    configuration.applications.append(try ApplicationForm.read(key, value))
+                } catch {
+                    report(
+                        "\(file):\(error.line ?? lines[key] ?? line)", "\(ApplicationForm.section).\(key)",
+                        "\(error.value ?? value.text) \(error.problem)", error.remedy)
+                }
+            }
+        case .scalar, .list:
+            report(
+                "\(file):\(line)", ApplicationForm.section, "\(value.text) is not a map of applications",
+                "write application keys below it, indented by two spaces, each with its url")
         }
     }
 

@@ -299,15 +299,22 @@ package struct Doctor {
         let http = configuration.http.listen
         if websocket.isLoopback, http.isLoopback {
             add(.ok, "access", "the listeners are for this machine only")
-        } else {
-            add(
-                .warning, "access",
-                "there is neither a backend nor a token check: everyone who reaches the ports may "
-                    + "publish and play every name",
-                "let only trusted networks reach the ports (firewall), or listen on 127.0.0.1 behind a proxy that "
-                    + "checks"
-            )
+            return
         }
+        let configured = configuration.applications.filter { !configuration.hooks.enabled || $0.backend.isBuiltIn }
+        let known = Set(configuration.applications.map(\.key))
+        let open = configured.map(\.key) + configuration.hooks.builtIn.filter { !known.contains($0) }
+        guard !open.isEmpty else {
+            add(.ok, "access", "backends decide about every application")
+            return
+        }
+        add(
+            .warning, "access",
+            "no backend decides about \(open.sorted().joined(separator: " and ")): everyone who reaches the ports may "
+                + "publish and play every name",
+            "give them a backend (docs/hooks.md) or leave them out of hooks.built_in, or let only trusted networks "
+                + "reach the ports"
+        )
     }
 }
 

@@ -6,6 +6,7 @@ import LinuxNet
 import Logging
 import MediaEngine
 import NIOSSL
+import RESTHooks
 import SRTP
 import ServiceLifecycle
 import WCS
@@ -44,9 +45,11 @@ package struct Server {
                 "addresses": .string(announce.map(\.ip).joined(separator: " ")),
                 "srtp": .string(backend.rawValue), "workers": .stringConvertible(workerCount),
             ])
+        let transport = HTTPHookTransport(timeout: .nanoseconds(configuration.hooks.timeout.nanoseconds))
+        let hooks = try restHooks(
+            stateDirectory: stateDirectory, address: announce[0].ip, transport: transport, metrics: metrics)
         let control = ControlPlane(
-            media: media, hooks: AllowAllBackend(), configuration: controlConfiguration(), metrics: metrics,
-            logger: logger)
+            media: media, hooks: hooks, configuration: controlConfiguration(), metrics: metrics, logger: logger)
         let connections = ConnectionBudget(
             limit: configuration.limits.connections, limitPerAddress: configuration.limits.connectionsPerAddress,
             proxies: TrustedProxies(configuration.proxies.trusted))
@@ -71,9 +74,41 @@ package struct Server {
                 media: media, control: control, http: http, webSocket: webSocket, tls: tls, signals: signals)
         } catch {
             media.stop()
+            await transport.shutdown()
             throw error
         }
         media.stop()
+        await transport.shutdown()
+    }
+
+    private func restHooks(
+        stateDirectory: String, address: String, transport: HTTPHookTransport, metrics: MetricsRegistry
+    ) throws -> RESTHookService {
+        let applications: Applications
+        do {
+            applications = try Applications(
+                configured: configuration.applications, builtIn: Set(configuration.hooks.builtIn),
+                store: ApplicationFile(path: "\(stateDirectory)/applications.json"))
+        } catch {
+            throw ServerError("applications: \(error)")
+        }
+        let open = applications.open.map(\.key)
+        if open.count < applications.all.count, !open.isEmpty {
+            logger.warning(
+                "Some applications ask no backend, and every client may name them",
+                metadata: ["applications": .string(open.joined(separator: " "))])
+        }
+        let settings = configuration.hooks
+        return RESTHookService(
+            applications: applications,
+            settings: HookSettings(
+                isEnabled: settings.enabled, nodeId: "\(Token.make())@\(address)",
+                timeout: .nanoseconds(settings.timeout.nanoseconds), concurrency: settings.concurrency,
+                sessionQueue: settings.sessionQueue, backlog: settings.backlog, secretKey: settings.secretKey,
+                keepAlive: .init(
+                    isEnabled: settings.keepAlive, interval: .nanoseconds(settings.keepAliveInterval.nanoseconds),
+                    applications: Set(settings.keepAliveApplications))),
+            transport: transport, metrics: metrics, logger: logger)
     }
 
     private func serve(
@@ -175,9 +210,16 @@ package struct Server {
                 streamsPerSession: limits.streamsPerSession),
             iceTimeout: .nanoseconds(configuration.ice.timeout.nanoseconds),
             dtlsTimeout: .nanoseconds(configuration.ice.timeout.nanoseconds),
+            hookTimeout: hookTimeout + Self.hookSlack,
             rateEvents: configuration.features.videoRateEvents,
             reattachTime: .nanoseconds(configuration.websocket.reattachTime.nanoseconds))
     }
+
+    private var hookTimeout: Duration { .nanoseconds(configuration.hooks.timeout.nanoseconds) }
+    /// The hooks answer within their timeout; nobody gives them up just before.
+    private static let hookSlack = Duration.seconds(2)
+    /// What an answer to a WHIP offer may take beside the backend's.
+    private static let mediaAnswerTime = Duration.seconds(10)
 
     private func webSocketConfiguration(_ connections: ConnectionBudget) -> WCSConfiguration {
         let settings = configuration.websocket
@@ -215,6 +257,7 @@ package struct Server {
             bodyLimit: settings.maxBody, connections: connections,
             trustedProxies: TrustedProxies(configuration.proxies.trusted),
             idleTimeout: .nanoseconds(settings.idleTimeout.nanoseconds),
+            answerTimeout: hookTimeout + Self.hookSlack + Self.mediaAnswerTime,
             admin: AdminSettings(token: settings.adminToken.isEmpty ? nil : settings.adminToken),
             publicStreamList: settings.publicStreamList)
     }

@@ -259,6 +259,7 @@ struct FailureTests {
             plant.hooks.state.update { $0.hold = latch }
             await ann.session.publish(ann.request("a"))
             try await plant.hooks.state.wait { $0.asked == 2 }
+            try await plant.clock.sleeper(until: .seconds(3))
             plant.clock.advance(by: .seconds(3))
             try await ann.expect("a", .failed, "Backend did not answer in time")
             latch.open()

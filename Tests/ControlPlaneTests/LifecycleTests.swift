@@ -226,7 +226,7 @@ struct LifecycleTests {
             #expect(plant.media.state.value.paused == [player: true])
             await ann.session.play(ann.request("b"))
             try await ann.expect("b", .playing)
-            #expect(plant.media.state.value.paused == [player: false])
+            try await plant.media.state.wait { $0.paused == [player: false] }
             await ann.session.pause(mediaSessionId: "b")
             try await ann.expect("b", .paused)
             plant.media.send(.failed(publisher, .rtpActivity))

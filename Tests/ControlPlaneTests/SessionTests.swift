@@ -212,11 +212,13 @@ struct SessionTests {
         }
     }
 
-    @Test func theBackendAndTheListOfApplicationsDecideWhoConnects() async throws {
-        try await withPlant(ControlConfiguration(applications: ["defaultApp"])) { plant in
+    @Test func theBackendAndItsApplicationsDecideWhoConnects() async throws {
+        try await withPlant { plant in
+            plant.hooks.state.update { $0.knowsApplication = false }
             await #expect(throws: SignallingError.unknownApplication("x")) {
                 _ = try await plant.plane.openSession(ConnectRequest(appKey: "x", remoteAddress: "192.0.2.1:1"))
             }
+            plant.hooks.state.update { $0.knowsApplication = true }
             plant.hooks.state.update { $0.connect = .refuse(code: 403, reason: "Forbidden") }
             await #expect(throws: SignallingError.refused(code: 403, reason: "Forbidden")) {
                 _ = try await plant.client()
@@ -259,6 +261,7 @@ struct SessionTests {
             try await ann.publish("a")
             try await ann.play("b")
             await ann.session.play(ann.request("c", "nothing"))
+            try await ann.expect("c", .failed, "Stream not found")
             await ann.session.close(.clientClosed)
             let heard = try await plant.hooks.state.wait { $0.heard.last == "ended: closed by client" }.heard
             #expect(

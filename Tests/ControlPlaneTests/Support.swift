@@ -106,35 +106,112 @@ final class FakeMedia: MediaBackend {
 
 /// A backend that decides as told and keeps what it hears.
 final class FakeHooks: BackendHooks {
+    /// What a session told.
+    struct Told: Sendable {
+        let session: String
+        let text: String
+        let after: Gate?
+        /// Given back for it; the test opens it, or nobody.
+        let gate: Gate
+    }
+
     struct State: Sendable {
         var connect = HookDecision.allow
         var publish = HookDecision.allow
         var play = HookDecision.allow
+        var other = HookDecision.allow
+        var knowsApplication = true
+        /// Changes what sessions say of themselves.
+        var custom: JSONText?
         /// Questions wait for it.
         var hold: Latch?
         var asked = 0
-        var heard: [String] = []
+        var calls: [String] = []
+        var told: [Told] = []
+        var finished = 0
+
+        var heard: [String] { told.map(\.text) }
     }
 
     let state = Watched(State())
 
-    private func decide(_ pick: @Sendable (State) -> HookDecision) async -> HookDecision {
+    func connect(_ session: SessionFacts, _ request: ConnectRequest) async -> ConnectDecision {
         state.update { $0.asked += 1 }
         await state.value.hold?.wait()
-        return pick(state.value)
+        let now = state.value
+        guard now.knowsApplication else { return .unknownApplication }
+        if case .refuse(let code, let reason) = now.connect { return .refuse(code: code, reason: reason) }
+        return .allow(
+            Admission(
+                hooks: FakeSession(self, session.id), profile: request.profile, custom: now.custom ?? request.custom))
     }
 
-    func connect(_ session: SessionFacts) async -> HookDecision { await decide { $0.connect } }
-    func publish(_ request: StreamRequest, session: SessionFacts) async -> HookDecision { await decide { $0.publish } }
-    func play(_ request: StreamRequest, session: SessionFacts) async -> HookDecision { await decide { $0.play } }
+    func play(_ viewer: ViewerRequest) async -> HookDecision { .allow }
+    func drain() async {}
+}
 
-    func streamStatus(_ event: StreamStatusEvent, session: SessionFacts) async {
-        state.update { $0.heard.append("\(event.mediaSessionId) \(event.status.rawValue)") }
+/// The hooks of one session of `FakeHooks`.
+final class FakeSession: SessionHooks {
+    private let hooks: FakeHooks
+    private let session: String
+
+    init(_ hooks: FakeHooks, _ session: String) {
+        self.hooks = hooks
+        self.session = session
     }
 
-    func connectionStatus(_ session: SessionFacts, ended reason: SessionCloseReason?) async {
-        state.update { $0.heard.append(reason.map { "ended: \($0)" } ?? "connected") }
+    func attach(_ client: any HookedClient) {}
+
+    func ask(_ call: DirectCall) -> HookAnswer {
+        let (state, answer) = (hooks.state, HookAnswer())
+        let decide: @Sendable () -> HookDecision = {
+            switch call.method {
+            case .publishStream: state.value.publish
+            case .playStream: state.value.play
+            default: state.value.other
+            }
+        }
+        let hold = state.update { state in
+            state.asked += 1
+            state.calls.append(call.method.rawValue)
+            return state.hold
+        }
+        if let hold {
+            Task {
+                await hold.wait()
+                answer.settle(decide())
+            }
+        } else {
+            answer.settle(decide())
+        }
+        return answer
     }
+
+    func tell(_ event: HookEvent, after: Gate?) -> Gate? {
+        let gate = Gate()
+        let session = session
+        hooks.state.update { state in
+            state.told.append(.init(session: session, text: Self.text(event), after: after, gate: gate))
+        }
+        return gate
+    }
+
+    private static func text(_ event: HookEvent) -> String {
+        switch event {
+        case .established: "connected"
+        case .connectionFailed(let info): "failed: \(info)"
+        case .disconnected(let reason): "ended: \(reason)"
+        case .streamStatus(let stream): "\(stream.mediaSessionId) \(stream.status.rawValue)"
+        case .stop(let stream), .pause(let stream): "\(stream.mediaSessionId) \(event.method.rawValue)"
+        case .sentStreamEvent(let id, let type, _), .streamEvent(let id, let type, _):
+            "\(id) \(event.method.rawValue) \(type)"
+        case .dataStatus(let id, let accepted, _): "\(id) \(accepted ? "ACCEPTED" : "FAILED")"
+        case .bugReportStatus, .logs, .sessionDebug, .sessionDebugStatus: event.method.rawValue
+        }
+    }
+
+    func clientExclude(_ method: HookMethod) -> Set<String> { [] }
+    func finish() { hooks.state.update { $0.finished += 1 } }
 }
 
 /// A control plane with everything around it.

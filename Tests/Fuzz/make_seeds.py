@@ -321,6 +321,28 @@ def wcs_seeds(traces: Path) -> dict[str, bytes]:
     }
 
 
+# Hooks ----------------------------------------------------------------------------------------------------------------
+
+def hook_seeds() -> dict[str, bytes]:
+    """Answers of backends; the first byte chooses the status (see FuzzHooks.swift)."""
+    config = {"publishStream": {"restOnError": "FAIL", "restPolicy": "OVERWRITE", "restOverwrite": "name,custom"},
+              "OnDataEvent": {"restExclude": "sdp"}, "sendData": {"clientExclude": ["a", "b"], "restOnError": "log"}}
+    objects = {
+        "config": {"restClientConfig": config, "custom": {"user": "ann"}, "sipLogin": "1000", "appKey": "evil"},
+        "bad-word": {"restClientConfig": {"playStream": {"restOnError": "FIAL"}}},
+        "bad-config": {"restClientConfig": [1]},
+        "overwrite": {"name": "real", "sdp": "v=0", "record": "true", "width": "640", "height": -1, "bitrate": 1e300,
+                      "quality": 7.5, "custom": [1, {"a": None}], "rtmpUrl": "", "mediaSessionId": "evil"},
+        "echo": {"nodeId": "n", "sessionId": "s", "appKey": "a", "status": "PENDING", "authToken": "t", "custom": None},
+    }
+    seeds = {name: b"\0" + json.dumps(value).encode() for name, value in objects.items()}
+    return seeds | {
+        "empty": b"\0 \r\n", "array": b"\0[]", "html": b"\0<html>It works!</html>",
+        "reason": b'\x04{"status":402,"reason":"Pay first\\u0007"}', "no-reason": b'\x04{"status":402,"reason":""}',
+        "refused": b"\x04Forbidden",
+    }
+
+
 def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -332,6 +354,7 @@ def main() -> None:
     write("Codecs", codec_seeds())
     write("SDP", sdp_seeds(traces))
     write("WCS", wcs_seeds(traces))
+    write("Hooks", hook_seeds())
 
 
 if __name__ == "__main__":

@@ -64,6 +64,26 @@ import Testing
         }
     }
 
+    @Test func aClientIsDescribedToTheBackendLikeAPageOfTheSDK() async throws {
+        try await withServer { server in
+            let agent = try #require(HTTPField.Name("User-Agent"))
+            _ = try await server.post(
+                "/whip/s?appKey=live&user=J%C3%BCrgen+M&token=url&flag&user=ann&bad=%ff", Fixture.offer,
+                [.authorization: "Bearer abc", .origin: "https://a.example", agent: "OBS"])
+            _ = try await server.post("/whip/t")
+            let requests = server.hooks.state.withLock { $0.requests }
+            let first = try #require(requests.first)
+            #expect(first.appKey == "live")
+            #expect(first.custom?.text == #"{"flag":"","user":"ann","bad":"%ff","token":"abc"}"#)
+            #expect(
+                first.profile?.text == #"{"mediaProviders":["WebRTC"],"status":"PENDING","clientBrowserVersion":"OBS","#
+                    + #""origin":"https://a.example","custom":{"flag":"","user":"ann","bad":"%ff","token":"abc"}}"#)
+            let port = try #require(first.localAddress?.split(separator: ":").last.flatMap { Int($0) })
+            #expect(port > 0)
+            #expect(requests.last?.appKey == "defaultApp" && requests.last?.custom == nil)
+        }
+    }
+
     @Test(arguments: [true, false]) func onlyATrustedProxyNamesTheClient(trusted: Bool) async throws {
         let ranges = ["127.0.0.0/8", "::1"].compactMap { AddressRange($0) }
         let proxies = TrustedProxies(trusted ? ranges : [])

@@ -83,24 +83,36 @@ final class FakeHooks: BackendHooks {
         var connect = HookDecision.allow
         var publish = HookDecision.allow
         var sessions: [SessionFacts] = []
+        var requests: [ConnectRequest] = []
     }
 
     let state = Mutex(State())
 
-    func connect(_ session: SessionFacts) async -> HookDecision {
-        state.withLock {
+    func connect(_ session: SessionFacts, _ request: ConnectRequest) async -> ConnectDecision {
+        let (connect, publish) = state.withLock {
             $0.sessions.append(session)
-            return $0.connect
+            $0.requests.append(request)
+            return ($0.connect, $0.publish)
         }
+        if case .refuse(let code, let reason) = connect { return .refuse(code: code, reason: reason) }
+        return .allow(Admission(hooks: Session(publish: publish), profile: request.profile, custom: request.custom))
     }
 
-    func publish(_ request: StreamRequest, session: SessionFacts) async -> HookDecision {
-        state.withLock { $0.publish }
-    }
+    func play(_ viewer: ViewerRequest) async -> HookDecision { .allow }
+    func drain() async {}
 
-    func play(_ request: StreamRequest, session: SessionFacts) async -> HookDecision { .allow }
-    func streamStatus(_ event: StreamStatusEvent, session: SessionFacts) async {}
-    func connectionStatus(_ session: SessionFacts, ended reason: SessionCloseReason?) async {}
+    /// Plays are allowed, publishing is decided as it was when the client connected.
+    struct Session: SessionHooks {
+        let publish: HookDecision
+
+        func attach(_ client: any HookedClient) {}
+        func ask(_ call: DirectCall) -> HookAnswer {
+            if case .publish = call { HookAnswer(publish) } else { HookAnswer(.allow) }
+        }
+        func tell(_ event: HookEvent, after: Gate?) -> Gate? { nil }
+        func clientExclude(_ method: HookMethod) -> Set<String> { [] }
+        func finish() {}
+    }
 }
 
 /// A server over a fake media side, and a client with one connection to it.

@@ -22,14 +22,16 @@ package final class Watched<Value: Sendable>: Sendable {
 
     @discardableResult
     package func update<Result: Sendable>(_ body: @Sendable (inout Value) -> Result) -> Result {
-        let (result, met, value) = state.withLock { state in
+        // The value leaves the lock only for somebody who waits: whoever comes next would have to copy it.
+        let (result, met) = state.withLock { state -> (Result, [(Waiter, Value)]) in
             let result = body(&state.value)
+            guard !state.waiters.isEmpty else { return (result, []) }
             let value = state.value
             let met = state.waiters.filter { $0.value.isMet(value) }
             for ticket in met.keys { state.waiters[ticket] = nil }
-            return (result, met.values, value)
+            return (result, met.values.map { ($0, value) })
         }
-        for waiter in met { waiter.continuation.resume(returning: value) }
+        for (waiter, value) in met { waiter.continuation.resume(returning: value) }
         return result
     }
 

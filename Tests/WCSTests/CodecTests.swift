@@ -1,5 +1,6 @@
 import Testing
 import WCS
+import WeirJSON
 
 @Suite struct WCSCodecTests {
     private func decode(_ text: String) throws -> WCSRequest {
@@ -183,6 +184,23 @@ import WCS
         for (message, text) in expected { #expect(message.text == text) }
     }
 
+    @Test func whatTheBackendExcludesIsLeftOutUnlessTheSDKNeedsIt() {
+        var status = WCSStreamStatus(mediaSessionId: "m", name: "secret", published: false, status: "PLAYING")
+        status.custom = .verbatim(#"{"a":1}"#)
+        let message = WCSMessage.excluding(["name", "custom", "mediaSessionId"], .notifyStreamStatusEvent(status))
+        #expect(
+            message.text == #"{"message":"notifyStreamStatusEvent","data":[{"mediaSessionId":"m","published":false,"#
+                + #""status":"PLAYING"}]}"#)
+        let data = WCSMessage.onDataEvent(operationId: "o", payload: .verbatim("[1]"))
+        #expect(data.text == #"{"message":"OnDataEvent","data":[{"operationId":"o","payload":[1]}]}"#)
+        #expect(
+            WCSMessage.fail(info: "x", apiMethod: nil, id: nil).text
+                == #"{"message":"fail","data":[{"status":"FAILED","info":"x"}]}"#)
+        #expect(
+            WCSMessage.notifySessionDebugEvent(started: false, file: "f").text
+                == #"{"message":"notifySessionDebugEvent","data":[{"status":"STOPPED","file":"f"}]}"#)
+    }
+
     @Test func userDataEchoesWithoutSecrets() throws {
         let text =
             #"{"message":"connection","data":[{"appKey":"defaultApp","mediaProviders":["WebRTC","WSPlayer"],"#
@@ -191,7 +209,7 @@ import WCS
         guard case .connection(let request) = try WCSCodec.decode(Array(text.utf8)) else { return }
         #expect(request.authToken == "old")
         #expect(
-            WCSMessage.getUserData(members: request.userData(authToken: "t-8d1c")).text
+            WCSMessage.getUserData(members: request.userData(authToken: "t-8d1c", appKey: "defaultApp")).text
                 == #"{"message":"getUserData","data":[{"appKey":"defaultApp","mediaProviders":["WebRTC","WSPlayer"],"#
                 + #""clientVersion":"2.0","custom":{"user":"ann"},"sipLogin":"1000","useWsTunnel":false,"#
                 + #""useWsTunnelPacketization2":false,"useBase64BinaryEncoding":false,"authToken":"t-8d1c","#

@@ -1,5 +1,5 @@
 import Testing
-import WCS
+import WeirJSON
 
 /// A small generator with a seed, so that a failure can be run again.
 struct Seeded: RandomNumberGenerator {

@@ -1,6 +1,7 @@
 import ControlPlane
 import Testing
 import WCS
+import WeirJSON
 
 /// `keepAlive` and `authToken` of `connection` on the wire (section 2.5).
 @Suite(.serialized, .timeLimit(.minutes(1))) struct ReattachTests {

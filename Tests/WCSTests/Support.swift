@@ -6,6 +6,7 @@ import NIOPosix
 import Synchronization
 import Testing
 import WCS
+import WeirJSON
 import WeirMetrics
 
 /// A media side that answers at once and connects a peer when told to.
@@ -60,13 +61,13 @@ final class FakeMedia: MediaBackend {
 
 /// Refuses who names himself `bad`.
 struct RefusingBackend: BackendHooks {
-    func connect(_ session: SessionFacts) async -> HookDecision {
-        session.custom?.text == #""bad""# ? .refuse(code: 403, reason: "Forbidden") : .allow
+    func connect(_ session: SessionFacts, _ request: ConnectRequest) async -> ConnectDecision {
+        session.custom?.text == #""bad""#
+            ? .refuse(code: 403, reason: "Forbidden")
+            : .allow(Admission(hooks: OpenHooks(), profile: request.profile, custom: request.custom))
     }
-    func publish(_ request: StreamRequest, session: SessionFacts) async -> HookDecision { .allow }
-    func play(_ request: StreamRequest, session: SessionFacts) async -> HookDecision { .allow }
-    func streamStatus(_ event: StreamStatusEvent, session: SessionFacts) async {}
-    func connectionStatus(_ session: SessionFacts, ended reason: SessionCloseReason?) async {}
+    func play(_ viewer: ViewerRequest) async -> HookDecision { .allow }
+    func drain() async {}
 }
 
 /// A server of this module over a real control plane, on a port of its own.

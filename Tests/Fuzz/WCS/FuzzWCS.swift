@@ -1,4 +1,5 @@
 import WCS
+import WeirJSON
 
 /// Input: one text message of a client. It is read as JSON, written, read again, and read as a message of the protocol.
 @_cdecl("LLVMFuzzerTestOneInput")
