@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one round, short windows: to see that everything runs")
     parser.add_argument("--soak", type=float, default=600, help="seconds of the memory bar's soak (default: 600)")
     parser.add_argument("--binary", help="the server to measure (default: the one built here)")
-    parser.add_argument("--write", action="store_true", help="write docs/performance.md from this run, and the reports of its loads to docs/performance.json")
+    parser.add_argument("--write", action="store_true", help="write the figures of these bars into docs/performance.md and docs/performance.json; others stay")
     options = parser.parse_args()
     unknown = [name for name in options.bars if name not in BARS]
     if unknown:
@@ -31,9 +31,10 @@ def main() -> int:
         options.rounds, options.soak = 1, min(options.soak, 20)
     chosen = options.bars or list(BARS)
     bench = prepare(options)
-    report = Report(bench, command="tools/bench " + " ".join(sys.argv[1:]))
+    report = Report(bench)
     for name in chosen:
         print(f"== {name}: {BARS[name].__doc__.splitlines()[0]}", flush=True)
+        report.begin()
         try:
             for figure in BARS[name](bench):
                 report.add(name, figure)
@@ -41,6 +42,7 @@ def main() -> int:
         except RuntimeError as error:
             report.fail(name, str(error))
             print(f"   FAILED: {error}", flush=True)
+        report.end(name)
     if options.write:
         report.write()
     print(report.summary())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
 import threading
 import time
 from dataclasses import dataclass
 from typing import Callable, Iterator
 
-from machine import Bench, Server
+from machine import SERVER_CPU, Bench, Server
 
 LOSS_LIMIT = 0.001
 DELAY_LIMIT_MS = 100.0
@@ -17,6 +18,8 @@ AUDIO_PER_SECOND = 50.0
 HOT_LIMIT = 0.05
 #: One core, as many as twice the aim's packets per player would need: bounds the search.
 MOST_PLAYERS = 2000
+#: Of sound while the server is overloaded: late, but talk goes on.
+OVERLOAD_SOUND_MS = 400.0
 
 
 @dataclass
@@ -54,41 +57,39 @@ def check_generator(report: dict) -> str:
     return "the load generator was at its own limit" if limited else ""
 
 
-def run_length(sent: float, messages: float, audio_share: float) -> float:
-    """Video packets per message, when all sound leaves in messages of its own."""
-    audio = sent * audio_share
-    return (sent - audio) / max(1.0, messages - audio)
+SENT = ("weir_media_packets_sent_total", "weir_media_send_messages_total", "weir_media_send_runs_total")
 
 
 def measure_cost(bench: Bench, players: int, srtp: str, ciphers: str) -> dict:
-    """Medians over rounds of one core's cost per packet, with calibration and limit run right beside each."""
+    """Medians over rounds of one core's cost per packet, with calibration and limit run right beside each: the limit
+    with runs as long as the server's, all sound outside them; and with as many messages as the server's, of whose
+    sound a part ends a run."""
     rounds = []
     for _ in range(bench.rounds):
         with bench.server() as server:
-            before = server.metric("weir_media_packets_sent_total"), server.metric("weir_media_send_messages_total")
+            before = [server.metric(name) for name in SENT]
             report = bench.run_load(
                 server, f"{players} players, {srtp}", "--players", str(players), "--srtp", srtp, "--ramp", "100",
                 "--duration", str(bench.seconds(10)), "--size", "640x360",
             )
-            after = server.metric("weir_media_packets_sent_total"), server.metric("weir_media_send_messages_total")
+            packets, messages, runs = (server.metric(name) - first for name, first in zip(SENT, before))
         figures = step(report)["figures"]
-        audio = AUDIO_PER_SECOND / (figures["packetsPerSecond"] / players)
-        length = run_length(after[0] - before[0], after[1] - before[1], audio)
-        limit = bench.run_limit("--run", str(max(1, round(length))), "--audio", f"{audio:.3f}", "--ciphers", ciphers)
-        best = min(limit[name]["send_cpu_ns"] for name in ciphers.split(","))
-        rounds.append(
-            {
-                "cost": figures["cpuMicrosecondsPerPacket"],
-                "calibration": limit["calibration"] / 1000,
-                "limit": best / 1000,
-                "run": length,
-                "loss": figures["loss"],
-                "note": check_generator(report),
-            }
-        )
-    out = {key: median([one[key] for one in rounds]) for key in ("cost", "calibration", "limit", "run", "loss")}
-    out["of_calibration"] = median([one["cost"] / one["calibration"] for one in rounds])
-    out["of_limit"] = median([one["cost"] / one["limit"] for one in rounds])
+        share = AUDIO_PER_SECOND / (figures["packetsPerSecond"] / players)
+        audio = packets * share
+        lengths = {"limit": (packets - audio) / max(1.0, runs), "messages": (packets - audio) / max(1.0, messages - audio)}
+        one = {"cost": figures["cpuMicrosecondsPerPacket"], "loss": figures["loss"], "note": check_generator(report)}
+        for name, length in lengths.items():
+            run = str(max(1, round(length)))
+            limit = bench.run_limit("--run", run, "--audio", f"{share:.3f}", "--ciphers", ciphers)
+            one[name] = min(limit[cipher]["send_cpu_ns"] for cipher in ciphers.split(",")) / 1000
+            one[f"run of {name}"] = length
+            one.setdefault("calibrations", []).append(limit["calibration"] / 1000)
+        one["calibration"] = statistics.mean(one.pop("calibrations"))
+        rounds.append(one)
+    told = ("cost", "calibration", "limit", "messages", "run of limit", "run of messages", "loss")
+    out = {key: median([one[key] for one in rounds]) for key in told}
+    for against in ("calibration", "limit", "messages"):
+        out[f"of {against}"] = median([one["cost"] / one[against] for one in rounds])
     out["note"] = "; ".join({one["note"] for one in rounds if one["note"]})
     return out
 
@@ -103,18 +104,20 @@ def cost(bench: Bench) -> Iterator[Figure]:
     ]:
         got = measure_cost(bench, players, srtp, ciphers)
         note = (
-            f"{got['cost']:.2f} µs, calibration {got['calibration']:.2f} µs, limit {got['limit']:.2f} µs at runs of "
-            f"{got['run']:.1f}, loss {got['loss']:.4%}" + (f", aim {aim}" if aim else "")
-            + (f", {got['note']}" if got["note"] else "")
+            f"{got['cost']:.2f} µs, calibration {got['calibration']:.2f} µs, loss {got['loss']:.4%}"
+            + (f", aim {aim}" if aim else "") + (f", {got['note']}" if got["note"] else "")
         )
-        yield Figure(f"{players} players, {srtp}: CPU per packet ÷ calibration", got["of_calibration"], "", bar, note=note)
+        yield Figure(f"{players} players, {srtp}: CPU per packet ÷ calibration", got["of calibration"], "", bar, note=note)
         judged = "at most" if players == 400 and srtp == "aes-cm" else None
-        yield Figure(f"{players} players, {srtp}: CPU per packet ÷ limit program", got["of_limit"], "", 1.5, judged)
+        for against, what in [("limit", "limit program"), ("messages", "limit program with as many messages")]:
+            note = f"{got[against]:.2f} µs at runs of {got[f'run of {against}']:.1f}"
+            yield Figure(f"{players} players, {srtp}: CPU per packet ÷ {what}", got[f"of {against}"], "", 1.5, judged, note)
+            judged = None
 
 
 def players(bench: Bench) -> Iterator[Figure]:
     """Players on one core within loss ≤ 0.1 % and p99 ≤ 100 ms."""
-    loads = "400,1200" if bench.quick else "400,800,1000,1200,1300,1400,1500,1600,1700,1800"
+    loads = "400,1200" if bench.quick else "400,800,1000,1200,1400,1600,1800"
     sustained, rates, notes = [], [], set()
     for _ in range(bench.rounds):
         with bench.server() as server:
@@ -201,22 +204,25 @@ def delay(bench: Bench) -> Iterator[Figure]:
 
 
 def joins(bench: Bench) -> Iterator[Figure]:
-    """1,000 joins in 10 s while 400 play."""
-    losses, delays, joined, notes = [], [], [], []
-    for _ in range(bench.rounds):
-        with bench.server() as server:
-            report = bench.run_load(
-                server, "joins", "--players", "400", "--ramp", "100", "--duration", str(bench.seconds(10)), "--churn",
-                "100", "--churn-stay", "1", "--churn-at-most", "600", "--size", "640x360",
-            )
-        one = step(report)
-        losses.append(one["window"]["packetsLost"])
-        delays.append(one["figures"]["videoDelayP99"])
-        joined.append(one["churn"]["started"] / report["options"]["duration"])
-        notes.append(f"{one['churn']['joins']['failed']} of {one['churn']['started']} failed")
-    yield Figure("joins: packets that those who play lost", median(losses), "packets", 0, note=", ".join(notes))
-    yield Figure("joins: delay p99 of those who play", median(delays), "ms", 50)
-    yield Figure("joins per second", median(joined), "", 95, "at least")
+    """1,000 joins in 10 s while 400 play; and while 1,000 play a smaller stream."""
+    small = ["--bitrate", "500k", "--fps", "15", "--size", "320x180"]
+    for playing, stream in [(400, ["--size", "640x360"]), (1000, small)]:
+        losses, delays, joined, notes = [], [], [], []
+        for _ in range(bench.rounds):
+            with bench.server() as server:
+                report = bench.run_load(
+                    server, f"joins while {playing} play", "--players", str(playing), "--ramp", "100", "--duration",
+                    str(bench.seconds(10)), "--churn", "100", "--churn-stay", "1", "--churn-at-most", "600", *stream,
+                )
+            one = step(report)
+            losses.append(one["window"]["packetsLost"])
+            delays.append(one["figures"]["videoDelayP99"])
+            joined.append(one["churn"]["started"] / report["options"]["duration"])
+            notes.append(f"{one['churn']['joins']['failed']} of {one['churn']['started']} failed")
+        what = f"joins while {playing} play"
+        yield Figure(f"{what}: packets that those who play lost", median(losses), "packets", 0, note=", ".join(notes))
+        yield Figure(f"{what}: delay p99 of those who play", median(delays), "ms", 50)
+        yield Figure(f"{what}: joins per second", median(joined), "", 95, "at least")
 
 
 def hotpath(bench: Bench) -> Iterator[Figure]:
@@ -241,9 +247,9 @@ def hotpath(bench: Bench) -> Iterator[Figure]:
             for timer in timers:
                 timer.start()
             try:
-                bench.run_load(
+                report = bench.run_load(
                     server, "hot path", "--players", str(players), "--ramp", "100", "--warm-up", "4", "--duration",
-                    str(duration), "--size", size, "--bitrate", bitrate,
+                    str(duration), "--size", size, "--bitrate", bitrate, trace=True,
                 )
             finally:
                 for timer in timers:
@@ -257,6 +263,9 @@ def hotpath(bench: Bench) -> Iterator[Figure]:
             f"{kind} per packet more, 400 players", (high[kind] - low[kind]) / (many - few), "", HOT_LIMIT,
             note=f"{low[kind]:,.0f} a second with {few:,.0f} packets/s, {high[kind]:,.0f} with {many:,.0f}",
         )
+    calls = step(report)["figures"].get("systemCallsPerPacket")
+    if calls is not None:
+        yield Figure(f"system calls per delivered packet, {players} players", calls, "", 0, None)
 
 
 def lossy(bench: Bench) -> Iterator[Figure]:
@@ -307,7 +316,47 @@ def shapes(bench: Bench) -> Iterator[Figure]:
         yield Figure(f"{what}: delay p99", figures["videoDelayP99"], "ms", DELAY_LIMIT_MS)
 
 
+def overload(bench: Bench) -> Iterator[Figure]:
+    """1,200 players while another process takes half of the server's core: defined behaviour, no collapse."""
+    players, duration = 1200, bench.seconds(20)
+    thinned: list[float] = []
+    with bench.server() as server:
+        rivals: list[subprocess.Popen] = []
+
+        def begin() -> None:
+            rivals.append(subprocess.Popen(["taskset", "-c", SERVER_CPU, "sh", "-c", "while :; do :; done"]))
+
+        # From the last join to the end of the window.
+        joined = 1 + players / 100
+        timers = [
+            threading.Timer(joined, begin),
+            threading.Timer(joined + duration, lambda: thinned.append(server.metric("weir_media_players_thinned"))),
+        ]
+        for timer in timers:
+            timer.start()
+        try:
+            report = bench.run_load(
+                server, "half of the core is taken", "--players", str(players), "--ramp", "100", "--warm-up", "5",
+                "--duration", str(duration), "--size", "640x360",
+            )
+        finally:
+            for timer in timers:
+                timer.join()
+            for rival in rivals:
+                rival.kill()
+                rival.wait()
+    one = step(report)
+    window, figures = one["window"], one["figures"]
+    sound = window["audioDelay"]["count"] / (AUDIO_PER_SECOND * window["seconds"] * players)
+    note = f"{figures['packetsPerSecond']:,.0f} packets/s, {thinned[0] if thinned else 0:.0f} players thinned"
+    yield Figure("half of the core: sound that arrives", sound, "", 0.98, "at least", note=note)
+    yield Figure("half of the core: delay p99 of sound", window["audioDelay"]["p99"], "ms", OVERLOAD_SOUND_MS)
+    yield Figure("half of the core: key frames per second", window["keyFramesSent"] / window["seconds"], "", 2)
+
+
 BARS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
-    "cost": cost, "players": players, "workers": workers, "memory": memory, "delay": delay, "hotpath": hotpath,
-    "joins": joins, "lossy": lossy, "storm": storm, "shapes": shapes,
+    "cost": cost, "players": players, "workers": workers, "delay": delay, "hotpath": hotpath, "joins": joins,
+    "lossy": lossy, "storm": storm, "shapes": shapes, "overload": overload, "memory": memory,
 }
+#: Bars of several rounds.
+REPEATED = {"cost", "players", "workers", "delay", "joins"}

@@ -20,6 +20,8 @@ START_LIMIT_SECONDS = 20.0
 STOP_LIMIT_SECONDS = 15.0
 LOAD_LIMIT_SECONDS = 1800.0
 SERVER_CPU, LOAD_CPU = "0", "1"
+#: Runs a command that finds the kernel's trace points, which counting another process's system calls takes.
+TRACING = ("unshare", "--mount", "sh", "-c", 'mount -t tracefs tracefs /sys/kernel/tracing; exec "$0" "$@"')
 
 
 def prepare(options) -> "Bench":
@@ -93,14 +95,18 @@ class Bench:
         return results
 
     def run_load(
-        self, server: "Server", what: str, *arguments: str, cpu: str | None = LOAD_CPU, may_refuse: bool = False
+        self, server: "Server", what: str, *arguments: str, cpu: str | None = LOAD_CPU, may_refuse: bool = False,
+        trace: bool = False,
     ) -> dict:
-        """One `weir bench`; its report. `may_refuse`: the load goes on until the server takes no more."""
+        """One `weir bench`; its report. `may_refuse`: the load goes on until the server takes no more. `trace`: with
+        tracefs mounted where only it sees it, so that the server's system calls are counted, which costs some."""
         path = self.work / f"load-{len(self.reports)}.json"
         command = [str(self.load), "bench", "--url", server.url, "--server-pid", str(server.pid)]
         command += ["--json", str(path), *arguments]
         if cpu is not None:
             command = ["taskset", "-c", cpu, *command]
+        if trace and os.geteuid() == 0:
+            command = [*TRACING, *command]
         self.commands.append(" ".join(arguments))
         run = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_LIMIT_SECONDS)
         if not path.exists():

@@ -48,6 +48,8 @@ package final class Egress {
 
     package private(set) var packetsSent: UInt64 = 0
     package private(set) var messagesSent: UInt64 = 0
+    /// Messages of several packets, and the packets in them.
+    package private(set) var runsSent: (messages: UInt64, packets: UInt64) = (0, 0)
     package private(set) var sendCalls: UInt64 = 0
     package private(set) var packetsDropped: UInt64 = 0
     package var hasBacklog: Bool { !backlog.isEmpty }
@@ -150,7 +152,12 @@ package final class Egress {
 
     private func account(_ message: UnsafeMutablePointer<weir_message>) {
         messagesSent &+= 1
-        packetsSent &+= Self.packets(length: message.pointee.length, segment: message.pointee.segment)
+        let packets = Self.packets(length: message.pointee.length, segment: message.pointee.segment)
+        packetsSent &+= packets
+        if packets > 1 {
+            runsSent.messages &+= 1
+            runsSent.packets &+= packets
+        }
     }
 
     private static func packets(length: UInt32, segment: UInt32) -> UInt64 {

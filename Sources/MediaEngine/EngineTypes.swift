@@ -33,9 +33,10 @@ package struct EngineConfiguration: Sendable {
     package var gatherMinPlayers = 16
     /// Longest that sound waits for the end of the picture in whose midst it came; zero: not at all. Chromium's jitter
     /// buffer counts in steps of 20 ms.
-    package var soundGatherLimit = Interval.milliseconds(10)
-    /// Streams with fewer players on a worker do not hold sound at all.
-    package var soundGatherMinPlayers = 200
+    package var soundGatherLimit = Interval.milliseconds(15)
+    /// Streams with fewer players do not hold sound at all. A worker knows its own players only, and takes it that
+    /// the others have as many.
+    package var soundGatherMinPlayers = 150
     /// Video packets that one player gets at once; the rest of a key frame follows in slices, one per
     /// `burstInterval`. 0: no bound.
     package var burstPackets = 0
@@ -96,6 +97,9 @@ package final class EngineCounters: Sendable {
     package let datagramsReceived = Atomic<UInt64>(0)
     package let packetsSent = Atomic<UInt64>(0)
     package let sendMessages = Atomic<UInt64>(0)
+    /// Of these, those of several packets, and the packets in them.
+    package let sendRuns = Atomic<UInt64>(0)
+    package let packetsInRuns = Atomic<UInt64>(0)
     package let packetsDropped = Atomic<UInt64>(0)
     /// Datagrams from addresses that ICE has not validated, by kind.
     package let unknownSource = Atomic<UInt64>(0)

@@ -160,10 +160,11 @@ extension Worker {
         return -1
     }
 
-    /// Overload: once the key frame that the player was given is over, nothing goes out until the next.
+    /// Overload: once the key frame that the player was given is over, and the picture that has begun, nothing goes out
+    /// until the next key frame.
     private func skipUntilKeyFrame(_ packet: UnsafePointer<StoredPacket>, on lane: UnsafeMutablePointer<Lane>) {
         guard lane.pointee.isStarted, packet.pointee.timestamp != lane.pointee.keyTimestamp,
-            packet.pointee.number > lane.pointee.keyNumber
+            packet.pointee.number > lane.pointee.keyNumber, packet.pointee.timestamp != lane.pointee.lastTimestamp
         else { return }
         lane.pointee.isStarted = false
     }

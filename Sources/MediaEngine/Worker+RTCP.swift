@@ -194,6 +194,9 @@ extension Worker {
         reportedDrops = egress.packetsDropped
         counters.sendMessages.bump(egress.messagesSent &- reportedMessages)
         reportedMessages = egress.messagesSent
+        counters.sendRuns.bump(egress.runsSent.messages &- reportedRuns.messages)
+        counters.packetsInRuns.bump(egress.runsSent.packets &- reportedRuns.packets)
+        reportedRuns = egress.runsSent
         listenAgain()
         for connection in Array(connections.values)
         where !connection.isIdentified && now - connection.opened > TCPConnection.checkTimeout {

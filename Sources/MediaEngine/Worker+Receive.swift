@@ -529,7 +529,8 @@ extension Worker {
             return !packet.marker && players >= configuration.gatherMinPlayers ? now + configuration.gatherLimit : now
         }
         let isAlone = stream.pendingCount == 1
-        return isAlone || players < configuration.soundGatherMinPlayers ? now : now + configuration.soundGatherLimit
+        let isHeld = !isAlone && players * configuration.workers >= configuration.soundGatherMinPlayers
+        return isHeld ? now + configuration.soundGatherLimit : now
     }
 
     /// Packets that other workers received.

@@ -95,6 +95,7 @@ package final class Worker {
     var reportedPackets: UInt64 = 0
     var reportedDrops: UInt64 = 0
     var reportedMessages: UInt64 = 0
+    var reportedRuns: (messages: UInt64, packets: UInt64) = (0, 0)
 
     /// - Parameter transmit: where datagrams go instead of the sockets.
     package init(

@@ -47,8 +47,8 @@ package struct Configuration: Sendable, Equatable {
         package var groupCachePackets = 4096
         package var gatherLimit = Interval.milliseconds(15)
         package var gatherMinPlayers = 16
-        package var soundGatherLimit = Interval.milliseconds(10)
-        package var soundGatherMinPlayers = 200
+        package var soundGatherLimit = Interval.milliseconds(15)
+        package var soundGatherMinPlayers = 150
         /// Video packets that a player gets at once; 0: no bound.
         package var burstPackets = 0
         package var burstInterval = Interval.milliseconds(5)

@@ -44,6 +44,12 @@ enum EngineMetrics {
                     "weir_media_send_messages_total", "Messages given to sendmmsg; each may hold several packets.",
                     counters.sendMessages.value),
                 counter(
+                    "weir_media_send_runs_total", "Messages of several packets, which the kernel cuts apart (UDP GSO).",
+                    counters.sendRuns.value),
+                counter(
+                    "weir_media_packets_in_runs_total", "Packets that left in such messages.",
+                    counters.packetsInRuns.value),
+                counter(
                     "weir_media_packets_dropped_total", "Packets that the kernel or a full queue refused.",
                     counters.packetsDropped.value),
                 counter(

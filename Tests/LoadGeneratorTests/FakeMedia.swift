@@ -175,13 +175,16 @@ final class FakeSignalling: Signalling {
 
 extension MediaWindow {
     /// Known numbers: 10 s, 1,000 packets expected and 999 delivered for each player.
-    static func sample(players: Int, p99: Double = 20, lost: Int = 1, drops: Int = 0, busy: Double = 5) -> MediaWindow {
+    static func sample(
+        players: Int, p99: Double = 20, lost: Int = 1, drops: Int = 0, unmarked: Int = 0, busy: Double = 5
+    ) -> MediaWindow {
         let delay = "{\"count\":100,\"p50\":2,\"p90\":8,\"p99\":\(p99),\"p999\":30,\"max\":40}"
         let text = """
             {"seconds":10,"players":\(players),"packetsSent":1000,"packetsExpected":\(players * 1_000),
             "packetsDelivered":\(players * (1_000 - lost)),"packetsLost":\(players * lost),"sequenceGaps":0,
             "duplicates":0,"injectedLosses":0,"nacks":0,"recovered":0,"authenticationFailures":0,"keyFramesSent":5,
-            "receiveBufferDrops":\(drops),"lossOfPlayers":[\(Array(repeating: "\(Double(lost) / 1_000)", count: players)
+            "receiveBufferDrops":\(drops),"unmarkedPlayers":\(unmarked),"lossOfPlayers":[\(Array(
+                repeating: "\(Double(lost) / 1_000)", count: players)
                 .joined(separator: ","))],"videoDelay":\(delay),"audioDelay":\(delay),"generatorCPUSeconds":\(busy)}
             """
         do {

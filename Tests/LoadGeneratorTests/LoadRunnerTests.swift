@@ -145,6 +145,19 @@ import Testing
         #expect(report.problems == ["4 players: the server ended 1 sessions: gone"])
     }
 
+    /// Such a load would pass for one of which everything was lost.
+    @Test func mediaWithoutMarksAreAProblem() async {
+        let (signalling, media) = (FakeSignalling(), FakeMedia { .sample(players: $0, lost: 1_000, unmarked: 3) })
+        let report = await run(options { $0.players = [4] }, signalling, media)
+        #expect(
+            report.problems == [
+                "4 players: 3 got media that were changed on the way; loss and delay are known only of servers that "
+                    + "forward without re-encoding"
+            ])
+        #expect(!report.isGood && report.steps.count == 1)
+        expectAllGone(signalling, media)
+    }
+
     @Test func churnIsBoundedAndNotMeasured() async throws {
         let (signalling, media, clock) = (FakeSignalling(), FakeMedia(), ManualClock())
         let load = Task {

@@ -80,6 +80,15 @@ import Testing
 
     // MARK: Measured frames
 
+    /// As of a server that re-encodes. Nothing at all is another matter: that is lost.
+    @Test func onlyWhatCameWithoutAnyMarkIsUnmarked() {
+        #expect(!PlayerTrack().isUnmarked)
+        var track = track(of: [1, 2, 3])
+        #expect(track.isUnmarked)
+        track.learn(timestamp: 9_000, frame: 1, ticks: Self.ticks)
+        #expect(!track.isUnmarked)
+    }
+
     /// Frames of three packets each, as the publisher sent them at 100 ms times their number.
     private func clock(measured: Range<Int64>, sent: Range<Int64>) -> TrackClock {
         let clock = TrackClock()

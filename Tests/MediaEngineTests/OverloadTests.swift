@@ -158,6 +158,27 @@ import Wire
         Self.expectNobodyLeft(world, [publisher] + players)
     }
 
+    @Test func picturesThatHaveBegunAreFinished() throws {
+        let (world, publisher, players) = try Self.world(players: 8)
+        // The packets of a picture come one by one, those of two pictures never at a time.
+        world.impair(publisher, up: LinkConditions(delay: .milliseconds(1), jitter: .milliseconds(30)))
+        try world.run(for: .seconds(1))
+        for _ in 0..<5 {
+            try Self.overload(world) { Self.thinned(world) == players.count }
+            try Self.relieve(world, limit: .seconds(60)) { Self.thinned(world) == 0 }
+            try world.run(for: .seconds(3))
+        }
+        publisher.isSending = false
+        try world.run(for: .milliseconds(500))
+        for player in players {
+            let begun = Set(player.video.packets.values.compactMap { $0.part?.frame })
+            let torn = begun.subtracting(player.video.wholeFrames).sorted()
+            #expect(torn == [], "pictures cut short")
+            #expect(begun.count < Set(publisher.sentVideo.map(\.frame)).count - 50 && player.video.violations == [])
+        }
+        Self.expectNobodyLeft(world, [publisher] + players)
+    }
+
     @Test func atWorstEverybodyGetsKeyFramesAndAllTheSound() throws {
         let (world, publisher, players) = try Self.world(players: 5)
         world.lag = Self.long

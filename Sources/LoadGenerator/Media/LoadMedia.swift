@@ -92,7 +92,7 @@ package final class LoadMedia: Sendable {
             sequenceGaps: sum(\.sequenceGaps), duplicates: sum(\.duplicates), injectedLosses: sum(\.injectedLosses),
             nacks: sum(\.nacks), recovered: sum(\.recovered), authenticationFailures: sum(\.authenticationFailures),
             keyFramesSent: clocks.reduce(0) { $0 + $1.video.windowKeyFrames.load(ordering: .relaxed) },
-            receiveBufferDrops: sum(\.receiveBufferDrops),
+            receiveBufferDrops: sum(\.receiveBufferDrops), unmarkedPlayers: sum(\.unmarkedPlayers),
             lossOfPlayers: players.map {
                 $0.expected > 0 ? Double(max(0, $0.expected - $0.delivered)) / Double($0.expected) : 0
             },

@@ -31,6 +31,7 @@ final class LoadThread: @unchecked Sendable {
         var recovered = 0
         var authenticationFailures = 0
         var receiveBufferDrops = 0
+        var unmarkedPlayers = 0
         var videoDelay = DelayHistogram()
         var audioDelay = DelayHistogram()
         var cpuNanoseconds: Int64 = 0
@@ -277,6 +278,7 @@ final class LoadThread: @unchecked Sendable {
             window.nacks += player.nacks
             window.recovered += state.recovered
             window.authenticationFailures += state.authenticationFailures
+            if player.video.pointee.isUnmarked || player.audio.pointee.isUnmarked { window.unmarkedPlayers += 1 }
         }
         window.receiveBufferDrops = drops - dropsAtBegin
         return window

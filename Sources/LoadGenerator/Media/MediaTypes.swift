@@ -91,6 +91,8 @@ package struct MediaWindow: Sendable, Codable {
     package var keyFramesSent: Int
     /// Datagrams that the kernel dropped since this program did not read fast enough: the run tells nothing.
     package var receiveBufferDrops: Int
+    /// Players that got a track without a single mark of ours: something on the way re-encodes it.
+    package var unmarkedPlayers: Int
     /// Share of its packets that each player lost.
     package var lossOfPlayers: [Double]
     /// Kernel's arrival time less the sending of the picture's last packet; earlier packets count as 0 at least.

@@ -16,6 +16,8 @@ package struct PlayerTrack: BitwiseCopyable {
     /// Received timestamp less frame × ticks; known from the first mark on.
     private var timestampOffset: UInt32 = 0
     private(set) var knowsFrames = false
+    /// Packets came, but in none was a mark: which frames they belong to cannot be told.
+    package var isUnmarked: Bool { received > 0 && !knowsFrames }
     /// Packets of measured frames.
     package var delivered = 0
     // What the last receiver report said.

@@ -122,6 +122,11 @@ package struct LoadRunner<Media: MediaSource, Time: Clock>: Sendable where Time.
                     "\(load) players: \(churn.joins.failed) of \(churn.started) passing players could not join: "
                         + churn.joins.reasons.joined(separator: "; "))
             }
+            if let unmarked = report.steps.last?.window.unmarkedPlayers, unmarked > 0 {
+                report.problems.append(
+                    "\(load) players: \(unmarked) got media that were changed on the way; loss and delay are known only "
+                        + "of servers that forward without re-encoding")
+            }
             try checkLosses(load, publishers, players, &report)
         }
     }

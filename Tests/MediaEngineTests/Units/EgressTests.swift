@@ -61,7 +61,7 @@ import Wire
         egress.flush()
         #expect(kernel.taken.count == 1 && kernel.taken[0].segment == 100)
         #expect(kernel.taken[0].packets == (0..<5).map { Self.packet($0, 100) })
-        #expect(egress.packetsSent == 5 && egress.messagesSent == 1)
+        #expect(egress.packetsSent == 5 && egress.messagesSent == 1 && egress.runsSent == (1, 5))
     }
 
     @Test func aShorterPacketClosesTheMessageAndALongerOneBeginsAnother() throws {
@@ -128,6 +128,7 @@ import Wire
         egress.flush()
         #expect(kernel.taken.map(\.port) == [1, 2, 3, 4, 5, 6, 7] && !egress.hasBacklog)
         #expect(egress.packetsSent == 7 && egress.packetsDropped == 0 && egress.messagesSent == 7)
+        #expect(egress.runsSent == (0, 0))
     }
 
     @Test func theBacklogIsBoundedAndLossesAreCounted() throws {
