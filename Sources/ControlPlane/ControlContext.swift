@@ -9,6 +9,8 @@ struct ControlContext: Sendable {
     let metrics: ControlMetrics
     let timers: Timers
     let kept: KeptSessions
+    /// nil: this server makes no pictures.
+    let snapshots: SnapshotMaker?
 
     /// Frees a peer in the background. The task ends in bounded time also when the media side hangs.
     @discardableResult

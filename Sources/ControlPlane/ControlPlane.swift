@@ -17,14 +17,16 @@ package actor ControlPlane {
 
     package init(
         media: any MediaBackend, hooks: any BackendHooks, configuration: ControlConfiguration,
-        metrics: MetricsRegistry, logger: Logger, clock: any Clock<Duration> = ContinuousClock()
+        metrics: MetricsRegistry, logger: Logger, clock: any Clock<Duration> = ContinuousClock(),
+        snapshots: SnapshotMaker? = nil
     ) {
         let metrics = ControlMetrics(metrics)
         let timers = Timers(clock)
         context = ControlContext(
             media: media, hooks: hooks, configuration: configuration,
             registry: StreamRegistry(limits: configuration.limits, metrics: metrics),
-            metrics: metrics, timers: timers, kept: KeptSessions(maxSessions: configuration.limits.sessions))
+            metrics: metrics, timers: timers, kept: KeptSessions(maxSessions: configuration.limits.sessions),
+            snapshots: snapshots)
         self.logger = logger
     }
 

@@ -179,19 +179,20 @@ final class LevelBox: Sendable {
 
 func withServer(
     _ configuration: HTTPConfiguration = HTTPConfiguration(), control limits: ControlConfiguration = .init(),
-    snapshot: (@Sendable (String) async -> SnapshotOutcome)? = nil,
+    snapshots: SnapshotMaker? = nil,
     _ body: @escaping @Sendable (Fixture) async throws -> Void
 ) async throws {
     let (media, hooks, metrics, level) = (FakeMedia(), FakeHooks(), MetricsRegistry(), LevelBox())
     var logger = Logger(label: "test")
     logger.logLevel = .critical
-    let control = ControlPlane(media: media, hooks: hooks, configuration: limits, metrics: metrics, logger: logger)
+    let control = ControlPlane(
+        media: media, hooks: hooks, configuration: limits, metrics: metrics, logger: logger, snapshots: snapshots)
     let configured = try Application(key: "configured", backend: .url("http://192.0.2.1/hooks"), methods: ["connect"])
     let applications = try Applications(configured: [configured], store: nil)
     let service = HTTPService(
         configuration: configuration, control: control,
         services: RESTServices(
-            nodeId: "node", applications: applications, snapshot: snapshot,
+            nodeId: "node", applications: applications,
             setSessionLogLevel: { session, new in level.sessions.withLock { $0[session] = .some(new) } },
             process: { ProcessFigures(threads: 7, residentMemory: 1 << 20, uptime: .seconds(90)) }),
         metrics: metrics,

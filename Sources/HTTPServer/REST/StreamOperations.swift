@@ -109,10 +109,7 @@ struct StreamOperations: Sendable {
     }
 
     private func snapshot(_ parameters: RESTParameters) async throws -> Response {
-        guard let make = services.snapshot else {
-            throw Problem(.notImplemented, "Snapshots are not served", remedy: "Take a picture at a player.")
-        }
-        switch await make(parameters.text("streamName") ?? "") {
+        switch await control.snapshot(of: parameters.text("streamName") ?? "") {
         case .png(let bytes):
             let data = Data(bytes).base64EncodedString()
             return JSONResponse.make(json: .object([JSONMember("data", .string(data))]))
@@ -123,6 +120,8 @@ struct StreamOperations: Sendable {
             throw Problem(
                 .serviceUnavailable, "Too many snapshots are being made", remedy: "Try again later.",
                 headers: [.retryAfter: Problem.retrySoon])
+        case .notServed:
+            throw Problem(.notImplemented, "Snapshots are not served", remedy: "Take a picture at a player.")
         }
     }
 }
