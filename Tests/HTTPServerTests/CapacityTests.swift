@@ -71,12 +71,12 @@ import WeirJSON
 @Suite struct StatisticsTests {
     @Test func textHasSectionsAndKeys() async throws {
         try await withServer { server in
-            _ = try await server.goLive("a b")
-            _ = try await server.post("/whep/a%20b")
+            _ = try await server.goLive("a;b")
+            _ = try await server.post("/whep/a;b")
             let text = try await server.send(.get, "/?action=stat").text
             for line in [
                 "-----Connection Stats-----", "connections=2", "connections_websocket=0", "-----Stream Stats-----",
-                "streams_webrtc_in=1", "streams_webrtc_out=1", "streams_viewers=a%20b/1", "-----Core Stats-----",
+                "streams_webrtc_in=1", "streams_webrtc_out=1", "streams_viewers=a%3Bb/1", "-----Core Stats-----",
                 "core_threads=7",
             ] {
                 #expect(text.split(separator: "\n").contains(Substring(line)), "\(line)")
