@@ -24,7 +24,8 @@ enum MonitoringPaths {
             path(
                 "/health/ready", "Whether new clients should be sent here: not while draining or ending.",
                 json(OpenAPI.reference(healthSchema)), [500, 503]),
-            path("/capacity", "Limits, load, and whether another player is let in.",
+            path(
+                "/capacity", "Limits, load, and whether another player is let in.",
                 json(OpenAPI.reference(capacitySchema)), operators),
             path(
                 "/metrics", "Metrics for Prometheus.",

@@ -119,7 +119,8 @@ package struct RESTParameters: Sendable {
     private init(members: [JSONMember], fields: [RESTField], isOpen: Bool) throws(RESTParameterError) {
         guard members.count <= Self.maxParameters else {
             throw RESTParameterError(
-                detail: "There are more than \(Self.maxParameters) parameters", remedy: "Send only those that are known.")
+                detail: "There are more than \(Self.maxParameters) parameters",
+                remedy: "Send only those that are known.")
         }
         // Of several of one name the last counts, as in JavaScript. null is how backends written in languages with
         // records say that they do not mean a field.
