@@ -30,7 +30,8 @@ async def schemathesis(server, examples: int, checks: str, *more: str) -> None:
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).parent / "schemathesis"), "run", url, "--checks", checks, "--max-examples",
         str(examples), "--phases", "examples,coverage,fuzzing", "--seed", "1", "--no-color", *more,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+        # It keeps what failed in the working directory.
+        cwd=server.directory, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
     output = (await process.communicate())[0].decode(errors="replace")
     assert process.returncode == 0, output[-6000:]
     assert server.is_running
