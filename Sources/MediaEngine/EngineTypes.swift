@@ -123,6 +123,12 @@ package final class EngineCounters: Sendable {
     package let playersThinned = Atomic<Int>(0)
     /// Offers that were refused since a worker is overloaded.
     package let peersRefused = Atomic<UInt64>(0)
+    /// Sinks attached now, and the memory of their rings.
+    package let sinks = Atomic<Int>(0)
+    package let sinkBytes = Atomic<Int>(0)
+    /// Packets that sinks were given, and those that found no room in them.
+    package let sinkPackets = Atomic<UInt64>(0)
+    package let sinkPacketsLost = Atomic<UInt64>(0)
     /// Workers that take no new peers now, a bit each (workers from 64 on share them).
     private let closedWorkers = Atomic<UInt64>(0)
     /// Workers that have bounded key-frame requests, likewise.
@@ -159,11 +165,19 @@ package final class PeerRegistration: Sendable {
     package let counters = PeerCounters()
     /// Worker that owns the peer; -1 nobody yet, -2 closed before adoption.
     package let owner = Atomic<Int>(-1)
+    /// Of a publisher: sinks on their way to its worker.
+    let sinks: SinkList?
 
-    package init(id: UInt64, publisher: PeerRegistration?, negotiation: Negotiation) {
+    package convenience init(id: UInt64, publisher: PeerRegistration?, negotiation: Negotiation) {
+        self.init(
+            id: id, publisher: publisher, negotiation: negotiation, sinks: publisher == nil ? SinkList() : nil)
+    }
+
+    init(id: UInt64, publisher: PeerRegistration?, negotiation: Negotiation, sinks: SinkList?) {
         self.id = id
         self.publisher = publisher
         self.negotiation = negotiation
+        self.sinks = sinks
     }
 
     package var streamID: UInt64 { publisher?.id ?? id }
@@ -237,4 +251,13 @@ package final class Directory: Sendable {
     }
 
     package var count: Int { state.withLock { $0.byID.count } }
+
+    /// Forgets everybody.
+    func removeAll() -> [PeerRegistration] {
+        state.withLock { s in
+            let all = Array(s.byID.values)
+            s = State()
+            return all
+        }
+    }
 }

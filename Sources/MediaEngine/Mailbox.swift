@@ -23,6 +23,8 @@ package enum WorkerCommand: Sendable {
     /// To the holders of replicas: the publisher is gone.
     case ended(stream: UInt64)
     case requestKeyFrame(stream: UInt64)
+    /// Sinks were attached to a publisher of this worker, or detached.
+    case sinks(publisher: UInt64, SinkList)
     case senderReport(stream: UInt64, track: Int, ntp: UInt64, timestamp: UInt32, arrival: Instant)
     case stop
 }

@@ -102,7 +102,13 @@ package final class StreamState {
     unowned(unsafe) var publisher: Peer?
     private(set) var lanes: UnsafeMutablePointer<Lane>
     private var laneCapacity: Int
-    package private(set) var players: [Peer] = []
+    package private(set) var players: [Peer] = [] { didSet { hasTakers = !players.isEmpty || !sinks.isEmpty } }
+    /// Consumers that are no players (origin only).
+    private(set) var sinks: [SinkFeed] = [] { didSet { hasTakers = !players.isEmpty || !sinks.isEmpty } }
+    /// Anybody here is given the stream's packets: the one question of the receive path.
+    private(set) var hasTakers = false
+    /// Sinks were written to in this turn.
+    var isFed = false
     /// Workers that hold a replica (origin only).
     var subscribers: Set<Int> = []
     package let pending: UnsafeMutablePointer<PendingPacket>
@@ -120,8 +126,8 @@ package final class StreamState {
     var isRequestDue = false
     /// First request that no key frame has answered yet (origin and replicas keep their own).
     var unansweredRequest: Instant?
-    /// An ICE-TCP player was congested and waits for a key frame once it is not.
-    var hasStalledPlayers = false
+    /// An ICE-TCP player was congested and waits for a key frame once it is not; or a sink waits for one.
+    var hasStalledTakers = false
     /// Players that get key frames only.
     var thinnedPlayers = 0
 
@@ -170,6 +176,9 @@ package final class StreamState {
         players.removeLast()
         player.position = nil
     }
+
+    func add(_ feed: SinkFeed) { sinks.append(feed) }
+    func removeSinks(where isGone: (SinkFeed) -> Bool) { sinks.removeAll(where: isGone) }
 
     package func lane(of player: Peer, track: Int) -> UnsafeMutablePointer<Lane>? {
         guard let position = player.position, track < tracks.count else { return nil }

@@ -61,6 +61,7 @@ extension Worker {
         case .senderReport(let id, let track, let ntp, let timestamp, let arrival):
             guard let stream = streams[id], track < stream.tracks.count else { return }
             stream.tracks[track].report = (ntp, timestamp, arrival)
+        case .sinks(let publisher, let list): sinksChanged(list, publisher: publisher)
         case .stop: running = false
         }
     }
@@ -91,6 +92,10 @@ extension Worker {
                 let transport = peer.transports[track.transportIndex]
                 transport.transportCCID = track.extensions[RTPExtensionURI.transportCC] ?? transport.transportCCID
                 transport.midID = track.extensions[RTPExtensionURI.mid] ?? transport.midID
+            }
+            if let sinks = peer.registration.sinks {
+                sinks.adopt(worker: index)
+                sinksChanged(sinks, publisher: peer.id)
             }
         } else if let publisher = peer.registration.publisher {
             let origin = publisher.owner.load(ordering: .acquiring)
@@ -205,8 +210,10 @@ extension Worker {
         publishCounters(of: peer)
         if let stream = peer.stream {
             if peer.isPublisher {
+                endSinks(of: stream)
                 stream.publisher = nil
                 release(stream)
+                peer.registration.sinks?.close()
                 for worker in stream.subscribers { mailboxes[worker].post(.ended(stream: stream.id)) }
             } else {
                 stream.remove(peer)

@@ -48,6 +48,7 @@ extension Worker {
             if let last = track.report, arrival - last.arrival < Self.minReportSpacing { continue }
             let timestamp = report.rtpTimestamp &+ track.timestampOffset
             track.report = (report.ntp.rawValue, timestamp, arrival)
+            feedReport(track: i, ntp: report.ntp.rawValue, timestamp: timestamp, arrival: arrival, of: stream)
             for worker in stream.subscribers {
                 mailboxes[worker].post(
                     .senderReport(
@@ -125,7 +126,9 @@ extension Worker {
         }
         for peer in publishers where peers[peer.id] != nil { feedback(to: peer) }
         continueCatchUp()
-        let isBusy = !connecting.isEmpty || !catchingUp.isEmpty || publishers.contains { Self.misses($0) }
+        continueSinks()
+        let isBusy =
+            !connecting.isEmpty || !catchingUp.isEmpty || !sinksCatchingUp.isEmpty || publishers.contains { Self.misses($0) }
         nextFastTick = now + (isBusy ? Self.fastInterval : Self.slowInterval)
         for peer in publishers where peer.wantsTransportFeedback { nextFastTick = min(nextFastTick, peer.nextFeedback) }
     }
@@ -175,6 +178,7 @@ extension Worker {
                     reportSize(of: track, peer: publisher)
                 }
             }
+            for feed in stream.sinks { count(feed) }
             reviewKeyFrameRequest(stream)
         }
         for peer in publishers where peers[peer.id] != nil { review(peer) }

@@ -512,7 +512,7 @@ extension Worker {
                 if track.kind == .video { requestKeyFrame(stream) }
             }
         }
-        guard !stream.players.isEmpty else { return true }
+        guard stream.hasTakers else { return true }
         if stream.pendingCount == StreamState.maxPending { fanOut(stream, whole: true) }
         if stream.pendingCount == 0 { dirty.append(stream) }
         stream.enqueue(track: index, number: packet.number)

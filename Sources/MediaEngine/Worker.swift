@@ -57,7 +57,11 @@ package final class Worker {
     var handshakesDone = 0
     var publishers: [Peer] = []
     var catchingUp: [Peer] = []
-    /// An ICE-TCP player was stalled during this fan-out.
+    /// Sinks that are given stored packets as they have room.
+    var sinksCatchingUp: [(stream: StreamState, feed: SinkFeed)] = []
+    /// Streams whose sinks were written to in this turn.
+    var fed: [StreamState] = []
+    /// An ICE-TCP player was stalled during this fan-out, or a sink waits for a key frame.
     var anyStalled = false
     /// Whether the sockets are watched for room to send.
     private var awaitsRoom = false
@@ -210,6 +214,7 @@ package final class Worker {
         egress.flush()
         if egress.hasBacklog != awaitsRoom { watchForRoom(egress.hasBacklog) }
         flushConnections()
+        if !fed.isEmpty { wakeConsumers() }
         if !signalled.isEmpty { wakeOthers() }
     }
 
