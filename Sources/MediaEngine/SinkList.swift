@@ -73,8 +73,8 @@ package struct SinkControl: Sendable {
             let tracks = registration.trackDescriptions
         else { return nil }
         return sink.link.withLock { link in
-            if let link { return link.publisher == publisher && link.list === list ? tracks : nil }
             guard !sink.isEnded else { return nil }
+            if let link { return link.publisher == publisher && link.list === list ? tracks : nil }
             sink.count(in: counters)
             link = PacketSink.Link(publisher: publisher, list: list)
             switch list.add(sink) {

@@ -27,6 +27,7 @@ final class World {
     private(set) var workers: [Worker] = []
     let mailboxes: [Mailbox]
     let queues: [[CrossingQueue?]]
+    let sinks: SinkControl
     private let security: TestSecurity
     private let seed: UInt64
     private var random: SeededRandom
@@ -64,6 +65,7 @@ final class World {
         mailboxes = boxes
         let queues = (0..<count).map { from in (0..<count).map { to in from == to ? nil : CrossingQueue() } }
         self.queues = queues
+        sinks = SinkControl(directory: directory, mailboxes: boxes, counters: counters)
         for i in 0..<count {
             let worker = try Worker(
                 index: i, configuration: configuration, directory: directory, counters: counters, mailboxes: boxes,
