@@ -139,6 +139,10 @@ package final class EngineCounters: Sendable {
     package var admits: Bool { closedWorkers.load(ordering: .relaxed) == 0 }
     package var overloadedWorkers: Int { pressedWorkers.load(ordering: .relaxed).nonzeroBitCount }
 
+    func isClosed(worker: Int) -> Bool {
+        closedWorkers.load(ordering: .relaxed) & 1 << UInt64(worker & 63) != 0
+    }
+
     func setOverload(worker: Int, isPressed: Bool, admits: Bool) {
         Self.set(worker, in: pressedWorkers, isPressed)
         Self.set(worker, in: closedWorkers, !admits)
@@ -167,17 +171,29 @@ package final class PeerRegistration: Sendable {
     package let owner = Atomic<Int>(-1)
     /// Of a publisher: sinks on their way to its worker.
     let sinks: SinkList?
+    /// Of a publisher inside the process.
+    let source: PacketSource?
 
     package convenience init(id: UInt64, publisher: PeerRegistration?, negotiation: Negotiation) {
         self.init(
             id: id, publisher: publisher, negotiation: negotiation, sinks: publisher == nil ? SinkList() : nil)
     }
 
-    init(id: UInt64, publisher: PeerRegistration?, negotiation: Negotiation, sinks: SinkList?) {
+    init(
+        id: UInt64, publisher: PeerRegistration?, negotiation: Negotiation, sinks: SinkList?,
+        source: PacketSource? = nil
+    ) {
         self.id = id
         self.publisher = publisher
         self.negotiation = negotiation
         self.sinks = sinks
+        self.source = source
+    }
+
+    /// Nobody will adopt the peer any more, or has it.
+    func closeMedia() {
+        sinks?.close()
+        source?.end()
     }
 
     package var streamID: UInt64 { publisher?.id ?? id }
@@ -197,6 +213,7 @@ package final class Directory: Sendable {
         var byFragment: [[UInt8]: (registration: PeerRegistration, transport: Int)] = [:]
         var byID: [UInt64: PeerRegistration] = [:]
         var fragments: [UInt64: [[UInt8]]] = [:]
+        var isClosed = false
 
         mutating func add(_ registration: PeerRegistration) {
             byID[registration.id] = registration
@@ -212,6 +229,15 @@ package final class Directory: Sendable {
 
     package func insert(_ registration: PeerRegistration) {
         state.withLock { $0.add(registration) }
+    }
+
+    /// `false`: the id is in use, or the directory was closed.
+    func insertNew(_ registration: PeerRegistration) -> Bool {
+        state.withLock { s in
+            guard !s.isClosed, s.byID[registration.id] == nil else { return false }
+            s.add(registration)
+            return true
+        }
     }
 
     package func addFragment(_ fragment: String, peer: UInt64, transport: Int) {
@@ -252,11 +278,12 @@ package final class Directory: Sendable {
 
     package var count: Int { state.withLock { $0.byID.count } }
 
-    /// Forgets everybody.
-    func removeAll() -> [PeerRegistration] {
+    /// Forgets everybody, and lets no source in any more.
+    func close() -> [PeerRegistration] {
         state.withLock { s in
             let all = Array(s.byID.values)
             s = State()
+            s.isClosed = true
             return all
         }
     }

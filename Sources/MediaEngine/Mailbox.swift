@@ -25,6 +25,9 @@ package enum WorkerCommand: Sendable {
     case requestKeyFrame(stream: UInt64)
     /// Sinks were attached to a publisher of this worker, or detached.
     case sinks(publisher: UInt64, SinkList)
+    /// A source was given to this worker.
+    case source(PeerRegistration)
+    case sourceNews(peer: UInt64)
     case senderReport(stream: UInt64, track: Int, ntp: UInt64, timestamp: UInt32, arrival: Instant)
     case stop
 }
@@ -49,6 +52,8 @@ package final class Mailbox: Sendable {
     }
     private let state = Mutex(State())
     let eventDescriptor: CInt
+    /// Peers of the worker, and sources on their way to it.
+    let load = Atomic<Int>(0)
 
     package init() { eventDescriptor = weir_eventfd() }
 

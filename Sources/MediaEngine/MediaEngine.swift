@@ -15,6 +15,7 @@ package final class MediaEngine: Sendable {
     private let mailboxes: [Mailbox]
     private let directory = Directory()
     let sinks: SinkControl
+    let sources: SourceControl
     private let threads: Mutex<[pthread_t]>
     private let lock: PortLockBox
 
@@ -58,6 +59,7 @@ package final class MediaEngine: Sendable {
             let boxes = (0..<count).map { _ in Mailbox() }
             mailboxes = boxes
             sinks = SinkControl(directory: directory, mailboxes: boxes, counters: counters)
+            sources = SourceControl(directory: directory, mailboxes: boxes, counters: counters)
             let queues = (0..<count).map { from in
                 (0..<count).map { to in
                     from == to ? nil : CrossingQueue(capacity: CrossingQueue.capacity(workers: count))
@@ -145,7 +147,7 @@ package final class MediaEngine: Sendable {
         let (claimed, owner) = registration.owner.compareExchange(
             expected: -1, desired: -2, ordering: .acquiringAndReleasing)
         if claimed {
-            registration.sinks?.close()
+            registration.closeMedia()
         } else if owner >= 0 {
             mailboxes[owner].post(.close(peer: peer))
         }
@@ -196,7 +198,7 @@ package final class MediaEngine: Sendable {
         guard !running.isEmpty else { return }
         for mailbox in mailboxes { mailbox.post(.stop) }
         for thread in running { pthread_join(thread, nil) }
-        // The workers have ended their peers, and so the sinks of these; nobody will adopt the others.
-        for registration in directory.removeAll() { registration.sinks?.close() }
+        // The workers have ended their peers, with their sinks and sources; nobody will adopt the others.
+        for registration in directory.close() { registration.closeMedia() }
     }
 }

@@ -105,7 +105,8 @@ package final class PacketSink: @unchecked Sendable {
             return .report(
                 track: track, ntp: UInt64(bitPattern: header.number), timestamp: header.timestamp,
                 arrival: header.arrival)
-        case .lost: return .lost(track: track, packets: Int(header.number))
+        // Restarts are for workers alone.
+        case .lost, .restart: return .lost(track: track, packets: Int(header.number))
         }
     }
 

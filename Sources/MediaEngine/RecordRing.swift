@@ -125,7 +125,7 @@ package final class RecordRing: @unchecked Sendable {
 
 /// What stands in front of every record's payload in the rings of sinks and sources.
 struct RecordHeader: BitwiseCopyable {
-    enum Kind: UInt8, BitwiseCopyable { case packet, report, lost }
+    enum Kind: UInt8, BitwiseCopyable { case packet, report, lost, restart }
     /// Bytes in front of the payload.
     static let length = 32
 

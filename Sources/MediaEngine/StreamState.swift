@@ -48,6 +48,11 @@ package final class Track {
     /// Added to the source's timestamps after a change of source.
     var timestampOffset: UInt32 = 0
     var orientationID: UInt8 = 0
+    /// Of a source inside the process: its highest number, when its latest packet came, and when it said that the next
+    /// one begins anew.
+    var lastSource: Int64 = -1
+    var lastArrival = Instant.zero
+    var restarted: Instant?
     /// Latest sender report: the publisher's clock (64-bit NTP) at an RTP time, and when it came.
     var report: (ntp: UInt64, timestamp: UInt32, arrival: Instant)?
     var firSequence: UInt8 = 0

@@ -62,6 +62,8 @@ extension Worker {
             guard let stream = streams[id], track < stream.tracks.count else { return }
             stream.tracks[track].report = (ntp, timestamp, arrival)
         case .sinks(let publisher, let list): sinksChanged(list, publisher: publisher)
+        case .source(let registration): adopt(source: registration)
+        case .sourceNews(let id): takeNews(of: id)
         case .stop: running = false
         }
     }
@@ -122,6 +124,8 @@ extension Worker {
             publishers.append(peer)
             nextFastTick = min(nextFastTick, now)
         } else {
+            // The publisher may have found its worker while this peer shook hands.
+            if peer.stream == nil, peer.orphaned == nil { attach(peer) }
             guard let stream = peer.stream else {
                 if peer.orphaned == nil { fail(peer, .error("the stream ended")) }
                 return
@@ -213,7 +217,7 @@ extension Worker {
                 endSinks(of: stream)
                 stream.publisher = nil
                 release(stream)
-                peer.registration.sinks?.close()
+                peer.registration.closeMedia()
                 for worker in stream.subscribers { mailboxes[worker].post(.ended(stream: stream.id)) }
             } else {
                 stream.remove(peer)

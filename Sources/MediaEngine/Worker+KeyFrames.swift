@@ -39,6 +39,12 @@ extension Worker {
             expectAnswer(stream, track: track)
             return
         }
+        if let source = publisher.source {
+            expectAnswer(stream, track: track)
+            publisher.counters.plis.bump()
+            source.askForKeyFrame()
+            return
+        }
         guard let ssrc = track.ssrc else { return }
         expectAnswer(stream, track: track)
         var bytes: [UInt8] = []

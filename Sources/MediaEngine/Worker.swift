@@ -222,11 +222,13 @@ package final class Worker {
         peers[peer.id] = peer
         peer.rosterIndex = roster.count
         roster.append(peer)
+        mailbox.load.wrappingAdd(1, ordering: .relaxed)
     }
 
     /// - Returns: whether it was one of ours.
     func strike(_ peer: Peer) -> Bool {
         guard peers.removeValue(forKey: peer.id) != nil else { return false }
+        mailbox.load.wrappingSubtract(1, ordering: .relaxed)
         let last = roster.removeLast()
         if last !== peer {
             roster[peer.rosterIndex] = last
