@@ -60,9 +60,10 @@ extension Worker {
                     guard ahead < 0 || !part.pointee.needsKeyFrame || number > ahead else { continue }
                     if part.pointee.takes(item.packet) { feed.give(item.packet, track: item.track) }
                 } else if part.pointee.isCatchingUp {
-                    // Later ones come from the ring; this one came too late for that.
+                    // Later ones come from the ring; this one came too late for that. Without room it is as lost as
+                    // if it had never come: the rest of the group must not go with it.
                     if number < part.pointee.next, part.pointee.takes(item.packet) {
-                        feed.give(item.packet, track: item.track)
+                        _ = feed.offer(item.packet, track: item.track)
                     }
                 } else {
                     ahead = max(ahead, begin(item, feed: feed, of: stream))
@@ -108,9 +109,6 @@ extension Worker {
         guard !feed.parts[video].isStalled || feed.sink.hasRoomToBegin else { return true }
         let track = stream.tracks[video]
         guard isStoredGroupUsable(track), let first = track.ring.find(track.lastKeyFrame) else { return false }
-        // What waits for its fan-out is in the ring already: the sink must not get it twice.
-        fanOut(stream, whole: true)
-        guard feed.parts[video].awaitsKeyFrame else { return true }
         feed.parts[video].start(at: first)
         feed.parts[video].isStarted = false
         feed.parts[video].isCatchingUp = true
@@ -131,6 +129,7 @@ extension Worker {
     /// - Returns: `true` when the sink has reached the live edge, or needs no stored packets any more.
     private func catchUp(_ feed: SinkFeed, of stream: StreamState) -> Bool {
         guard let video = stream.videoIndex, feed.parts[video].isCatchingUp, !feed.sink.isEnded else { return true }
+        // What waits for its fan-out is in the ring already: the sink must not get it twice.
         fanOut(stream, whole: true)
         let part = feed.parts + video
         guard part.pointee.isCatchingUp else { return true }

@@ -187,10 +187,11 @@ import Wire
         let readers = try (0..<3).map { _ in try world.attach(to: publisher, capacity: 1 << 20, waker: waker) }
         let consumer = ConsumerThread(readers, waker: waker)
         try consumer.start()
+        let limit = weir_monotonic_ns() + 100_000_000_000
         for _ in 0..<100 {
             try world.run(for: .milliseconds(50))
             // It has found all, and goes to sleep.
-            while readers.contains(where: { $0.sink.bytesWaiting > 0 }) { sched_yield() }
+            while readers.contains(where: { $0.sink.bytesWaiting > 0 }), weir_monotonic_ns() < limit { sched_yield() }
         }
         world.close(publisher)
         try world.run(for: .milliseconds(10))

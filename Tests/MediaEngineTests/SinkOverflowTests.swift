@@ -52,6 +52,30 @@ import Wire
         #expect(player.video.everMissing == 0)
     }
 
+    /// Room for a key frame is not enough: the group would be torn at once.
+    @Test func aSinkThatIsMoreThanHalfFullBeginsNoGroup() throws {
+        var settings = PublisherCore.Settings()
+        settings.payloadLength = 1000
+        settings.keyFrameEvery = 10
+        let (world, publisher, _) = try Self.world(seed: 5, settings: settings)
+        let reader = try world.attach(to: publisher, capacity: 1 << 16)
+        try world.run(for: .seconds(1))
+        #expect(reader.sink.packetsLost > 0)
+        var videoRead = 0
+        while videoRead < 15 {
+            let before = reader.video.count
+            reader.read(limit: 1)
+            videoRead += reader.video.count - before
+        }
+        #expect(reader.sink.bytesWaiting > 1 << 15)
+        try world.run(for: .milliseconds(900))
+        let last = reader.video.count
+        reader.read()
+        #expect(reader.video.count - last < 57 - 15 + 5 && reader.losses.allSatisfy { $0.track == 0 })
+        try world.run(for: .seconds(1), reading: reader)
+        #expect(reader.losses.filter { $0.track == 1 }.count == 1 && reader.violations == [])
+    }
+
     /// Nobody reads: the sink is full for good, and asks for nothing.
     @Test func aDeadConsumerCostsThePublisherNoKeyFrames() throws {
         var settings = PublisherCore.Settings()

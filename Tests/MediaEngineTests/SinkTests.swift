@@ -89,12 +89,13 @@ import Wire
     }
 
     /// Groups of 100 pictures; what is stored of one when the sink comes is larger than its ring.
-    @Test func theGroupOfADeafPublisherComesInPartsWhenTheRingIsSmall() throws {
+    @Test(arguments: [0, 2]) func theGroupOfADeafPublisherComesInPartsWhenTheRingIsSmall(burst: Int) throws {
         var settings = PublisherCore.Settings()
         settings.answersPLI = false
         settings.keyFrameEvery = 100
         settings.payloadLength = 600
-        let (world, publisher) = try Self.world(seed: 4, settings: settings)
+        // With a bound on bursts part of a picture is always waiting for its slice.
+        let (world, publisher) = try Self.world(seed: 4, settings: settings) { $0.burstPackets = burst }
         let early = try world.attach(to: publisher)
         // It takes one unanswered request to know that the publisher is deaf.
         try world.run(for: .milliseconds(1500), reading: early)
@@ -112,6 +113,45 @@ import Wire
             #expect(SinkReader.isWhole(reader.video, from: 0, to: publisher.sentVideo.count))
         }
         #expect(publisher.keyFrames.count == 1, "the publisher answered after all")
+    }
+
+    /// The cursor of a sink that catches up passes a hole, which is then repaired.
+    @Test func aRepairBehindTheCursorOfASinkThatCatchesUpIsGivenToo() throws {
+        var settings = PublisherCore.Settings()
+        settings.answersPLI = false
+        settings.keyFrameEvery = 200
+        settings.payloadLength = 600
+        let (world, publisher) = try Self.world(seed: 11, settings: settings)
+        let early = try world.attach(to: publisher)
+        try world.run(for: .milliseconds(3000), reading: early)
+        let late = try world.attach(to: publisher, capacity: 1 << 16)
+        try world.run(for: .milliseconds(20))
+        var held: [[UInt8]] = []
+        world.dropUp(publisher) { datagram in
+            guard WireLog.isRTP(datagram) else { return false }
+            if datagram[1] & 0x7f == TestIDs.rtxType { return true }
+            guard datagram[1] & 0x7f == TestIDs.videoType, held.isEmpty else { return false }
+            held.append(datagram)
+            return true
+        }
+        try world.run(for: .milliseconds(800), reading: early)
+        // A ring takes 89 packets, some 380 are stored, and the hole is behind the first 300.
+        for _ in 0..<3 {
+            late.read()
+            try world.run(for: .milliseconds(12), reading: early)
+        }
+        let hole = try #require(zip(early.video, early.video.dropFirst()).first { $0.facts.number + 1 < $1.facts.number })
+        let number = hole.0.facts.number + 1
+        late.read(limit: 20)
+        #expect(late.sink.packetsLost == 0)
+        #expect(late.sink.packetsWritten < UInt64(publisher.sentVideo.count), "it has caught up: the test proves nothing")
+        world.deliverTogether(held, from: publisher)
+        try world.run(for: .milliseconds(300), reading: early, late)
+        #expect(early.video.contains { $0.facts.number == number })
+        publisher.isSending = false
+        try world.run(for: .milliseconds(200), reading: early, late)
+        #expect(late.violations == [] && late.losses.isEmpty)
+        #expect(SinkReader.isWhole(late.video, from: 0, to: publisher.sentVideo.count))
     }
 
     @Test(arguments: [1, 2, 3, 4] as [UInt64]) func lossesOfThePublisherAreRepairedForSinksToo(seed: UInt64) throws {
