@@ -129,15 +129,15 @@ struct RecordHeader: BitwiseCopyable {
     /// Bytes in front of the payload.
     static let length = 32
 
-    var arrival = Instant.zero
+    var arrival: Instant
     /// Packet: its number. Report: NTP time. Lost: packets.
-    var number: Int64 = 0
-    var timestamp: UInt32 = 0
+    var number: Int64
+    var timestamp: UInt32
     var track: UInt16
     var kind: Kind
     /// Value of the video-orientation extension plus one; 0: none.
-    var orientation: UInt8 = 0
-    private var flags: UInt8 = 0
+    var orientation: UInt8
+    private var flags: UInt8
 
     private static let marker: UInt8 = 1
     private static let keyFrameStart: UInt8 = 2
@@ -152,9 +152,9 @@ struct RecordHeader: BitwiseCopyable {
 
     @inline(__always)
     init(
-        _ kind: Kind, track: Int, number: Int64, timestamp: UInt32 = 0, arrival: Instant = .zero,
-        orientation: UInt8 = 0, marker: Bool = false, isKeyFrameStart: Bool = false, isFrameStart: Bool = false,
-        isNumbered: Bool = false
+        _ kind: Kind, track: Int, number: Int64, timestamp: UInt32 = 0,
+        arrival: Instant = Instant(nanoseconds: 0), orientation: UInt8 = 0, marker: Bool = false, isKeyFrameStart: Bool = false,
+        isFrameStart: Bool = false, isNumbered: Bool = false
     ) {
         self.kind = kind
         self.track = UInt16(truncatingIfNeeded: track)

@@ -134,7 +134,8 @@ extension Worker {
         continueCatchUp()
         continueSinks()
         let isBusy =
-            !connecting.isEmpty || !catchingUp.isEmpty || !sinksCatchingUp.isEmpty || publishers.contains { Self.misses($0) }
+            !connecting.isEmpty || !catchingUp.isEmpty || !sinksCatchingUp.isEmpty
+            || publishers.contains { Self.misses($0) }
         nextFastTick = now + (isBusy ? Self.fastInterval : Self.slowInterval)
         for peer in publishers where peer.wantsTransportFeedback { nextFastTick = min(nextFastTick, peer.nextFeedback) }
     }

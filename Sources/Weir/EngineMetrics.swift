@@ -26,7 +26,8 @@ enum EngineMetrics {
                     labels: [], value: Double(counters.playersThinned.load(ordering: .relaxed))),
                 Sample(
                     name: "weir_media_sinks",
-                    help: "Consumers of streams that are no players: recordings, HLS streams, RTSP over TCP, snapshots.",
+                    help:
+                        "Consumers of streams that are no players: recordings, HLS streams, RTSP over TCP, snapshots.",
                     kind: .gauge, labels: [], value: Double(counters.sinks.load(ordering: .relaxed))),
                 Sample(
                     name: "weir_media_sink_bytes", help: "Memory of the rings through which these are fed.",

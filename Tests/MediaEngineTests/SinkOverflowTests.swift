@@ -47,7 +47,9 @@ import Wire
         #expect(reader.violations == [])
         try world.run(for: .milliseconds(200))
         #expect(world.counters.sinkPacketsLost.value == UInt64(missing))
-        #expect(SinkReader.isWhole(reader.audio, from: reader.audio.first?.part?.serial ?? 0, to: publisher.sentAudio.count))
+        #expect(
+            SinkReader.isWhole(reader.audio, from: reader.audio.first?.part?.serial ?? 0, to: publisher.sentAudio.count)
+        )
         #expect(player.video.packets.count > players && player.video.violations == [] && player.video.holes == 0)
         #expect(player.video.everMissing == 0)
     }

@@ -140,11 +140,13 @@ import Wire
             late.read()
             try world.run(for: .milliseconds(12), reading: early)
         }
-        let hole = try #require(zip(early.video, early.video.dropFirst()).first { $0.facts.number + 1 < $1.facts.number })
+        let hole = try #require(
+            zip(early.video, early.video.dropFirst()).first { $0.facts.number + 1 < $1.facts.number })
         let number = hole.0.facts.number + 1
         late.read(limit: 20)
         #expect(late.sink.packetsLost == 0)
-        #expect(late.sink.packetsWritten < UInt64(publisher.sentVideo.count), "it has caught up: the test proves nothing")
+        #expect(
+            late.sink.packetsWritten < UInt64(publisher.sentVideo.count), "it has caught up: the test proves nothing")
         world.deliverTogether(held, from: publisher)
         try world.run(for: .milliseconds(300), reading: early, late)
         #expect(early.video.contains { $0.facts.number == number })

@@ -118,7 +118,8 @@ import Wire
         var wrong = 0
         while expected < total {
             let count = ring.read(limit: 100) { bytes in
-                for i in 0..<(bytes.count / 8) where bytes.load(fromByteOffset: i * 8, as: UInt64.self) != expected &+ UInt64(i) {
+                for i in 0..<(bytes.count / 8)
+                where bytes.load(fromByteOffset: i * 8, as: UInt64.self) != expected &+ UInt64(i) {
                     wrong += 1
                 }
                 expected += 1
