@@ -153,7 +153,8 @@ struct RecordHeader: BitwiseCopyable {
     @inline(__always)
     init(
         _ kind: Kind, track: Int, number: Int64, timestamp: UInt32 = 0,
-        arrival: Instant = Instant(nanoseconds: 0), orientation: UInt8 = 0, marker: Bool = false, isKeyFrameStart: Bool = false,
+        arrival: Instant = Instant(nanoseconds: 0), orientation: UInt8 = 0, marker: Bool = false,
+        isKeyFrameStart: Bool = false,
         isFrameStart: Bool = false, isNumbered: Bool = false
     ) {
         self.kind = kind
