@@ -125,6 +125,12 @@ package final class EngineCounters: Sendable {
     package let playersThinned = Atomic<Int>(0)
     /// Offers that were refused since a worker is overloaded.
     package let peersRefused = Atomic<UInt64>(0)
+    /// Sinks attached now, and the memory of their rings.
+    package let sinks = Atomic<Int>(0)
+    package let sinkBytes = Atomic<Int>(0)
+    /// Packets that sinks were given, and those that found no room in them.
+    package let sinkPackets = Atomic<UInt64>(0)
+    package let sinkPacketsLost = Atomic<UInt64>(0)
     /// Workers that take no new peers now, a bit each (workers from 64 on share them).
     private let closedWorkers = Atomic<UInt64>(0)
     /// Workers that have bounded key-frame requests, likewise.
@@ -134,6 +140,10 @@ package final class EngineCounters: Sendable {
     /// Whether any worker is overloaded so far that it thins video: no new peers until it has caught up.
     package var admits: Bool { closedWorkers.load(ordering: .relaxed) == 0 }
     package var overloadedWorkers: Int { pressedWorkers.load(ordering: .relaxed).nonzeroBitCount }
+
+    func isClosed(worker: Int) -> Bool {
+        closedWorkers.load(ordering: .relaxed) & 1 << UInt64(worker & 63) != 0
+    }
 
     func setOverload(worker: Int, isPressed: Bool, admits: Bool) {
         Self.set(worker, in: pressedWorkers, isPressed)
@@ -161,11 +171,31 @@ package final class PeerRegistration: Sendable {
     package let counters = PeerCounters()
     /// Worker that owns the peer; -1 nobody yet, -2 closed before adoption.
     package let owner = Atomic<Int>(-1)
+    /// Of a publisher: sinks on their way to its worker.
+    let sinks: SinkList?
+    /// Of a publisher inside the process.
+    let source: PacketSource?
 
-    package init(id: UInt64, publisher: PeerRegistration?, negotiation: Negotiation) {
+    package convenience init(id: UInt64, publisher: PeerRegistration?, negotiation: Negotiation) {
+        self.init(
+            id: id, publisher: publisher, negotiation: negotiation, sinks: publisher == nil ? SinkList() : nil)
+    }
+
+    init(
+        id: UInt64, publisher: PeerRegistration?, negotiation: Negotiation, sinks: SinkList?,
+        source: PacketSource? = nil
+    ) {
         self.id = id
         self.publisher = publisher
         self.negotiation = negotiation
+        self.sinks = sinks
+        self.source = source
+    }
+
+    /// Nobody will adopt the peer any more, or has it.
+    func closeMedia() {
+        sinks?.close()
+        source?.end()
     }
 
     package var streamID: UInt64 { publisher?.id ?? id }
@@ -185,6 +215,7 @@ package final class Directory: Sendable {
         var byFragment: [[UInt8]: (registration: PeerRegistration, transport: Int)] = [:]
         var byID: [UInt64: PeerRegistration] = [:]
         var fragments: [UInt64: [[UInt8]]] = [:]
+        var isClosed = false
 
         mutating func add(_ registration: PeerRegistration) {
             byID[registration.id] = registration
@@ -200,6 +231,15 @@ package final class Directory: Sendable {
 
     package func insert(_ registration: PeerRegistration) {
         state.withLock { $0.add(registration) }
+    }
+
+    /// `false`: the id is in use, or the directory was closed.
+    func insertNew(_ registration: PeerRegistration) -> Bool {
+        state.withLock { s in
+            guard !s.isClosed, s.byID[registration.id] == nil else { return false }
+            s.add(registration)
+            return true
+        }
     }
 
     package func addFragment(_ fragment: String, peer: UInt64, transport: Int) {
@@ -239,4 +279,14 @@ package final class Directory: Sendable {
     }
 
     package var count: Int { state.withLock { $0.byID.count } }
+
+    /// Forgets everybody, and lets no source in any more.
+    func close() -> [PeerRegistration] {
+        state.withLock { s in
+            let all = Array(s.byID.values)
+            s = State()
+            s.isClosed = true
+            return all
+        }
+    }
 }

@@ -23,6 +23,11 @@ package enum WorkerCommand: Sendable {
     /// To the holders of replicas: the publisher is gone.
     case ended(stream: UInt64)
     case requestKeyFrame(stream: UInt64)
+    /// Sinks were attached to a publisher of this worker, or detached.
+    case sinks(publisher: UInt64, SinkList)
+    /// A source was given to this worker.
+    case source(PeerRegistration)
+    case sourceNews(peer: UInt64)
     case senderReport(stream: UInt64, track: Int, ntp: UInt64, timestamp: UInt32, arrival: Instant)
     case stop
 }
@@ -47,6 +52,8 @@ package final class Mailbox: Sendable {
     }
     private let state = Mutex(State())
     let eventDescriptor: CInt
+    /// Peers of the worker, and sources on their way to it.
+    let load = Atomic<Int>(0)
 
     package init() { eventDescriptor = weir_eventfd() }
 

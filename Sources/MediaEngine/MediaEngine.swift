@@ -14,6 +14,8 @@ package final class MediaEngine: Sendable {
     package let counters = EngineCounters()
     private let mailboxes: [Mailbox]
     private let directory = Directory()
+    let sinks: SinkControl
+    let sources: SourceControl
     private let threads: Mutex<[pthread_t]>
     private let lock: PortLockBox
 
@@ -56,6 +58,8 @@ package final class MediaEngine: Sendable {
             port = configuration.port
             let boxes = (0..<count).map { _ in Mailbox() }
             mailboxes = boxes
+            sinks = SinkControl(directory: directory, mailboxes: boxes, counters: counters)
+            sources = SourceControl(directory: directory, mailboxes: boxes, counters: counters)
             let queues = (0..<count).map { from in
                 (0..<count).map { to in
                     from == to ? nil : CrossingQueue(capacity: CrossingQueue.capacity(workers: count))
@@ -142,7 +146,11 @@ package final class MediaEngine: Sendable {
         guard let registration = directory.remove(peer: peer) else { return }
         let (claimed, owner) = registration.owner.compareExchange(
             expected: -1, desired: -2, ordering: .acquiringAndReleasing)
-        if !claimed, owner >= 0 { mailboxes[owner].post(.close(peer: peer)) }
+        if claimed {
+            registration.closeMedia()
+        } else if owner >= 0 {
+            mailboxes[owner].post(.close(peer: peer))
+        }
     }
 
     package func setPaused(_ paused: Bool, peer: UInt64) {
@@ -169,7 +177,8 @@ package final class MediaEngine: Sendable {
             }
             return directory.replace(
                 registration,
-                by: PeerRegistration(id: peer, publisher: registration.publisher, negotiation: negotiation))
+                by: PeerRegistration(
+                    id: peer, publisher: registration.publisher, negotiation: negotiation, sinks: registration.sinks))
         }
         guard owner >= 0 else { return false }
         directory.addFragment(local.ufrag, peer: peer, transport: 0)
@@ -189,5 +198,7 @@ package final class MediaEngine: Sendable {
         guard !running.isEmpty else { return }
         for mailbox in mailboxes { mailbox.post(.stop) }
         for thread in running { pthread_join(thread, nil) }
+        // The workers have ended their peers, with their sinks and sources; nobody will adopt the others.
+        for registration in directory.close() { registration.closeMedia() }
     }
 }

@@ -50,6 +50,8 @@ package final class Peer {
     let counters: PeerCounters
     var transports: [Transport] = []
     var stream: StreamState?
+    /// A publisher inside the process; it has no transports.
+    var source: PacketSource?
     /// Place in its worker's roster.
     var rosterIndex = 0
     /// Place among the players of its stream.

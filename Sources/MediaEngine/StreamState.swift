@@ -48,6 +48,11 @@ package final class Track {
     /// Added to the source's timestamps after a change of source.
     var timestampOffset: UInt32 = 0
     var orientationID: UInt8 = 0
+    /// Of a source inside the process: its highest number, when its latest packet came, and when it said that the next
+    /// one begins anew.
+    var lastSource: Int64 = -1
+    var lastArrival = Instant.zero
+    var restarted: Instant?
     /// Latest sender report: the publisher's clock (64-bit NTP) at an RTP time, and when it came.
     var report: (ntp: UInt64, timestamp: UInt32, arrival: Instant)?
     var firSequence: UInt8 = 0
@@ -102,7 +107,13 @@ package final class StreamState {
     unowned(unsafe) var publisher: Peer?
     private(set) var lanes: UnsafeMutablePointer<Lane>
     private var laneCapacity: Int
-    package private(set) var players: [Peer] = []
+    package private(set) var players: [Peer] = [] { didSet { hasTakers = !players.isEmpty || !sinks.isEmpty } }
+    /// Consumers that are no players (origin only).
+    private(set) var sinks: [SinkFeed] = [] { didSet { hasTakers = !players.isEmpty || !sinks.isEmpty } }
+    /// Anybody here is given the stream's packets: the one question of the receive path.
+    private(set) var hasTakers = false
+    /// Sinks were written to in this turn.
+    var isFed = false
     /// Workers that hold a replica (origin only).
     var subscribers: Set<Int> = []
     package let pending: UnsafeMutablePointer<PendingPacket>
@@ -120,8 +131,8 @@ package final class StreamState {
     var isRequestDue = false
     /// First request that no key frame has answered yet (origin and replicas keep their own).
     var unansweredRequest: Instant?
-    /// An ICE-TCP player was congested and waits for a key frame once it is not.
-    var hasStalledPlayers = false
+    /// An ICE-TCP player was congested and waits for a key frame once it is not; or a sink waits for one.
+    var hasStalledTakers = false
     /// Players that get key frames only.
     var thinnedPlayers = 0
 
@@ -170,6 +181,9 @@ package final class StreamState {
         players.removeLast()
         player.position = nil
     }
+
+    func add(_ feed: SinkFeed) { sinks.append(feed) }
+    func removeSinks(where isGone: (SinkFeed) -> Bool) { sinks.removeAll(where: isGone) }
 
     package func lane(of player: Peer, track: Int) -> UnsafeMutablePointer<Lane>? {
         guard let position = player.position, track < tracks.count else { return nil }

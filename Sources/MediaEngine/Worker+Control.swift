@@ -61,6 +61,9 @@ extension Worker {
         case .senderReport(let id, let track, let ntp, let timestamp, let arrival):
             guard let stream = streams[id], track < stream.tracks.count else { return }
             stream.tracks[track].report = (ntp, timestamp, arrival)
+        case .sinks(let publisher, let list): sinksChanged(list, publisher: publisher)
+        case .source(let registration): adopt(source: registration)
+        case .sourceNews(let id): takeNews(of: id)
         case .stop: running = false
         }
     }
@@ -92,6 +95,10 @@ extension Worker {
                 transport.transportCCID = track.extensions[RTPExtensionURI.transportCC] ?? transport.transportCCID
                 transport.midID = track.extensions[RTPExtensionURI.mid] ?? transport.midID
             }
+            if let sinks = peer.registration.sinks {
+                sinks.adopt(worker: index)
+                sinksChanged(sinks, publisher: peer.id)
+            }
         } else if let publisher = peer.registration.publisher {
             let origin = publisher.owner.load(ordering: .acquiring)
             if let stream = streams[publisher.id] {
@@ -117,6 +124,8 @@ extension Worker {
             publishers.append(peer)
             nextFastTick = min(nextFastTick, now)
         } else {
+            // The publisher may have found its worker while this peer shook hands.
+            if peer.stream == nil, peer.orphaned == nil { attach(peer) }
             guard let stream = peer.stream else {
                 if peer.orphaned == nil { fail(peer, .error("the stream ended")) }
                 return
@@ -205,8 +214,10 @@ extension Worker {
         publishCounters(of: peer)
         if let stream = peer.stream {
             if peer.isPublisher {
+                endSinks(of: stream)
                 stream.publisher = nil
                 release(stream)
+                peer.registration.closeMedia()
                 for worker in stream.subscribers { mailboxes[worker].post(.ended(stream: stream.id)) }
             } else {
                 stream.remove(peer)

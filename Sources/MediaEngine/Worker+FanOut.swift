@@ -34,7 +34,7 @@ extension Worker {
     }
 
     /// One gathered packet, found once per stream instead of once per player.
-    private struct Gathered: BitwiseCopyable {
+    struct Gathered: BitwiseCopyable {
         var entry: UnsafeMutablePointer<StoredPacket>
         var track: Int
         var packet: UnsafePointer<StoredPacket> { UnsafePointer(entry) }
@@ -46,13 +46,16 @@ extension Worker {
         guard stream.pendingCount > 0 else { return }
         withUnsafeTemporaryAllocation(of: Gathered.self, capacity: stream.pendingCount) { room in
             let count = takePending(of: stream, whole: whole, into: room)
-            if count > 0 { fanOut(UnsafeBufferPointer(rebasing: room[..<count]), of: stream) }
+            guard count > 0 else { return }
+            let gathered = UnsafeBufferPointer(rebasing: room[..<count])
+            fanOut(gathered, of: stream)
+            if !stream.sinks.isEmpty { feedSinks(gathered, of: stream) }
         }
         if anyStalled {
-            stream.hasStalledPlayers = true
+            stream.hasStalledTakers = true
             anyStalled = false
         }
-        if stream.keyFrameWanted || stream.hasStalledPlayers { updateWaiting(stream) }
+        if stream.keyFrameWanted || stream.hasStalledTakers { updateWaiting(stream) }
     }
 
     /// Moves what may leave now out of the stream's pending packets; with a bound on bursts the rest of the video waits
@@ -92,7 +95,7 @@ extension Worker {
         stream.pendingCount = left
         stream.sliceUsed += pictures
         stream.due = left > 0 ? stream.nextSlice : .distantFuture
-        if egress.joinsMessages { RunEqualiser.equalise(count) { room[$0].entry } }
+        if egress.joinsMessages, !stream.players.isEmpty { RunEqualiser.equalise(count) { room[$0].entry } }
         return count
     }
 
@@ -170,20 +173,25 @@ extension Worker {
     }
 
     /// Somebody still waits for a key frame unless every active lane has begun. A congested ICE-TCP player waits for
-    /// room first: the others must not pay for key frames that it could not take.
+    /// room first, and so does a full sink: the others must not pay for key frames that they could not take.
     private func updateWaiting(_ stream: StreamState) {
         guard let video = stream.videoIndex else { return }
         stream.keyFrameWanted = false
-        stream.hasStalledPlayers = false
+        stream.hasStalledTakers = false
         for player in 0..<stream.players.count {
             let lane = stream.lanes + player * stream.tracks.count + video
             guard lane.pointee.isActive, !lane.pointee.isStarted, !lane.pointee.isCatchingUp, !lane.pointee.isThinned
             else { continue }
             if lane.pointee.connection != 0, connections[lane.pointee.connection]?.isCongested ?? true {
-                stream.hasStalledPlayers = true
+                stream.hasStalledTakers = true
             } else {
                 stream.keyFrameWanted = true
             }
+        }
+        for feed in stream.sinks {
+            let (isWaiting, needsRoom) = feed.waiting(at: video)
+            if isWaiting, needsRoom { stream.hasStalledTakers = true }
+            if isWaiting, !needsRoom { stream.keyFrameWanted = true }
         }
     }
 
@@ -207,19 +215,32 @@ extension Worker {
         from first: UnsafePointer<StoredPacket>, on lane: UnsafeMutablePointer<Lane>, track index: Int,
         of stream: StreamState, time: UInt32
     ) -> Int64 {
+        forEachHeld(from: first, track: index, of: stream) { packet in
+            send(packet, on: lane, time: time)
+            return lane.pointee.isStarted
+        }
+    }
+
+    /// Calls `body` with `first` and all packets behind it that have come and do not wait for their fan-out, until it
+    /// answers `false`.
+    /// - Returns: the last number; -1: it lies so far back that nothing was called.
+    func forEachHeld(
+        from first: UnsafePointer<StoredPacket>, track index: Int, of stream: StreamState,
+        _ body: (UnsafePointer<StoredPacket>) -> Bool
+    ) -> Int64 {
         let track = stream.tracks[index]
         let end = track.ring.highest
         guard end - first.pointee.number <= Self.maxHeld else { return -1 }
         // Pending packets lie in the order of their track's numbers.
         var waiting = 0
-        for number in first.pointee.number...end where lane.pointee.isStarted {
+        for number in first.pointee.number...end {
             while waiting < stream.pendingCount,
                 Int(stream.pending[waiting].track) != index || stream.pending[waiting].number < number
             {
                 waiting += 1
             }
             if waiting < stream.pendingCount, stream.pending[waiting].number == number { continue }
-            if let packet = track.ring.find(number) { send(packet, on: lane, time: time) }
+            if let packet = track.ring.find(number), !body(packet) { break }
         }
         return end
     }

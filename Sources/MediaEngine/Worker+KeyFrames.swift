@@ -39,6 +39,12 @@ extension Worker {
             expectAnswer(stream, track: track)
             return
         }
+        if let source = publisher.source {
+            expectAnswer(stream, track: track)
+            publisher.counters.plis.bump()
+            source.askForKeyFrame()
+            return
+        }
         guard let ssrc = track.ssrc else { return }
         expectAnswer(stream, track: track)
         var bytes: [UInt8] = []
@@ -103,6 +109,7 @@ extension Worker {
         if track.hearing == .deaf {
             // A group with a hole is no use to any of them.
             for player in stream.players where !startFromCache(stream, player: player) { break }
+            for feed in stream.sinks where !startFromCache(stream, feed: feed) { break }
         }
         if now - stream.lastKeyFrameRequest >= .milliseconds(1000) { requestKeyFrame(stream) }
     }
@@ -173,21 +180,28 @@ extension Worker {
         return peer.transports[min(index, peer.transports.count - 1)]
     }
 
+    /// Whether who joins may begin with what is stored from the last key frame on: all of it, and young or the best
+    /// that there is.
+    func isStoredGroupUsable(_ track: Track) -> Bool {
+        guard track.lastKeyFrame >= 0, let first = track.ring.find(track.lastKeyFrame),
+            now - first.pointee.arrival <= (track.hearing == .deaf ? Self.maxGroupAge : configuration.groupCache)
+        else { return false }
+        var number = track.lastKeyFrame
+        while number <= track.ring.highest {
+            guard track.ring.contains(number) else { return false }
+            number += 1
+        }
+        return true
+    }
+
     /// Starts a player from the stored group of pictures when that is whole and young, or when the publisher cannot
     /// be asked for a new one. `false`: a key frame has to be asked for.
     func startFromCache(_ stream: StreamState, player: Peer) -> Bool {
         guard let video = stream.videoIndex, let lane = stream.lane(of: player, track: video) else { return true }
         guard lane.pointee.isActive, !lane.pointee.isStarted, !lane.pointee.isCatchingUp else { return true }
         let track = stream.tracks[video]
-        guard track.lastKeyFrame >= 0, let first = track.ring.find(track.lastKeyFrame),
-            now - first.pointee.arrival <= (track.hearing == .deaf ? Self.maxGroupAge : configuration.groupCache)
-        else { return false }
+        guard isStoredGroupUsable(track), let first = track.ring.find(track.lastKeyFrame) else { return false }
         let age = now - first.pointee.arrival
-        var number = track.lastKeyFrame
-        while number <= track.ring.highest {
-            guard track.ring.contains(number) else { return false }
-            number += 1
-        }
         lane.pointee.start(at: track.lastKeyFrame)
         lane.pointee.isStarted = false
         lane.pointee.isCatchingUp = true

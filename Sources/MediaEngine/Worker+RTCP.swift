@@ -44,15 +44,22 @@ extension Worker {
         guard let stream = peer.stream else { return }
         for (i, track) in stream.tracks.enumerated() where track.ssrc == report.ssrc {
             track.statistics.receiveSenderReport(ntp: report.ntp, arrival: arrival)
-            // Each goes to every worker with players of the stream.
-            if let last = track.report, arrival - last.arrival < Self.minReportSpacing { continue }
-            let timestamp = report.rtpTimestamp &+ track.timestampOffset
-            track.report = (report.ntp.rawValue, timestamp, arrival)
-            for worker in stream.subscribers {
-                mailboxes[worker].post(
-                    .senderReport(
-                        stream: stream.id, track: i, ntp: report.ntp.rawValue, timestamp: timestamp, arrival: arrival))
-            }
+            tookReport(
+                track: i, ntp: report.ntp.rawValue, timestamp: report.rtpTimestamp, arrival: arrival, stream: stream)
+        }
+    }
+
+    /// The publisher's clock at an RTP time of its own: kept, and told to workers and sinks.
+    func tookReport(track index: Int, ntp: UInt64, timestamp: UInt32, arrival: Instant, stream: StreamState) {
+        let track = stream.tracks[index]
+        // Each goes to every worker with players of the stream.
+        if let last = track.report, arrival - last.arrival < Self.minReportSpacing { return }
+        let timestamp = timestamp &+ track.timestampOffset
+        track.report = (ntp, timestamp, arrival)
+        feedReport(track: index, ntp: ntp, timestamp: timestamp, arrival: arrival, of: stream)
+        for worker in stream.subscribers {
+            mailboxes[worker].post(
+                .senderReport(stream: stream.id, track: index, ntp: ntp, timestamp: timestamp, arrival: arrival))
         }
     }
 
@@ -125,7 +132,10 @@ extension Worker {
         }
         for peer in publishers where peers[peer.id] != nil { feedback(to: peer) }
         continueCatchUp()
-        let isBusy = !connecting.isEmpty || !catchingUp.isEmpty || publishers.contains { Self.misses($0) }
+        continueSinks()
+        let isBusy =
+            !connecting.isEmpty || !catchingUp.isEmpty || !sinksCatchingUp.isEmpty
+            || publishers.contains { Self.misses($0) }
         nextFastTick = now + (isBusy ? Self.fastInterval : Self.slowInterval)
         for peer in publishers where peer.wantsTransportFeedback { nextFastTick = min(nextFastTick, peer.nextFeedback) }
     }
@@ -175,6 +185,7 @@ extension Worker {
                     reportSize(of: track, peer: publisher)
                 }
             }
+            for feed in stream.sinks { count(feed) }
             reviewKeyFrameRequest(stream)
         }
         for peer in publishers where peers[peer.id] != nil { review(peer) }
@@ -212,7 +223,13 @@ extension Worker {
         }
         guard peer.isConnected, now >= peer.nextReport else { return }
         peer.nextReport = now + Self.reportInterval
-        if peer.isPublisher { reportToPublisher(peer) } else { reportToPlayer(peer) }
+        if peer.source != nil {
+            reviewSource(peer)
+        } else if peer.isPublisher {
+            reportToPublisher(peer)
+        } else {
+            reportToPlayer(peer)
+        }
         publishCounters(of: peer)
     }
 
@@ -225,7 +242,10 @@ extension Worker {
         if peer.transports.contains(where: { $0.agent.isExpired(now: now) }) {
             return peer.isConnected ? .iceKeepAlive : .iceTimeout
         }
-        if peer.isPublisher, peer.isConnected, now - peer.lastRTP > configuration.rtpTimeout { return .rtpActivity }
+        // Who feeds a source knows better when it is at its end.
+        if peer.isPublisher, peer.source == nil, peer.isConnected, now - peer.lastRTP > configuration.rtpTimeout {
+            return .rtpActivity
+        }
         // The control side ends players itself and says why; this is for those that it does not know of any more.
         if let orphaned = peer.orphaned, now - orphaned > Self.orphanGrace { return .error("the stream ended") }
         return nil

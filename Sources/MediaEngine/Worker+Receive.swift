@@ -378,18 +378,29 @@ extension Worker {
         {
             stored.orientation = (packet[offset] & 0x7f) + 1
         }
-        if let codec = track.codec, codec.isVideo, payloadLength > 0 {
-            let facts = PayloadInspector.inspect(
-                codec, packet.extracting(payloadOffset..<(payloadOffset + payloadLength)))
-            take(facts, of: &stored, track: track, peer: peer)
+        return accept(
+            stored, payload: packet.extracting(payloadOffset..<(payloadOffset + payloadLength)), source: source,
+            track: trackIndex, stream: stream, peer: peer)
+    }
+
+    /// Looks into a publisher's packet, numbers and stores it. `true`: the slot was kept.
+    /// - Parameter source: its number as the publisher counts.
+    func accept(
+        _ packet: StoredPacket, payload: RawSpan, source: Int64, track index: Int, stream: StreamState, peer: Peer
+    ) -> Bool {
+        let track = stream.tracks[index]
+        var packet = packet
+        if let codec = track.codec, codec.isVideo, payload.byteCount > 0 {
+            let facts = PayloadInspector.inspect(codec, payload)
+            take(facts, of: &packet, track: track, peer: peer)
             if facts.hasParameterSets {
-                track.parameterSetTimestamp = stored.timestamp
-            } else if stored.isKeyFrameStart, track.parameterSetTimestamp != stored.timestamp {
-                insertParameterSets(before: source, timestamp: stored.timestamp, track: trackIndex, stream: stream)
+                track.parameterSetTimestamp = packet.timestamp
+            } else if packet.isKeyFrameStart, track.parameterSetTimestamp != packet.timestamp {
+                insertParameterSets(before: source, timestamp: packet.timestamp, track: index, stream: stream)
             }
         }
-        stored.number = track.numbering.number(source)
-        return append(stored, track: trackIndex, stream: stream)
+        packet.number = track.numbering.number(source)
+        return append(packet, track: index, stream: stream)
     }
 
     private func take(_ facts: RTPPayloadFacts, of packet: inout StoredPacket, track: Track, peer: Peer) {
@@ -473,12 +484,14 @@ extension Worker {
         }
     }
 
-    private func restart(_ track: Track, firstTimestamp: UInt32) {
+    /// - Parameter pause: time between the last packet of the old source and the first of the new one, if that is known.
+    func restart(_ track: Track, firstTimestamp: UInt32, pause: Interval = .zero) {
         track.numbering.restart()
         track.nack = NackGenerator(reorderWait: Track.reorderWait)
         track.statistics = ReceiverStatistics()
         track.report = nil
-        let gap = UInt32(track.clockRate / 30)
+        let ticks = max(0, pause.microseconds) * Int64(track.clockRate) / 1_000_000
+        let gap = UInt32(truncatingIfNeeded: max(Int64(track.clockRate / 30), ticks))
         track.timestampOffset = track.lastTimestamp &+ gap &- firstTimestamp
     }
 
@@ -512,7 +525,7 @@ extension Worker {
                 if track.kind == .video { requestKeyFrame(stream) }
             }
         }
-        guard !stream.players.isEmpty else { return true }
+        guard stream.hasTakers else { return true }
         if stream.pendingCount == StreamState.maxPending { fanOut(stream, whole: true) }
         if stream.pendingCount == 0 { dirty.append(stream) }
         stream.enqueue(track: index, number: packet.number)

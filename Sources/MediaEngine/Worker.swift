@@ -57,7 +57,11 @@ package final class Worker {
     var handshakesDone = 0
     var publishers: [Peer] = []
     var catchingUp: [Peer] = []
-    /// An ICE-TCP player was stalled during this fan-out.
+    /// Sinks that are given stored packets as they have room.
+    var sinksCatchingUp: [(stream: StreamState, feed: SinkFeed)] = []
+    /// Streams whose sinks were written to in this turn.
+    var fed: [StreamState] = []
+    /// An ICE-TCP player was stalled during this fan-out, or a sink waits for a key frame.
     var anyStalled = false
     /// Whether the sockets are watched for room to send.
     private var awaitsRoom = false
@@ -211,6 +215,7 @@ package final class Worker {
         if fansOut { counters.fanOutTurns.observe(.now - now) }
         if egress.hasBacklog != awaitsRoom { watchForRoom(egress.hasBacklog) }
         flushConnections()
+        if !fed.isEmpty { wakeConsumers() }
         if !signalled.isEmpty { wakeOthers() }
     }
 
@@ -218,11 +223,13 @@ package final class Worker {
         peers[peer.id] = peer
         peer.rosterIndex = roster.count
         roster.append(peer)
+        mailbox.load.wrappingAdd(1, ordering: .relaxed)
     }
 
     /// - Returns: whether it was one of ours.
     func strike(_ peer: Peer) -> Bool {
         guard peers.removeValue(forKey: peer.id) != nil else { return false }
+        mailbox.load.wrappingSubtract(1, ordering: .relaxed)
         let last = roster.removeLast()
         if last !== peer {
             roster[peer.rosterIndex] = last

@@ -1,16 +1,22 @@
-/// Codecs that Weir forwards.
+/// Codecs that Weir forwards, and AAC, which comes from cameras and files and goes into them.
 package enum Codec: String, Sendable, CaseIterable {
-    case vp8, vp9, h264, h265, av1, opus, pcmu, pcma, g722
+    case vp8, vp9, h264, h265, av1, opus, pcmu, pcma, g722, aac
 
     package var isVideo: Bool {
         switch self {
         case .vp8, .vp9, .h264, .h265, .av1: true
-        case .opus, .pcmu, .pcma, .g722: false
+        case .opus, .pcmu, .pcma, .g722, .aac: false
         }
     }
 
     /// Encoding name as `a=rtpmap` spells it.
-    package var name: String { self == .opus ? "opus" : rawValue.uppercased() }
+    package var name: String {
+        switch self {
+        case .opus: "opus"
+        case .aac: "MPEG4-GENERIC"
+        default: rawValue.uppercased()
+        }
+    }
 }
 
 /// Luma samples as displayed, cropping applied.
@@ -63,7 +69,7 @@ package enum PayloadInspector {
         case .h264: H264.inspect(payload, &facts)
         case .h265: H265.inspect(payload, &facts)
         case .av1: AV1.inspect(payload, &facts)
-        case .opus, .pcmu, .pcma, .g722: break
+        case .opus, .pcmu, .pcma, .g722, .aac: break
         }
         return facts
     }

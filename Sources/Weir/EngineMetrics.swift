@@ -33,6 +33,19 @@ enum EngineMetrics {
                     name: "weir_media_players_thinned",
                     help: "Players that get key frames only, since their media thread is overloaded.", kind: .gauge,
                     labels: [], value: Double(counters.playersThinned.load(ordering: .relaxed))),
+                Sample(
+                    name: "weir_media_sinks",
+                    help:
+                        "Consumers of streams that are no players: recordings, HLS streams, RTSP over TCP, snapshots.",
+                    kind: .gauge, labels: [], value: Double(counters.sinks.load(ordering: .relaxed))),
+                Sample(
+                    name: "weir_media_sink_bytes", help: "Memory of the rings through which these are fed.",
+                    kind: .gauge, labels: [], value: Double(counters.sinkBytes.load(ordering: .relaxed))),
+                counter(
+                    "weir_media_sink_packets_total", "Packets given to such consumers.", counters.sinkPackets.value),
+                counter(
+                    "weir_media_sink_packets_lost_total", "Packets that such consumers were too slow to take.",
+                    counters.sinkPacketsLost.value),
                 counter(
                     "weir_media_peers_refused_total", "Publishers and players refused because of overload.",
                     counters.peersRefused.value),

@@ -27,6 +27,8 @@ final class World {
     private(set) var workers: [Worker] = []
     let mailboxes: [Mailbox]
     let queues: [[CrossingQueue?]]
+    let sinks: SinkControl
+    let sources: SourceControl
     private let security: TestSecurity
     private let seed: UInt64
     private var random: SeededRandom
@@ -64,6 +66,8 @@ final class World {
         mailboxes = boxes
         let queues = (0..<count).map { from in (0..<count).map { to in from == to ? nil : CrossingQueue() } }
         self.queues = queues
+        sinks = SinkControl(directory: directory, mailboxes: boxes, counters: counters)
+        sources = SourceControl(directory: directory, mailboxes: boxes, counters: counters)
         for i in 0..<count {
             let worker = try Worker(
                 index: i, configuration: configuration, directory: directory, counters: counters, mailboxes: boxes,
@@ -113,6 +117,15 @@ final class World {
     func addPlayer(
         of publisher: PublisherCore, worker: Int = 0, takesRTX: Bool = true, wrongPassword: Bool = false
     ) throws -> PlayerCore {
+        try addPlayer(
+            of: registrations[publisher.id], isH264: publisher.settings.parameterSets != nil, worker: worker,
+            takesRTX: takesRTX, wrongPassword: wrongPassword)
+    }
+
+    func addPlayer(
+        of publisher: PeerRegistration?, isH264: Bool = false, worker: Int = 0, takesRTX: Bool = true,
+        wrongPassword: Bool = false
+    ) throws -> PlayerCore {
         let (id, local, remote, address) = identity()
         let ssrc = 0x2000_0000 + UInt32(id) * 16
         let known = wrongPassword ? ICECredentials(ufrag: remote.ufrag, password: "not the password of it") : remote
@@ -122,15 +135,14 @@ final class World {
             RTPExtensionURI.absSendTime: TestIDs.timeExtension, RTPExtensionURI.transportCC: TestIDs.transportExtension,
         ]
         var video = track(.video, mid: "1", extensions: stamps)
-        if publisher.settings.parameterSets != nil { video.codec.name = "H264" }
+        if isH264 { video.codec.name = "H264" }
         video.sendSSRC = ssrc
         video.sendRTXSSRC = ssrc + 1
         if !takesRTX { video.codec.rtxPayloadType = nil }
         var audio = track(.audio, mid: "0", extensions: stamps)
         audio.sendSSRC = ssrc + 2
         add(
-            player, worker: worker, publisher: registrations[publisher.id], tracks: [audio, video], local: local,
-            remote: remote)
+            player, worker: worker, publisher: publisher, tracks: [audio, video], local: local, remote: remote)
         return player
     }
 
@@ -144,7 +156,7 @@ final class World {
         return (nextID, .random(using: &random), .random(using: &random), address)
     }
 
-    private func track(_ kind: MediaKind, mid: String, extensions: [String: UInt8]) -> NegotiatedTrack {
+    func track(_ kind: MediaKind, mid: String, extensions: [String: UInt8]) -> NegotiatedTrack {
         let isVideo = kind == .video
         let codec = RTPCodec(
             payloadType: isVideo ? TestIDs.videoType : TestIDs.audioType, name: isVideo ? "VP8" : "opus",
@@ -215,6 +227,16 @@ final class World {
                 for frame in try stream.read() { try peer.receive(frame, now: now) }
                 collect(peer)
             }
+        }
+    }
+
+    /// Runs with sources that send in every millisecond, before the workers' turns.
+    func run(for duration: Interval, sending sources: SourceFeeder..., reading readers: [SinkReader] = []) throws {
+        let end = now + duration
+        while now < end {
+            for source in sources { source.tick(now: now) }
+            try run(for: .milliseconds(1))
+            for reader in readers { reader.read() }
         }
     }
 
