@@ -56,6 +56,11 @@ var targets: [Target] = [
             .product(name: "NIOHTTP1", package: "swift-nio"),
         ], swiftSettings: common),
     .target(
+        name: "Tokens",
+        dependencies: [
+            "ControlPlane", "WeirJSON", "WeirMetrics", swiftLog, .product(name: "JWTKit", package: "jwt-kit"),
+        ], swiftSettings: strict),
+    .target(
         name: "WCS",
         dependencies: [
             "ControlPlane", "WeirJSON", "WeirMetrics", swiftLog,
@@ -80,8 +85,8 @@ var targets: [Target] = [
     .target(
         name: "Weir",
         dependencies: [
-            "MediaEngine", "ControlPlane", "RESTHooks", "WCS", "HTTPServer", "WeirJSON", "WeirMetrics", "SDP", "DTLS",
-            "SRTP", "LinuxNet", swiftLog,
+            "MediaEngine", "ControlPlane", "RESTHooks", "Tokens", "WCS", "HTTPServer", "WeirJSON", "WeirMetrics", "SDP",
+            "DTLS", "SRTP", "LinuxNet", swiftLog,
             .product(name: "Yams", package: "Yams"),
             .product(name: "X509", package: "swift-certificates"),
             .product(name: "Crypto", package: "swift-crypto"),
@@ -129,6 +134,13 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
             "TestSupport", "ControlPlane", "WeirJSON", "WeirMetrics", swiftLog,
             .product(name: "Hummingbird", package: "hummingbird"), .product(name: "NIOCore", package: "swift-nio"),
             .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+        ]
+    ),
+    (
+        "Tokens",
+        [
+            "ControlPlane", "WeirJSON", "WeirMetrics", swiftLog,
+            .product(name: "Crypto", package: "swift-crypto"), .product(name: "CryptoExtras", package: "swift-crypto"),
         ]
     ),
     (
@@ -246,6 +258,7 @@ let package = Package(
             .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
             .package(url: "https://github.com/apple/swift-certificates", from: "1.21.0"),
             .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+            .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
             .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
         ]
             + (microBenchmarking

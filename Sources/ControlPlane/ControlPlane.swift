@@ -16,13 +16,14 @@ package actor ControlPlane {
     private nonisolated let stopped = Gate()
 
     package init(
-        media: any MediaBackend, hooks: any BackendHooks, configuration: ControlConfiguration,
-        metrics: MetricsRegistry, logger: Logger, clock: any Clock<Duration> = ContinuousClock()
+        media: any MediaBackend, hooks: any BackendHooks, rights: (any StreamRights)? = nil,
+        configuration: ControlConfiguration, metrics: MetricsRegistry, logger: Logger,
+        clock: any Clock<Duration> = ContinuousClock()
     ) {
         let metrics = ControlMetrics(metrics)
         let timers = Timers(clock)
         context = ControlContext(
-            media: media, hooks: hooks, configuration: configuration,
+            media: media, hooks: hooks, rights: rights, configuration: configuration,
             registry: StreamRegistry(limits: configuration.limits, metrics: metrics),
             metrics: metrics, timers: timers, kept: KeptSessions(maxSessions: configuration.limits.sessions))
         self.logger = logger

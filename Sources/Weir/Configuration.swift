@@ -1,5 +1,6 @@
 import ControlPlane
 import RESTHooks
+import Tokens
 import Wire
 
 /// Everything an operator can set, with the defaults. Read by `ConfigurationLoader`; `Config/weir.yaml` explains
@@ -13,6 +14,7 @@ package struct Configuration: Sendable, Equatable {
     package var tls = TLS()
     package var proxies = Proxies()
     package var hooks = Hooks()
+    package var tokens = Tokens()
     /// Of the section `applications`, whose keys are those of the applications.
     package var applications: [Application] = []
     package var limits = Limits()
@@ -175,6 +177,37 @@ package struct Configuration: Sendable, Equatable {
         package var keepAliveApplications = ["defaultApp"]
 
         package init() {}
+    }
+
+    /// Rights that clients bring with them.
+    package struct Tokens: Sendable, Equatable {
+        package var hs256Secrets: [TokenSecret] = []
+        /// A file with a JWK Set; empty: none.
+        package var jwksFile = ""
+        /// How often that is looked at.
+        package var checkInterval = Interval.seconds(60)
+        /// Empty: of anybody who has a key.
+        package var issuer = ""
+        /// Empty: only tokens that name none.
+        package var audience = ""
+        package var leeway = Interval.seconds(5)
+        package var neededFor = StreamAction.allCases
+        package var exceptApplications: [String] = []
+        package var endAtExpiry = false
+
+        package init() {}
+
+        package var settings: TokenSettings {
+            TokenSettings(
+                secrets: hs256Secrets, keyFile: jwksFile,
+                rules: .init(
+                    issuer: issuer.isEmpty ? nil : issuer, audience: audience.isEmpty ? nil : audience,
+                    leeway: Double(leeway.milliseconds) / 1_000), neededFor: Set(neededFor),
+                exceptApplications: Set(exceptApplications), endsAtExpiry: endAtExpiry)
+        }
+
+        /// Whether clients of that application need a token for something.
+        func decides(about appKey: String) -> Bool { settings.isEnabled && !exceptApplications.contains(appKey) }
     }
 
     package struct Limits: Sendable, Equatable {

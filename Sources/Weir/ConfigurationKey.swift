@@ -1,3 +1,4 @@
+import ControlPlane
 import RESTHooks
 import Wire
 
@@ -31,7 +32,7 @@ package struct ConfigurationKey: Sendable {
     }
 
     /// Every key there is.
-    package static let all: [ConfigurationKey] = media + ice + listeners + hooks + rest
+    package static let all: [ConfigurationKey] = media + ice + listeners + hooks + tokens + rest
 
     private static let minute = Interval.seconds(60)
     private static let hour = Interval.seconds(3600)
@@ -122,6 +123,21 @@ package struct ConfigurationKey: Sendable {
         .init("hooks", "keep_alive", \.hooks.keepAlive, .flag),
         .init("hooks", "keep_alive_interval", \.hooks.keepAliveInterval, .duration(.seconds(1)...hour * 24)),
         .init("hooks", "keep_alive_applications", \.hooks.keepAliveApplications, .list(.applicationKey, 0...1_000)),
+    ]
+
+    private static let tokens: [ConfigurationKey] = [
+        .init("tokens", "hs256_secrets", \.tokens.hs256Secrets, .tokenSecrets),
+        .init("tokens", "jwks_file", \.tokens.jwksFile, .path),
+        .init("tokens", "check_interval", \.tokens.checkInterval, .duration(.seconds(1)...hour * 24)),
+        .init("tokens", "issuer", \.tokens.issuer, .text),
+        .init("tokens", "audience", \.tokens.audience, .text),
+        .init("tokens", "leeway", \.tokens.leeway, .duration(.zero...minute * 10)),
+        .init(
+            "tokens", "needed_for", \.tokens.neededFor,
+            .list(.word(StreamAction.allCases.map { ($0.rawValue, $0) }, name: { $0.rawValue }), 1...2)),
+        .init(
+            "tokens", "except_applications", \.tokens.exceptApplications, .list(.applicationKey, 0...1_000)),
+        .init("tokens", "end_at_expiry", \.tokens.endAtExpiry, .flag),
     ]
 
     private static let rest: [ConfigurationKey] = [

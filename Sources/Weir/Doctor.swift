@@ -304,16 +304,17 @@ package struct Doctor {
         let configured = configuration.applications.filter { !configuration.hooks.enabled || $0.backend.isBuiltIn }
         let known = Set(configuration.applications.map(\.key))
         let open = configured.map(\.key) + configuration.hooks.builtIn.filter { !known.contains($0) }
-        guard !open.isEmpty else {
-            add(.ok, "access", "backends decide about every application")
+        let unprotected = open.filter { !configuration.tokens.decides(about: $0) }
+        guard !unprotected.isEmpty else {
+            add(.ok, "access", "backends or tokens decide about every application")
             return
         }
         add(
             .warning, "access",
-            "no backend decides about \(open.sorted().joined(separator: " and ")): everyone who reaches the ports may "
-                + "publish and play every name",
-            "give them a backend (docs/hooks.md) or leave them out of hooks.built_in, or let only trusted networks "
-                + "reach the ports"
+            "no backend and no token decides about \(unprotected.sorted().joined(separator: " and ")): everyone who "
+                + "reaches the ports may publish and play every name",
+            "give them a backend (docs/hooks.md) or let tokens decide (docs/security.md), leave them out of "
+                + "hooks.built_in, or let only trusted networks reach the ports"
         )
     }
 }

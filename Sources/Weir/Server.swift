@@ -9,6 +9,7 @@ import NIOSSL
 import RESTHooks
 import SRTP
 import ServiceLifecycle
+import Tokens
 import WCS
 import WeirMetrics
 import Wire
@@ -33,6 +34,8 @@ package struct Server {
         raiseFileLimit()
         let tls = try TLSFiles(configuration.tls, stateDirectory: stateDirectory, logger: logger)
         let metrics = MetricsRegistry()
+        let tokens = TokenGate(try await tokenKeys(), metrics: metrics, logger: logger)
+        tokens.logState()
         let announce = Self.announcedAddresses(configuration.media)
         guard !announce.isEmpty else {
             throw ServerError("no address to offer to peers: bring an interface up or set media.announce")
@@ -49,7 +52,8 @@ package struct Server {
         let hooks = try restHooks(
             stateDirectory: stateDirectory, address: announce[0].ip, transport: transport, metrics: metrics)
         let control = ControlPlane(
-            media: media, hooks: hooks, configuration: controlConfiguration(), metrics: metrics, logger: logger)
+            media: media, hooks: hooks, rights: tokens, configuration: controlConfiguration(), metrics: metrics,
+            logger: logger)
         let connections = ConnectionBudget(
             limit: configuration.limits.connections, limitPerAddress: configuration.limits.connectionsPerAddress,
             proxies: TrustedProxies(configuration.proxies.trusted))
@@ -71,7 +75,8 @@ package struct Server {
         defer { signals.stop() }
         do {
             try await serve(
-                media: media, control: control, http: http, webSocket: webSocket, tls: tls, signals: signals)
+                media: media, control: control, http: http, webSocket: webSocket, tls: tls, tokens: tokens,
+                signals: signals)
         } catch {
             media.stop()
             await transport.shutdown()
@@ -79,6 +84,14 @@ package struct Server {
         }
         media.stop()
         await transport.shutdown()
+    }
+
+    private func tokenKeys() async throws(ServerError) -> TokenGate.Prepared {
+        do {
+            return try await TokenGate.prepare(configuration.tokens.settings)
+        } catch {
+            throw ServerError("\(error)")
+        }
     }
 
     private func restHooks(
@@ -92,7 +105,7 @@ package struct Server {
         } catch {
             throw ServerError("applications: \(error)")
         }
-        let open = applications.open.map(\.key)
+        let open = applications.open.map(\.key).filter { !configuration.tokens.decides(about: $0) }
         if open.count < applications.all.count, !open.isEmpty {
             logger.warning(
                 "Some applications ask no backend, and every client may name them",
@@ -113,10 +126,11 @@ package struct Server {
 
     private func serve(
         media: EngineMediaBackend, control: ControlPlane, http: HTTPService, webSocket: WCSServer, tls: TLSFiles,
-        signals: SignalWatch
+        tokens: TokenGate, signals: SignalWatch
     ) async throws {
         let timeout = Duration.nanoseconds(configuration.shutdown.timeout.nanoseconds)
         let checkInterval = configuration.tls.checkInterval
+        let keyInterval = Duration.nanoseconds(configuration.tokens.checkInterval.nanoseconds)
         var services = ServiceGroupConfiguration(
             services: [
                 .init(service: http, failureTerminationBehavior: .cancelGroup),
@@ -128,6 +142,7 @@ package struct Server {
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { await control.run() }
             tasks.addTask { await tls.watch(every: checkInterval) }
+            tasks.addTask { await tokens.watch(every: keyInterval) }
             tasks.addTask { [logger] in await OverloadLog(logger).run(media.overloads) }
             tasks.addTask {
                 guard await signals.first() else { return }
