@@ -11,21 +11,24 @@ package actor ControlPlane {
     /// Sessions sampled at the same time.
     private static let samplingWidth = 16
 
-    private nonisolated let context: ControlContext
+    nonisolated let context: ControlContext
     private nonisolated let logger: Logger
     private nonisolated let stopped = Gate()
 
     package init(
         media: any MediaBackend, hooks: any BackendHooks, rights: (any StreamRights)? = nil,
         configuration: ControlConfiguration, metrics: MetricsRegistry, logger: Logger,
-        clock: any Clock<Duration> = ContinuousClock()
+        clock: any Clock<Duration> = ContinuousClock(), diagnostics: (any DiagnosticStore)? = nil,
+        snapshots: (any SnapshotMaker)? = nil
     ) {
         let metrics = ControlMetrics(metrics)
         let timers = Timers(clock)
         context = ControlContext(
             media: media, hooks: hooks, rights: rights, configuration: configuration,
             registry: StreamRegistry(limits: configuration.limits, metrics: metrics),
-            metrics: metrics, timers: timers, kept: KeptSessions(maxSessions: configuration.limits.sessions))
+            metrics: metrics, timers: timers, kept: KeptSessions(maxSessions: configuration.limits.sessions),
+            diagnostics: diagnostics, snapshots: snapshots, snapshotPlaces: Places(configuration.snapshots),
+            pictureCopies: Places(configuration.pictureCopies), capturePlaces: Places(configuration.captures))
         self.logger = logger
     }
 

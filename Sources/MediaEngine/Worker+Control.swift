@@ -61,6 +61,7 @@ extension Worker {
         case .senderReport(let id, let track, let ntp, let timestamp, let arrival):
             guard let stream = streams[id], track < stream.tracks.count else { return }
             stream.tracks[track].report = (ntp, timestamp, arrival)
+        case .inspect(let id, let packets, let reply): reply(inspect(peer: id, packets: packets))
         case .stop: running = false
         }
     }
