@@ -56,6 +56,11 @@ var targets: [Target] = [
             .product(name: "NIOHTTP1", package: "swift-nio"),
         ], swiftSettings: common),
     .target(
+        name: "Diagnostics",
+        dependencies: [
+            "ControlPlane", "WeirMetrics", swiftLog, .product(name: "NIOPosix", package: "swift-nio"),
+        ], swiftSettings: common),
+    .target(
         name: "Tokens",
         dependencies: [
             "ControlPlane", "WeirJSON", "WeirMetrics", swiftLog, .product(name: "JWTKit", package: "jwt-kit"),
@@ -79,13 +84,14 @@ var targets: [Target] = [
             .product(name: "HummingbirdTLS", package: "hummingbird"),
             .product(name: "NIOCore", package: "swift-nio"),
             .product(name: "NIOHTTP1", package: "swift-nio"),
+            .product(name: "NIOTLS", package: "swift-nio"),
             .product(name: "NIOSSL", package: "swift-nio-ssl"),
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         ], resources: [.copy("Web")], swiftSettings: common),
     .target(
         name: "Weir",
         dependencies: [
-            "MediaEngine", "ControlPlane", "RESTHooks", "Tokens", "WCS", "HTTPServer", "WeirJSON", "WeirMetrics", "SDP",
+            "MediaEngine", "ControlPlane", "Diagnostics", "RESTHooks", "Tokens", "WCS", "HTTPServer", "WeirJSON", "WeirMetrics", "SDP",
             "DTLS", "SRTP", "LinuxNet", swiftLog,
             .product(name: "Yams", package: "Yams"),
             .product(name: "X509", package: "swift-certificates"),
@@ -136,6 +142,7 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
             .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
         ]
     ),
+    ("Diagnostics", ["TestSupport", "ControlPlane", "WeirMetrics", swiftLog]),
     (
         "Tokens",
         [

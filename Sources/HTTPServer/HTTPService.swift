@@ -32,6 +32,7 @@ package final class HTTPService: Service {
     private let logger: Logger
     private let state = ServiceState()
     private let connections: ConnectionGuard
+    private let certified = CertifiedConnections()
     private let watch: RequestWatch.Counters
     private let responder: RouterResponder<HTTPContext>
     private let onListening: @Sendable (HTTPListenAddress, _ tls: Bool) -> Void
@@ -57,7 +58,9 @@ package final class HTTPService: Service {
             logger: logger
         ).add(to: router)
         OperatorRoutes(
-            control: control, metrics: metrics, access: AdminAccess(settings: configuration.admin),
+            control: control, metrics: metrics,
+            access: AdminAccess(
+                settings: configuration.admin, proxies: configuration.trustedProxies, certified: certified),
             publicStreamList: configuration.publicStreamList, logLevel: logLevel, state: state, logger: logger
         ).add(to: router)
         let directory = configuration.webDirectory.map { URL(fileURLWithPath: $0) } ?? StaticFiles.defaultDirectory()
@@ -105,10 +108,11 @@ package final class HTTPService: Service {
             httpDecoderConfiguration: .init(
                 maxHeaderFieldSize: Self.maxHeaderBytes, maxHeaderListSize: Self.maxHeaderBytes,
                 maxHeaderFieldCount: Self.maxHeaderFields))
+        let certified = configuration.asksForClientCertificates ? certified : nil
         let server = HTTPServerBuilder { [connections] responder in
             GuardedHTTPChannel(
                 base: HTTP1Channel(responder: responder, configuration: http), connections: connections,
-                tlsContext: tls)
+                tlsContext: tls, certified: certified)
         }
         return Application(
             responder: responder, server: server,

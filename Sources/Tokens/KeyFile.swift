@@ -1,6 +1,11 @@
 import Foundation
 import Glibc
 
+extension KeySet {
+    /// - Parameter file: the path.
+    package init(file: String) throws(TokenKeysError) { try self.init(parsing: try KeyFile.read(file)) }
+}
+
 /// The file with the JWK Set.
 enum KeyFile {
     /// What it was when it was looked at; any difference makes it be read again.

@@ -45,7 +45,7 @@ package final class TokenGate: StreamRights {
             // Before the text: a change between the two is noticed at the next look.
             mark = KeyFile.Mark(settings.keyFile)
             do {
-                set = try KeySet(parsing: try KeyFile.read(settings.keyFile))
+                set = try KeySet(file: settings.keyFile)
             } catch {
                 throw TokenKeysError("tokens.jwks_file \(settings.keyFile): \(error)")
             }

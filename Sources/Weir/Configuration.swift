@@ -118,6 +118,10 @@ package struct Configuration: Sendable, Equatable {
         package var maxBody = 256 << 10
         /// Bearer token of the operator's paths; empty: they answer to this machine only.
         package var adminToken = ""
+        /// Whoever asks from this machine is the operator.
+        package var adminFromLoopback = true
+        /// PEM file of authorities whose certificates make their holders the operator; empty: none.
+        package var adminClientCa = ""
         /// The list of live streams answers to everyone, which the page needs; else it is an operator's path.
         package var publicStreamList = true
 

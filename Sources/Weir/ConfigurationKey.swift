@@ -103,6 +103,8 @@ package struct ConfigurationKey: Sendable {
         .init("http", "idle_timeout", \.http.idleTimeout, .duration(.seconds(1)...hour)),
         .init("http", "max_body", \.http.maxBody, .size(16 << 10...64 << 20)),
         .init("http", "admin_token", \.http.adminToken, .token),
+        .init("http", "admin_from_loopback", \.http.adminFromLoopback, .flag),
+        .init("http", "admin_client_ca", \.http.adminClientCa, .path),
         .init("http", "public_stream_list", \.http.publicStreamList, .flag),
         .init("tls", "certificate", \.tls.certificate, .path),
         .init("tls", "key", \.tls.key, .path),

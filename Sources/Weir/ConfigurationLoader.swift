@@ -227,6 +227,11 @@ package struct ConfigurationLoader {
             let (set, missing) = tls.key.isEmpty ? ("tls.certificate", "tls.key") : ("tls.key", "tls.certificate")
             report(place(set), set, "is set without \(missing)", "set both, or none for a development certificate")
         }
+        if !configuration.http.adminClientCa.isEmpty, configuration.http.tlsPort == 0 {
+            report(
+                place("http.admin_client_ca"), "http.admin_client_ca", "needs TLS, which is off",
+                "set http.tls_port, or remove it")
+        }
         if configuration.media.dtlsCertificate.isEmpty, !configuration.media.dtlsKey.isEmpty {
             report(
                 place("media.dtls_key"), "media.dtls_key", "is set without media.dtls_certificate",

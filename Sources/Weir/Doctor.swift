@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Tokens
 import Wire
 
 /// Looks at the machine and the configuration before the server starts, and says what to change.
@@ -42,6 +43,7 @@ package struct Doctor {
         checkState()
         checkCertificate()
         checkDTLSCertificate()
+        checkTokens()
         checkCandidates()
         checkProcessor()
         checkFiles()
@@ -293,6 +295,18 @@ package struct Doctor {
     }
 
     // MARK: - Access
+
+    private mutating func checkTokens() {
+        let file = configuration.tokens.jwksFile
+        guard !file.isEmpty else { return }
+        let subject = "tokens.jwks_file \(file)"
+        do {
+            let set = try KeySet(file: file)
+            add(.ok, subject, "\(set.keys.count) keys, \(set.skipped) that tokens do not need")
+        } catch {
+            add(.error, subject, "\(error)", "give the file of the issuer's public keys (docs/security.md)")
+        }
+    }
 
     private mutating func checkAccess() {
         let websocket = configuration.websocket.listen

@@ -32,7 +32,9 @@ package struct Server {
         let stateDirectory = StateDirectory.path(configuration.state.dir, environment: processEnvironment())
         try StateDirectory.create(stateDirectory)
         raiseFileLimit()
-        let tls = try TLSFiles(configuration.tls, stateDirectory: stateDirectory, logger: logger)
+        let tls = try TLSFiles(
+            configuration.tls, stateDirectory: stateDirectory, clientAuthorities: configuration.http.adminClientCa,
+            logger: logger)
         let metrics = MetricsRegistry()
         let tokens = TokenGate(try await tokenKeys(), metrics: metrics, logger: logger)
         tokens.logState()
@@ -261,7 +263,8 @@ package struct Server {
             listeners: [HTTPListenAddress(host: settings.listen.ip, port: Int(settings.port))],
             tlsListeners: settings.tlsPort == 0
                 ? [] : [HTTPListenAddress(host: settings.listen.ip, port: Int(settings.tlsPort))],
-            tlsContext: { tls.context }, corsOrigins: settings.corsOrigins,
+            tlsContext: { tls.httpContext }, asksForClientCertificates: !settings.adminClientCa.isEmpty,
+            corsOrigins: settings.corsOrigins,
             iceServers: settings.iceServers.flatMap { server in
                 server.urls.map { url in
                     HTTPServer.ICEServer(
@@ -273,7 +276,9 @@ package struct Server {
             trustedProxies: TrustedProxies(configuration.proxies.trusted),
             idleTimeout: .nanoseconds(settings.idleTimeout.nanoseconds),
             answerTimeout: hookTimeout + Self.hookSlack + Self.mediaAnswerTime,
-            admin: AdminSettings(token: settings.adminToken.isEmpty ? nil : settings.adminToken),
+            admin: AdminSettings(
+                token: settings.adminToken.isEmpty ? nil : settings.adminToken,
+                trustsLoopback: settings.adminFromLoopback),
             publicStreamList: settings.publicStreamList)
     }
 
