@@ -56,6 +56,13 @@ extension ClientSession {
     /// `snapshotFailed`, which the backend gets too.
     package func snapshot(mediaSessionId: String, name: String) {
         journal.add(.received, "snapshot \(JournalText.stream(mediaSessionId, name))")
+        // Whoever may not play a stream may not see it either, unless it is its own.
+        let isOwn = streams.values.contains { $0.published && $0.request.name == name }
+        if !isOwn, case .refuse(let refusal) = rights(to: .play, name, custom: nil) {
+            context.metrics.countRejection(refusal.label)
+            snapshotFailed(mediaSessionId, refusal.info)
+            return
+        }
         operate(.snapshot(mediaSessionId: mediaSessionId, name: name)) { session, refusal in
             session.snapshotFailed(mediaSessionId, refusal)
         } serve: { session in
