@@ -91,8 +91,8 @@ var targets: [Target] = [
     .target(
         name: "Weir",
         dependencies: [
-            "MediaEngine", "ControlPlane", "Diagnostics", "RESTHooks", "Tokens", "WCS", "HTTPServer", "WeirJSON", "WeirMetrics", "SDP",
-            "DTLS", "SRTP", "LinuxNet", swiftLog,
+            "MediaEngine", "ControlPlane", "Diagnostics", "RESTHooks", "Tokens", "WCS", "HTTPServer", "WeirJSON",
+            "WeirMetrics", "SDP", "DTLS", "SRTP", "LinuxNet", swiftLog,
             .product(name: "Yams", package: "Yams"),
             .product(name: "X509", package: "swift-certificates"),
             .product(name: "Crypto", package: "swift-crypto"),

@@ -66,6 +66,13 @@ extension Worker {
         return PeerInspection(transports: transports, tracks: tracks)
     }
 
+    /// The worker ends: whoever asked is not left waiting.
+    func refuseInspections() {
+        for command in mailbox.drain() {
+            if case .inspect(_, _, let reply) = command { reply(nil) }
+        }
+    }
+
     private func received(_ track: Track, count: Int) -> PeerInspection.Track {
         let packets = latest(of: track, from: 0, through: track.ring.highest, count: count) { packet in
             let length = packet.slot == nil ? 0 : Int(packet.payloadOffset)

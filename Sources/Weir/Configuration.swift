@@ -18,6 +18,7 @@ package struct Configuration: Sendable, Equatable {
     /// Of the section `applications`, whose keys are those of the applications.
     package var applications: [Application] = []
     package var limits = Limits()
+    package var diagnostics = Diagnostics()
     package var log = Log()
     package var shutdown = Shutdown()
     package var state = State()
@@ -212,6 +213,25 @@ package struct Configuration: Sendable, Equatable {
 
         /// Whether clients of that application need a token for something.
         func decides(about appKey: String) -> Bool { settings.isEnabled && !exceptApplications.contains(appKey) }
+    }
+
+    /// Bug reports, logs of sessions, and what clients tell of themselves.
+    package struct Diagnostics: Sendable, Equatable {
+        /// Whether clients may have anything kept.
+        package var enabled = true
+        /// Empty: `diagnostics` in `state.dir`.
+        package var dir = ""
+        package var maxFiles = 1_000
+        package var maxSize = 1 << 30
+        /// Bytes that the disk keeps free of it.
+        package var minFree = 256 << 20
+        package var maxLog = 16 << 20
+        /// Bytes of one session's recent signalling.
+        package var journal = 32 << 10
+        /// Clients are asked for their WebRTC statistics.
+        package var clientMetrics = false
+
+        package init() {}
     }
 
     package struct Limits: Sendable, Equatable {

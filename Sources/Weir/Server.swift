@@ -1,4 +1,5 @@
 import ControlPlane
+import Diagnostics
 import FoundationEssentials
 import Glibc
 import HTTPServer
@@ -53,9 +54,10 @@ package struct Server {
         let transport = HTTPHookTransport(timeout: .nanoseconds(configuration.hooks.timeout.nanoseconds))
         let hooks = try restHooks(
             stateDirectory: stateDirectory, address: announce[0].ip, transport: transport, metrics: metrics)
+        let diagnostics = try diagnosticFolder(stateDirectory: stateDirectory, metrics: metrics)
         let control = ControlPlane(
             media: media, hooks: hooks, rights: tokens, configuration: controlConfiguration(), metrics: metrics,
-            logger: logger)
+            logger: logger, diagnostics: diagnostics)
         let connections = ConnectionBudget(
             limit: configuration.limits.connections, limitPerAddress: configuration.limits.connectionsPerAddress,
             proxies: TrustedProxies(configuration.proxies.trusted))
@@ -82,10 +84,31 @@ package struct Server {
         } catch {
             media.stop()
             await transport.shutdown()
+            await diagnostics?.shutdown()
             throw error
         }
         media.stop()
         await transport.shutdown()
+        await diagnostics?.shutdown()
+    }
+
+    private func diagnosticFolder(
+        stateDirectory: String, metrics: MetricsRegistry
+    ) throws(ServerError) -> DiagnosticFolder? {
+        let wanted = configuration.diagnostics
+        guard wanted.enabled else { return nil }
+        var settings = DiagnosticSettings(
+            folder: wanted.dir.isEmpty ? "\(stateDirectory)/diagnostics" : wanted.dir,
+            server: BuildInfo.current.description)
+        settings.maxFiles = wanted.maxFiles
+        settings.maxBytes = wanted.maxSize
+        settings.minFree = wanted.minFree
+        settings.maxLogBytes = wanted.maxLog
+        do throws(DiagnosticError) {
+            return try DiagnosticFolder(settings, metrics: metrics, logger: logger)
+        } catch {
+            throw ServerError("diagnostics.dir: \(error); mend that or set diagnostics.enabled to false")
+        }
     }
 
     private func tokenKeys() async throws(ServerError) -> TokenGate.Prepared {
@@ -220,7 +243,7 @@ package struct Server {
 
     private func controlConfiguration() -> ControlConfiguration {
         let limits = configuration.limits
-        return ControlConfiguration(
+        var control = ControlConfiguration(
             limits: .init(
                 sessions: limits.sessions, sessionsPerAddress: limits.connectionsPerAddress, streams: limits.streams,
                 players: limits.players, playersPerStream: limits.playersPerStream,
@@ -230,6 +253,8 @@ package struct Server {
             hookTimeout: hookTimeout + Self.hookSlack,
             rateEvents: configuration.features.videoRateEvents,
             reattachTime: .nanoseconds(configuration.websocket.reattachTime.nanoseconds))
+        control.journalBytes = configuration.diagnostics.enabled ? configuration.diagnostics.journal : 0
+        return control
     }
 
     private var hookTimeout: Duration { .nanoseconds(configuration.hooks.timeout.nanoseconds) }
@@ -254,6 +279,7 @@ package struct Server {
         out.maxMessageBytes = settings.maxMessage
         out.maxQueuedMessages = settings.sendQueue
         out.shutdownTimeout = .nanoseconds(configuration.shutdown.timeout.nanoseconds) * 0.2
+        if configuration.diagnostics.clientMetrics { out.metricsDescription = ClientMetricsDescription.json }
         return out
     }
 
