@@ -173,12 +173,14 @@ final class LevelBox: Sendable {
 
 func withServer(
     _ configuration: HTTPConfiguration = HTTPConfiguration(), control limits: ControlConfiguration = .init(),
+    rights: (any StreamRights)? = nil,
     _ body: @escaping @Sendable (Fixture) async throws -> Void
 ) async throws {
     let (media, hooks, metrics, level) = (FakeMedia(), FakeHooks(), MetricsRegistry(), LevelBox())
     var logger = Logger(label: "test")
     logger.logLevel = .critical
-    let control = ControlPlane(media: media, hooks: hooks, configuration: limits, metrics: metrics, logger: logger)
+    let control = ControlPlane(
+        media: media, hooks: hooks, rights: rights, configuration: limits, metrics: metrics, logger: logger)
     let service = HTTPService(
         configuration: configuration, control: control, metrics: metrics,
         logLevel: LogLevelControl(
