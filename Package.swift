@@ -202,17 +202,24 @@ if fuzzing {
             name: "ControlPlane",
             sources: [
                 "Configuration.swift", "HookMethod.swift", "Identifiers.swift", "MediaBackend.swift", "Requests.swift",
-                "StatusCode.swift",
+                "StatusCode.swift", "StreamRights.swift",
             ],
             swiftSettings: common),
         .target(
             name: "RESTHooks", dependencies: ["ControlPlane", "WeirJSON"],
             sources: ["HookReply.swift", "Overwrite.swift", "RESTClientConfig.swift"], swiftSettings: common),
+        .target(
+            name: "Tokens", dependencies: ["ControlPlane", "WeirJSON"],
+            sources: [
+                "Base64URL.swift", "CompactToken.swift", "KeySet.swift", "NamePattern.swift", "TokenClaims.swift",
+                "TokenKeys.swift", "TokenRefusal.swift", "TokenVerifier.swift",
+            ], swiftSettings: common),
     ]
     let fuzzTargets: [(name: String, dependencies: [Target.Dependency])] = [
         ("STUN", ["ICE", "Wire"]), ("RTP", ["RTP", "Wire"]), ("RTCP", ["RTP", "Wire"]), ("SDP", ["SDP"]),
         ("Codecs", ["MediaFormats", "Wire"]), ("WCS", ["WCS", "WeirJSON"]),
         ("DTLS", ["DTLS", "Wire"]), ("Hooks", ["RESTHooks", "ControlPlane", "WeirJSON"]),
+        ("Tokens", ["Tokens", "ControlPlane", "WeirJSON"]),
     ]
     for (name, dependencies) in fuzzTargets {
         targets.append(
