@@ -95,3 +95,26 @@ async def test_secrets_are_not_in_the_log(start_server, name, tmp_path):
             # Header and claims of a token without its signature open nothing, but nobody needs them either.
             found = [part for part in parts if part in text]
             assert not found, f"{what} in {where}: {next(l for l in text.splitlines() if found[0] in l)[:500]}"
+
+
+async def test_hook_urls_come_only_from_the_configuration(start_server, name):
+    """No field of a client makes the server ask somebody else."""
+    async with HookBackend() as backend, HookBackend() as evil:
+        server = start_server(backend.application())
+        urls = {key: evil.url for key in (
+            "url", "restAppUrl", "appUrl", "callbackUrl", "restUrl", "backend", "restClientUrl", "mainClass")}
+        config = {"restClientConfig": {"publishStream": {"restExclude": "", **urls}}, **urls}
+        async with WcsClient(f"{server.ws_url}?url={evil.url}") as client:
+            await client.connect(custom=config, **config)
+            await client.answer(await client.publish(name, make_offer(True), custom=config, **urls))
+            await client.send("sendData", {"operationId": "o", "payload": config, **urls})
+            await client.expect("DataStatusEvent")
+        async with aiohttp.ClientSession() as session:
+            url = f"{server.whip(name + '-2')}?url={evil.url}&appUrl={evil.url}"
+            async with session.post(url, data=make_offer(True), headers=SDP_TYPE) as got:
+                assert got.status == 201
+            for key in (evil.url, "../" + evil.url, "/apps/EchoApp"):
+                async with session.post(
+                    server.whip(name + "-3"), params={"appKey": key}, data=make_offer(True), headers=SDP_TYPE) as got:
+                    assert got.status == 403
+        assert evil.hooks == [] and len(backend.hooks) > 5
