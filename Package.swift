@@ -178,7 +178,7 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
             .product(name: "NIOSSL", package: "swift-nio-ssl"),
         ]
     ),
-    ("Weir", ["MediaEngine", "ControlPlane", "RESTHooks"]),
+    ("Weir", ["MediaEngine", "ControlPlane", "RESTHooks", "Tokens"]),
 ]
 for (module, dependencies) in tests {
     targets.append(
