@@ -154,6 +154,11 @@ package struct DataDelivery: Hashable, Sendable {
     package var sent: Int
     /// Sessions that there are not.
     package var missing: [String]
+
+    package init(sent: Int, missing: [String]) {
+        self.sent = sent
+        self.missing = missing
+    }
 }
 
 extension ControlPlane {

@@ -40,7 +40,7 @@ extension ClientSession {
         let streams = await reportedStreams()
         let packets = type == Self.noMedia ? await reportedPackets(streams) : nil
         let report = BugReport(
-            session: facts(), type: type, text: text, streams: streams, packets: packets, journal: journal.entries,
+            session: reportedFacts(), type: type, text: text, streams: streams, packets: packets, journal: journal.entries,
             forgotten: journal.forgotten, now: context.timers.now)
         let id = id
         let kept = await withDeadline(context.timers, context.configuration.storeTimeout) {
@@ -55,7 +55,7 @@ extension ClientSession {
         return try kept.get()
     }
 
-    private func facts() -> [(String, String)] {
+    private func reportedFacts() -> [(String, String)] {
         var out = [("session", id), ("application", facts.appKey), ("client", facts.remoteAddress)]
         out.append(("protocol", facts.kind.rawValue))
         out += clientVersions()
