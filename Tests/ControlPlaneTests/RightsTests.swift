@@ -186,4 +186,21 @@ private final class FakeRights: StreamRights {
             try await player.expect("v", .failed, "Token has expired")
         }
     }
+
+    @Test func aViewerWithoutASessionNeedsARightToo() async throws {
+        let rights = FakeRights()
+        try await withPlant(rights: rights) { plant in
+            func admit(_ token: String?, custom: String? = nil) async -> HookDecision {
+                await plant.plane.admit(
+                    ViewerRequest(
+                        method: .playHLS, sessionId: "s", name: "cam", mediaSessionId: "m", token: token,
+                        custom: custom.map { JSONText($0) }))
+            }
+            #expect(await admit("cam") == .allow)
+            #expect(await admit(nil, custom: "{\"token\":\"cam\"}") == .allow)
+            #expect(await admit(nil) == .refuse(code: 401, reason: "Token is missing"))
+            #expect(await admit("other") == .refuse(code: 403, reason: "Token does not allow this"))
+            #expect(plant.rejections("token_missing") == 1)
+        }
+    }
 }
