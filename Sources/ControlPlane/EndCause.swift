@@ -45,7 +45,8 @@ enum EndCause: Hashable, Sendable {
     func status(published: Bool) -> StreamStatus {
         switch self {
         case .stoppedByUser, .sessionLost, .terminated: published ? .unpublished : .stopped
-        case .shutdown, .publisherGone, .keepAlive, .denied, .rejected, .failed, .notSetUp, .refused, .backendTimeout: .failed
+        case .shutdown, .publisherGone, .keepAlive, .denied, .rejected, .failed, .notSetUp, .refused, .backendTimeout:
+            .failed
         }
     }
 

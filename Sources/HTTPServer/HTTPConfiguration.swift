@@ -38,7 +38,8 @@ package struct HTTPConfiguration: Sendable {
     package init(
         listeners: [HTTPListenAddress] = [HTTPListenAddress(host: "::", port: 8081)],
         tlsListeners: [HTTPListenAddress] = [], tlsContext: (@Sendable () throws -> NIOSSLContext)? = nil,
-        asksForClientCertificates: Bool = false, corsOrigins: [String] = ["*"], iceServers: [ICEServer] = [], bodyLimit: Int = 262_144,
+        asksForClientCertificates: Bool = false, corsOrigins: [String] = ["*"], iceServers: [ICEServer] = [],
+        bodyLimit: Int = 262_144,
         connections: ConnectionBudget = ConnectionBudget(limit: 10_000, limitPerAddress: 1_000),
         trustedProxies: TrustedProxies = TrustedProxies(),
         idleTimeout: Duration = .seconds(60), bodyTimeout: Duration = .seconds(15),

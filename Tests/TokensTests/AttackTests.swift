@@ -10,11 +10,13 @@ import Tokens
         #expect(refusal(Mint.hs256(#"{"alg":"HS256"}"#, goodClaims), verifier) == nil)
         #expect(
             refusal(Mint.hs256(#"{"alg":"HS256","kid":"h"}"#, goodClaims, (Mint.secret + "-h").utf8), verifier) == nil)
-        #expect(refusal(try Mint.rs256(#"{"alg":"RS256","kid":"r","typ":"JWT"}"#, goodClaims), verifier) == nil)
-        #expect(refusal(try Mint.es256(#"{"typ":"JWT","kid":"e","alg":"ES256"}"#, goodClaims), verifier) == nil)
+        #expect(try refusal(Mint.rs256(#"{"alg":"RS256","kid":"r","typ":"JWT"}"#, goodClaims), verifier) == nil)
+        #expect(try refusal(Mint.es256(#"{"typ":"JWT","kid":"e","alg":"ES256"}"#, goodClaims), verifier) == nil)
     }
 
-    @Test(arguments: ["none", "None", "NONE", "nOnE", "", "HS384", "HS512", "hs256", "RS512", "PS256", "ES384", "EdDSA"])
+    @Test(arguments: [
+        "none", "None", "NONE", "nOnE", "", "HS384", "HS512", "hs256", "RS512", "PS256", "ES384", "EdDSA",
+    ])
     func otherAlgorithmsAreRefused(name: String) async throws {
         let verifier = try await verifier()
         for header in ["{\"alg\":\"\(name)\"}", "{\"alg\":\"\(name)\",\"kid\":\"r\"}"] {
@@ -50,30 +52,30 @@ import Tokens
 
     @Test func aKeyIsForOneAlgorithm() async throws {
         let verifier = try await verifier()
-        #expect(refusal(try Mint.rs256(#"{"alg":"RS256","kid":"e"}"#, goodClaims), verifier) == .unknownKey)
-        #expect(refusal(try Mint.es256(#"{"alg":"ES256","kid":"r"}"#, goodClaims), verifier) == .unknownKey)
-        #expect(refusal(try Mint.es256(#"{"alg":"RS256","kid":"r"}"#, goodClaims), verifier) == .signature)
-        #expect(refusal(try Mint.rs256(#"{"alg":"ES256","kid":"e"}"#, goodClaims), verifier) == .signature)
+        #expect(try refusal(Mint.rs256(#"{"alg":"RS256","kid":"e"}"#, goodClaims), verifier) == .unknownKey)
+        #expect(try refusal(Mint.es256(#"{"alg":"ES256","kid":"r"}"#, goodClaims), verifier) == .unknownKey)
+        #expect(try refusal(Mint.es256(#"{"alg":"RS256","kid":"r"}"#, goodClaims), verifier) == .signature)
+        #expect(try refusal(Mint.rs256(#"{"alg":"ES256","kid":"e"}"#, goodClaims), verifier) == .signature)
         #expect(
-            refusal(try Mint.rs256(#"{"alg":"RS256","kid":"r"}"#, goodClaims, padding: .PSS), verifier) == .signature)
+            try refusal(Mint.rs256(#"{"alg":"RS256","kid":"r"}"#, goodClaims, padding: .PSS), verifier) == .signature)
     }
 
     @Test func anUnknownOrMissingKeyIdFindsNoKey() async throws {
         let verifier = try await verifier()
         for header in [#"{"alg":"RS256"}"#, #"{"alg":"RS256","kid":"x"}"#, #"{"alg":"RS256","kid":"R"}"#] {
-            #expect(refusal(try Mint.rs256(header, goodClaims), verifier) == .unknownKey)
+            #expect(try refusal(Mint.rs256(header, goodClaims), verifier) == .unknownKey)
         }
-        #expect(refusal(try Mint.es256(#"{"alg":"ES256"}"#, goodClaims), verifier) == .unknownKey)
+        #expect(try refusal(Mint.es256(#"{"alg":"ES256"}"#, goodClaims), verifier) == .unknownKey)
         // The secret without id is not for tokens that name one, nor the other way round.
         #expect(refusal(Mint.hs256(#"{"alg":"HS256","kid":"x"}"#, goodClaims), verifier) == .unknownKey)
         #expect(refusal(Mint.hs256(#"{"alg":"HS256","kid":"h"}"#, goodClaims), verifier) == .signature)
         for id in ["null", "0", "\"\"", "[\"r\"]", "{}", "\"\(String(repeating: "k", count: 256))\""] {
-            #expect(refusal(try Mint.rs256("{\"alg\":\"RS256\",\"kid\":\(id)}", goodClaims), verifier) == .malformed)
+            #expect(try refusal(Mint.rs256("{\"alg\":\"RS256\",\"kid\":\(id)}", goodClaims), verifier) == .malformed)
         }
         let one = TokenVerifier(
             keys: try await TokenKeys.make(
                 secrets: [], keySet: try KeySet(parsing: Array("{\"keys\":[\(Mint.rsaKey())]}".utf8))), rules: .init())
-        #expect(refusal(try Mint.rs256(#"{"alg":"RS256","kid":"other"}"#, goodClaims), one) == .unknownKey)
+        #expect(try refusal(Mint.rs256(#"{"alg":"RS256","kid":"other"}"#, goodClaims), one) == .unknownKey)
         #expect(refusal(Mint.hs256(#"{"alg":"HS256"}"#, goodClaims), one) == .unknownKey)
         #expect(refusal(Mint.hs256(#"{"alg":"HS256"}"#, goodClaims, []), one) == .unknownKey)
     }
@@ -81,8 +83,9 @@ import Tokens
     @Test func theKeyIsNeverTakenFromTheToken() async throws {
         let verifier = try await verifier()
         let own = "\"jwk\":\(Mint.ellipticKey("own")),\"jku\":\"http://127.0.0.1/keys\",\"x5u\":\"file:///etc/passwd\""
-        #expect(refusal(try Mint.es256("{\"alg\":\"ES256\",\"kid\":\"own\",\(own)}", goodClaims), verifier) == .unknownKey)
-        #expect(refusal(try Mint.es256("{\"alg\":\"ES256\",\(own)}", goodClaims), verifier) == .unknownKey)
+        #expect(
+            try refusal(Mint.es256("{\"alg\":\"ES256\",\"kid\":\"own\",\(own)}", goodClaims), verifier) == .unknownKey)
+        #expect(try refusal(Mint.es256("{\"alg\":\"ES256\",\(own)}", goodClaims), verifier) == .unknownKey)
     }
 
     @Test func criticalExtensionsAreNotUnderstood() async throws {
@@ -99,7 +102,7 @@ import Tokens
         #expect(refusal(input + ".", verifier) == .signature)
         // r = s = 0 is a signature of everything where nobody checks (CVE-2022-21449).
         #expect(refusal(input + "." + Mint.base64URL([UInt8](repeating: 0, count: 64)), verifier) == .signature)
-        #expect(refusal(try Mint.es256(header, goodClaims, der: true), verifier) == .signature)
+        #expect(try refusal(Mint.es256(header, goodClaims, der: true), verifier) == .signature)
         #expect(refusal(Mint.input(#"{"alg":"HS256"}"#, goodClaims) + ".", verifier) == .signature)
         #expect(refusal(Mint.input(#"{"alg":"RS256","kid":"r"}"#, goodClaims) + ".AAAA", verifier) == .signature)
         let good = Mint.hs256(#"{"alg":"HS256"}"#, goodClaims)
@@ -153,7 +156,8 @@ import Tokens
         for claims in [
             "{\"exp\":1,\"exp\":\(inAnHour),\(allowsAll)}", "{\"exp\":\(inAnHour),\(allowsAll),\"\\u0065xp\":1}",
             "{\"exp\":\(inAnHour),\"weir\":{\"publish\":[],\"publish\":[\"*\"]}}",
-            "{\"exp\":\(inAnHour),\(allowsAll),\"weir\":{}}", "{\"exp\":\(inAnHour),\(allowsAll),\"x\":[{\"a\":1,\"a\":1}]}",
+            "{\"exp\":\(inAnHour),\(allowsAll),\"weir\":{}}",
+            "{\"exp\":\(inAnHour),\(allowsAll),\"x\":[{\"a\":1,\"a\":1}]}",
         ] {
             #expect(refusal(Mint.hs256(#"{"alg":"HS256"}"#, claims), verifier) == .duplicate, "\(claims)")
         }

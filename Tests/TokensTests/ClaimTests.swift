@@ -15,14 +15,15 @@ import Tokens
         #expect(refusal("", verifier) == .missing)
     }
 
-    @Test(arguments: [
-        ("1800000001", nil), ("1800000000", .expired), ("1799999999", .expired), ("1800000000.5", nil),
-        ("1.8000036e9", nil), ("253402300799", nil), ("0", .expired), ("-1", .expired), ("-9e15", .expired),
-        ("-0", .expired), ("253402300800", .malformed), ("1800003600000", .malformed), ("1e400", .malformed),
-        ("99999999999999999999999999", .malformed), ("-1e300", .malformed), ("\"1800003600\"", .malformed),
-        ("null", .malformed), ("true", .malformed), ("[1800003600]", .malformed), ("{}", .malformed),
-        ("1800003600.\(String(repeating: "0", count: 100))", .malformed),
-    ] as [(String, TokenRefusal?)])
+    @Test(
+        arguments: [
+            ("1800000001", nil), ("1800000000", .expired), ("1799999999", .expired), ("1800000000.5", nil),
+            ("1.8000036e9", nil), ("253402300799", nil), ("0", .expired), ("-1", .expired), ("-9e15", .expired),
+            ("-0", .expired), ("253402300800", .malformed), ("1800003600000", .malformed), ("1e400", .malformed),
+            ("99999999999999999999999999", .malformed), ("-1e300", .malformed), ("\"1800003600\"", .malformed),
+            ("null", .malformed), ("true", .malformed), ("[1800003600]", .malformed), ("{}", .malformed),
+            ("1800003600.\(String(repeating: "0", count: 100))", .malformed),
+        ] as [(String, TokenRefusal?)])
     func anExpiryIsANumberOfSecondsToCome(value: String, expected: TokenRefusal?) async throws {
         #expect(try await refuse("{\"exp\":\(value),\(allowsAll)}") == expected)
     }
@@ -32,10 +33,11 @@ import Tokens
         #expect(try await refuse("{\"EXP\":\(inAnHour),\(allowsAll)}") == .noExpiry)
     }
 
-    @Test(arguments: [
-        ("1800000000", nil), ("1800000001", .notYetValid), ("0", nil), ("-5", nil), ("\"0\"", .malformed),
-        ("null", .malformed), ("1e99", .malformed),
-    ] as [(String, TokenRefusal?)])
+    @Test(
+        arguments: [
+            ("1800000000", nil), ("1800000001", .notYetValid), ("0", nil), ("-5", nil), ("\"0\"", .malformed),
+            ("null", .malformed), ("1e99", .malformed),
+        ] as [(String, TokenRefusal?)])
     func aTokenMayBeForLater(value: String, expected: TokenRefusal?) async throws {
         #expect(try await refuse("{\"exp\":\(inAnHour),\"nbf\":\(value),\(allowsAll)}") == expected)
     }
@@ -48,10 +50,11 @@ import Tokens
         #expect(try await refuse("{\"exp\":\(inAnHour),\"nbf\":1800000011,\(allowsAll)}", rules) == .notYetValid)
     }
 
-    @Test(arguments: [
-        ("\"me\"", nil), ("\"you\"", .issuer), ("\"ME\"", .issuer), ("\"\"", .issuer), ("[\"me\"]", .malformed),
-        ("null", .malformed),
-    ] as [(String, TokenRefusal?)])
+    @Test(
+        arguments: [
+            ("\"me\"", nil), ("\"you\"", .issuer), ("\"ME\"", .issuer), ("\"\"", .issuer), ("[\"me\"]", .malformed),
+            ("null", .malformed),
+        ] as [(String, TokenRefusal?)])
     func theIssuerIsTheConfiguredOne(value: String, expected: TokenRefusal?) async throws {
         let rules = TokenVerifier.Rules(issuer: "me")
         #expect(try await refuse("{\"exp\":\(inAnHour),\"iss\":\(value),\(allowsAll)}", rules) == expected)
@@ -62,10 +65,12 @@ import Tokens
         #expect(try await refuse("{\"exp\":\(inAnHour),\"iss\":\"anybody\",\(allowsAll)}") == nil)
     }
 
-    @Test(arguments: [
-        ("\"weir\"", nil), ("[\"a\",\"weir\"]", nil), ("\"weird\"", .audience), ("[]", .audience), ("[\"a\"]", .audience),
-        ("[\"weir\",1]", .malformed), ("null", .malformed), ("{\"weir\":1}", .malformed),
-    ] as [(String, TokenRefusal?)])
+    @Test(
+        arguments: [
+            ("\"weir\"", nil), ("[\"a\",\"weir\"]", nil), ("\"weird\"", .audience), ("[]", .audience),
+            ("[\"a\"]", .audience),
+            ("[\"weir\",1]", .malformed), ("null", .malformed), ("{\"weir\":1}", .malformed),
+        ] as [(String, TokenRefusal?)])
     func theAudienceHoldsTheConfiguredOne(value: String, expected: TokenRefusal?) async throws {
         let rules = TokenVerifier.Rules(audience: "weir")
         #expect(try await refuse("{\"exp\":\(inAnHour),\"aud\":\(value),\(allowsAll)}", rules) == expected)
@@ -85,7 +90,10 @@ import Tokens
         let player = "{\"exp\":\(inAnHour),\"weir\":{\"play\":[\"cam\"],\"publish\":[\"cam2\"]}}"
         #expect(try await refuse(player, .init(), .play) == nil)
         #expect(try await refuse(player) == .noRight)
-        for none in ["{\"exp\":\(inAnHour)}", "{\"exp\":\(inAnHour),\"weir\":{}}", "{\"exp\":\(inAnHour),\"weir\":{\"play\":[]}}"] {
+        for none in [
+            "{\"exp\":\(inAnHour)}", "{\"exp\":\(inAnHour),\"weir\":{}}",
+            "{\"exp\":\(inAnHour),\"weir\":{\"play\":[]}}",
+        ] {
             #expect(try await refuse(none, .init(), .play) == .noRight)
         }
     }

@@ -20,8 +20,12 @@ import Tokens
             #"{"kty":"OKP","kid":"ed","alg":"EdDSA","crv":"Ed25519","x":"11qYAYKxCrfVS"}"#,
             Mint.rsaKey("sign", more: "\"alg\":\"RS256\",\"key_ops\":[\"sign\"]"),
         ]
-        let set = try KeySet(parsing: Array(keys(Mint.rsaKey(), others[0], others[1], others[2], others[3],
-            Mint.ellipticKey(more: "\"alg\":\"ES256\",\"key_ops\":[\"verify\"]")).utf8))
+        let set = try KeySet(
+            parsing: Array(
+                keys(
+                    Mint.rsaKey(), others[0], others[1], others[2], others[3],
+                    Mint.ellipticKey(more: "\"alg\":\"ES256\",\"key_ops\":[\"verify\"]")
+                ).utf8))
         #expect(set.keys.map(\.id) == ["r", "e"])
         #expect(set.keys.map(\.name.algorithm) == [.rs256, .es256])
         #expect(set.skipped == 4)
@@ -47,7 +51,9 @@ import Tokens
         let hidden = Mint.rsaKey(more: "\"alg\":\"RS256\",\"k\":\"c2VjcmV0\"")
         #expect(problem(keys(hidden))?.contains("secret") == true)
         #expect(problem(keys(Mint.rsaKey(more: "\"alg\":\"HS256\""))) == "key 1: a public key cannot be for HS256")
-        #expect(problem(keys(Mint.ellipticKey(more: "\"alg\":\"ES256\",\"d\":\"cHJpdmF0ZQ\"")))?.contains("private") == true)
+        #expect(
+            problem(keys(Mint.ellipticKey(more: "\"alg\":\"ES256\",\"d\":\"cHJpdmF0ZQ\"")))?.contains("private") == true
+        )
     }
 
     @Test func algorithmTypeAndCurveBelongTogether() {
@@ -57,7 +63,8 @@ import Tokens
         #expect(problem(keys(curve))?.contains("P-256") == true)
         let short = #"{"kty":"EC","crv":"P-256","kid":"e","alg":"ES256","x":"AAAA","y":"AAAA"}"#
         #expect(problem(keys(short)) == "key 1: x is not right")
-        #expect(problem(keys(#"{"kty":"RSA","kid":"e","alg":"RS256","n":"AQ+/","e":"AQAB"}"#)) == "key 1: n is not right")
+        #expect(
+            problem(keys(#"{"kty":"RSA","kid":"e","alg":"RS256","n":"AQ+/","e":"AQAB"}"#)) == "key 1: n is not right")
         #expect(problem(keys(#"{"kty":"RSA","kid":"e","alg":"RS256","n":"AQAB"}"#)) == "key 1: e is not right")
     }
 

@@ -27,7 +27,8 @@ private func problems(_ yaml: String) -> String {
         #expect(try parse("tokens: {hs256_secrets: \"\"}").hs256Secrets.isEmpty)
         #expect(try parse("tokens: {hs256_secrets: []}").hs256Secrets.isEmpty)
         let several = [TokenSecret(id: "a", secret: secret), TokenSecret(id: "b", secret: secret + ", \"x\\")]
-        let yaml = "tokens:\n  hs256_secrets:\n    - {kid: a, secret: \(secret)}\n    - kid: b\n"
+        let yaml =
+            "tokens:\n  hs256_secrets:\n    - {kid: a, secret: \(secret)}\n    - kid: b\n"
             + "      secret: '\(secret), \"x\\'\n"
         #expect(try parse(yaml).hs256Secrets == several)
         let environment = "[{kid: a, secret: \(secret)}, {kid: b, secret: '\(secret), \"x\\'}]"
@@ -61,7 +62,8 @@ private func problems(_ yaml: String) -> String {
     }
 
     @Test(arguments: [
-        ("hs256_secrets: short", "secret 1 is too short"), ("hs256_secrets: [{secret: \(secret), key: x}]", "a key other"),
+        ("hs256_secrets: short", "secret 1 is too short"),
+        ("hs256_secrets: [{secret: \(secret), key: x}]", "a key other"),
         ("hs256_secrets: [\(secret), \(secret)x]", "secret 2 has the kid of another one, or both have none"),
         ("hs256_secrets: [{kid: a, secret: \(secret)}, {kid: a, secret: \(secret)}]", "secret 2 has the kid"),
         ("hs256_secrets: [{kid: \"\", secret: \(secret)}]", "kid that is empty"),
