@@ -43,6 +43,7 @@ struct DebugTests {
         try await withPlant { plant in
             let ann = try await plant.client()
             await ann.session.debug(command: "start")
+            #expect(await ann.next() == .debug(started: true, file: nil))
             try await ann.publish("a")
             await ann.session.close(.connectionLost)
             let log = try #require(plant.store.state.value.logs.first)
