@@ -10,7 +10,7 @@ import Wire
         let publisher = try world.addPublisher()
         try world.connect(publisher)
         try world.run(for: .milliseconds(800))
-        let (_, inspection) = try #require(world.inspect(publisher.id, packets: 20))
+        let inspection = try #require(world.inspect(publisher.id, packets: 20))
         #expect(inspection.transports.map(\.isSecure) == [true])
         #expect(inspection.transports.allSatisfy { $0.path != nil && $0.silence.map { $0 < .seconds(1) } == true })
         #expect(inspection.tracks.count == 2 && inspection.tracks.allSatisfy { $0.packets.count == 20 && $0.isFlowing })
@@ -33,7 +33,7 @@ import Wire
         let player = try world.addPlayer(of: publisher)
         try world.connect(player)
         try world.run(for: .milliseconds(900))
-        let (_, inspection) = try #require(world.inspect(player.id, packets: 10))
+        let inspection = try #require(world.inspect(player.id, packets: 10))
         let track = try #require(inspection.tracks.first { $0.kind == .video })
         #expect(track.isFlowing && track.packets.count == 10)
         let got = Dictionary(
@@ -52,16 +52,13 @@ import Wire
         #expect(world.inspect(publisher.id, packets: 10) == nil)
         try world.connect(publisher)
         #expect(world.inspect(4_711, packets: 10) == nil)
-        #expect(world.inspect(publisher.id, packets: 0)?.1.tracks.allSatisfy { $0.packets.isEmpty } == true)
+        #expect(world.inspect(publisher.id, packets: 0)?.tracks.allSatisfy { $0.packets.isEmpty } == true)
     }
 }
 
 extension World {
-    /// By whichever worker has the peer, and which one that is.
-    func inspect(_ id: UInt64, packets: Int) -> (Int, PeerInspection)? {
-        for worker in workers {
-            if let found = worker.inspect(peer: id, packets: packets) { return (worker.index, found) }
-        }
-        return nil
+    /// By whichever worker has the peer.
+    func inspect(_ id: UInt64, packets: Int) -> PeerInspection? {
+        workers.lazy.compactMap { $0.inspect(peer: id, packets: packets) }.first
     }
 }
