@@ -100,7 +100,8 @@ private final class FakeRights: StreamRights {
                 await client.session.publish(request)
                 return rights.state.value.questions.last?.token
             }
-            #expect(try await ask(connect, "{\"token\":\"stream\"}") == "stream")
+            let nearest = try await ask(connect, "{\"token\":\"stream\"}")
+            #expect(nearest == "stream")
             for useless in [nil, "{\"token\":\"\"}", "{\"token\":7}", "{\"Token\":\"x\"}", "\"token\"", "[]"] {
                 #expect(try await ask(connect, useless) == "connection")
             }

@@ -106,7 +106,7 @@ import Tokens
         #expect(refusal(Mint.input(#"{"alg":"HS256"}"#, goodClaims) + ".", verifier) == .signature)
         #expect(refusal(Mint.input(#"{"alg":"RS256","kid":"r"}"#, goodClaims) + ".AAAA", verifier) == .signature)
         let good = Mint.hs256(#"{"alg":"HS256"}"#, goodClaims)
-        #expect(refusal(String(good.dropLast(4)), verifier) == .signature)
+        #expect(refusal(String(good.dropLast(3)), verifier) == .signature)
         #expect(refusal(good, verifier) == nil)
     }
 
@@ -126,7 +126,7 @@ import Tokens
         for bad in [
             good + "=", good + ".", "." + good, " " + good, good + " ", good + "\n", parts[0] + "." + parts[1],
             "\(parts[0])=.\(parts[1]).\(parts[2])", parts.joined(separator: ".."), "..", ".", "a.b.c", "é.é.é",
-            good.replacing("e", with: "+"), good.replacing("e", with: "/"), good + "AAAAA", "\u{0}" + good,
+            good.replacing("e", with: "+"), good.replacing("e", with: "/"), good + "AA", "\u{0}" + good,
         ] {
             #expect(refusal(bad, verifier) == .malformed, "\(bad.prefix(40))")
         }
