@@ -40,7 +40,7 @@ async def test_secrets_are_not_in_the_log(start_server, name, tmp_path):
                 "shared": {"url": backend.url},
                 "down": {"url": "http://127.0.0.1:9/x", "username": "weir", "password": password},
             }})
-        good = hs256(secret=signing)
+        good = hs256(secret=signing, sub="ann")
         expired = hs256(secret=signing, lifetime=-60)
         forged = hs256(secret=secret("other"))
         hidden |= {"good token": good, "expired token": expired, "forged token": forged}

@@ -38,9 +38,9 @@ def issuer(tmp_path):
     return issuer
 
 
-def settings(issuer: Issuer | None = None, **more) -> dict:
+def settings(keys: Issuer | None = None, **more) -> dict:
     tokens = {"hs256_secrets": [SECRET], "check_interval": "1s", "leeway": "0s", **more}
-    return {"tokens": tokens | ({"jwks_file": str(issuer.path)} if issuer else {})}
+    return {"tokens": tokens | ({"jwks_file": str(keys.path)} if keys else {})}
 
 
 async def test_wcs_clients_need_a_token_for_each_name(start_server, name):
