@@ -49,8 +49,7 @@ async def test_a_bug_report_has_signalling_statistics_and_no_secret(start_server
                          "    a=fingerprint:***", "sent setRemoteSDP", "sent status PUBLISHING",
                          "backend told StreamStatusEvent PUBLISHING", "audio=opus video=VP8", "clientVersion: 2.0"):
                 assert part in text, (part, text)
-            received = re.search(r"received (\d+) packets", text)
-            assert int(received[1]) > 0
+            assert re.search(r"received \d+ packets \d+ bytes, sent \d+ packets", text), text
             await publisher.close()
         assert server.metrics()['weir_diagnostics_files_total{kind="report",result="kept"}'] == 1
 
@@ -67,7 +66,7 @@ async def test_without_media_a_report_shows_headers_of_both_sides(start_server, 
         sections = re.split(r"\n== ", text)
         sent, = (s for s in sections if s.startswith("Packets of PLAYING"))
         received, = (s for s in sections if s.startswith("Packets of the publisher"))
-        assert "dtls=up" in sent and "dtls=up" in received and "path=127.0.0.1:" in received
+        assert "dtls=up" in sent and re.search(r"dtls=up path=\S+:\d+ to \S+", received), received
         ssrcs = re.findall(r"a=ssrc:(\d+) cname", publisher.pc.localDescription.sdp)
         headers = re.findall(r"seq=(\d+) ts=(\d+).* \+(\d+) ([0-9a-f]*)$", received, re.M)
         assert len(headers) > 30, received
