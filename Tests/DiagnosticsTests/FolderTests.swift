@@ -67,7 +67,8 @@ struct FolderTests {
         await folder.shutdown()
     }
 
-    @Test(arguments: ["../../etc/passwd", "", "/", "-../..", "a-\u{0}", "x-../0a/9"]) func
+    @Test(arguments: ["../../etc/passwd", "", "/", "-../..", "a-\u{0}", "x-../0a/9"])
+    func
         nothingOfASessionsIdLeavesTheFolder(session: String) async throws
     {
         let place = Place()

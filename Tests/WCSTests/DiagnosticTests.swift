@@ -27,7 +27,8 @@ struct DiagnosticTests {
             while picture == nil, let frame = await client.next() {
                 if frame.payload.count > bytes { picture = frame }
             }
-            let head = #"{"message":"notifyStreamEvent","data":[{"mediaSessionId":"ff","type":"snapshotCompleted","#
+            let head =
+                #"{"message":"notifyStreamEvent","data":[{"mediaSessionId":"ff","type":"snapshotCompleted","#
                 + #""payload":{"snapshot":"AAAA"#
             #expect(picture?.text.hasPrefix(head) == true)
             #expect(picture?.payload.count == head.utf8.count - 4 + bytes / 3 * 4 + 5)

@@ -40,8 +40,8 @@ extension ClientSession {
         let streams = await reportedStreams()
         let packets = type == Self.noMedia ? await reportedPackets(streams) : nil
         let report = BugReport(
-            session: reportedFacts(), type: type, text: text, streams: streams, packets: packets, journal: journal.entries,
-            forgotten: journal.forgotten, now: context.timers.now)
+            session: reportedFacts(), type: type, text: text, streams: streams, packets: packets,
+            journal: journal.entries, forgotten: journal.forgotten, now: context.timers.now)
         let id = id
         let kept = await withDeadline(context.timers, context.configuration.storeTimeout) {
             () -> Result<String, DiagnosticError> in
@@ -68,7 +68,8 @@ extension ClientSession {
         for (id, stream) in streams.sorted(by: { $0.key < $1.key }) {
             let publisher = stream.published ? nil : context.registry.livePublisher(of: stream.request.name)
             var title = "\(stream.status.rawValue) \(JournalText.stream(id, stream.request.name)) "
-            title += "audio=\(stream.description?.audioCodec ?? "none") video=\(stream.description?.videoCodec ?? "none")"
+            title += "audio=\(stream.description?.audioCodec ?? "none") "
+            title += "video=\(stream.description?.videoCodec ?? "none")"
             title += " ice=\(stream.iceIsUp) since=\(BugReport.seconds(context.timers.now - stream.begun))"
             out.append(
                 BugReport.Stream(

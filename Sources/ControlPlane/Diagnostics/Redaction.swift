@@ -135,7 +135,9 @@ package enum Redaction {
             var place = at + 3
             let reach = min(bytes.count, place + Redaction.headerReach)
             while place < reach, bytes[place] != UInt8(ascii: "@") {
-                if bytes[place] == UInt8(ascii: "/") || bytes[place] <= 32 || Self.isQuote(bytes[place]) { return false }
+                if bytes[place] == UInt8(ascii: "/") || bytes[place] <= 32 || Self.isQuote(bytes[place]) {
+                    return false
+                }
                 place += 1
             }
             guard place < reach else { return false }
