@@ -202,7 +202,8 @@ if fuzzing {
             name: "ControlPlane",
             sources: [
                 "Configuration.swift", "HookMethod.swift", "Identifiers.swift", "MediaBackend.swift", "Requests.swift",
-                "StatusCode.swift", "StreamRights.swift",
+                "StatusCode.swift", "StreamRights.swift", "Diagnostics/MediaCapture.swift",
+                "Diagnostics/Redaction.swift",
             ],
             swiftSettings: common),
         .target(
@@ -219,7 +220,7 @@ if fuzzing {
         ("STUN", ["ICE", "Wire"]), ("RTP", ["RTP", "Wire"]), ("RTCP", ["RTP", "Wire"]), ("SDP", ["SDP"]),
         ("Codecs", ["MediaFormats", "Wire"]), ("WCS", ["WCS", "WeirJSON"]),
         ("DTLS", ["DTLS", "Wire"]), ("Hooks", ["RESTHooks", "ControlPlane", "WeirJSON"]),
-        ("Tokens", ["Tokens", "ControlPlane", "WeirJSON"]),
+        ("Tokens", ["Tokens", "ControlPlane", "WeirJSON"]), ("Redaction", ["ControlPlane"]),
     ]
     for (name, dependencies) in fuzzTargets {
         targets.append(

@@ -321,6 +321,21 @@ def wcs_seeds(traces: Path) -> dict[str, bytes]:
     }
 
 
+# Redaction ------------------------------------------------------------------------------------------------------------
+
+def redaction_seeds() -> dict[str, bytes]:
+    """Text of clients with secrets in it."""
+    return {
+        "sdp": b"v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789\r\na=fingerprint:sha-256 AA:BB\r\na=setup:passive\r\n",
+        "json": rb'{"authToken":"abc\"def","sipPassword": "x", "sdp":"a=ice-pwd:xyz\r\na=mid:0\r\n"}',
+        "nested": rb'"{\"access_token\":\"a\\\"b\",\"c\":1}"',
+        "headers": b"Authorization: Bearer abc.def\r\nCookie: a=b; c=d\nX-Api-Key=k",
+        "url": b"rtsp://user:pass@host/live?token=abc&x=1",
+        "jwt": b"got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln end",
+        "plain": "Grüße, nothing to hide: {'a': 1}".encode(),
+    }
+
+
 # Hooks ----------------------------------------------------------------------------------------------------------------
 
 def hook_seeds() -> dict[str, bytes]:
@@ -390,6 +405,7 @@ def main() -> None:
     write("SDP", sdp_seeds(traces))
     write("WCS", wcs_seeds(traces))
     write("Hooks", hook_seeds())
+    write("Redaction", redaction_seeds())
     write("Tokens", token_seeds())
 
 
