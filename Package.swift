@@ -79,7 +79,7 @@ var targets: [Target] = [
     .target(
         name: "HTTPServer",
         dependencies: [
-            "ControlPlane", "WeirJSON", "WeirMetrics", swiftLog,
+            "ControlPlane", "RESTHooks", "WeirJSON", "WeirMetrics", swiftLog,
             .product(name: "Hummingbird", package: "hummingbird"),
             .product(name: "HummingbirdTLS", package: "hummingbird"),
             .product(name: "NIOCore", package: "swift-nio"),
@@ -163,7 +163,7 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     (
         "HTTPServer",
         [
-            "ControlPlane", "WeirMetrics", swiftLog,
+            "ControlPlane", "RESTHooks", "WeirJSON", "WeirMetrics", swiftLog,
             .product(name: "HummingbirdTesting", package: "hummingbird"),
             .product(name: "NIOSSL", package: "swift-nio-ssl"),
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -178,7 +178,7 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
             .product(name: "NIOSSL", package: "swift-nio-ssl"),
         ]
     ),
-    ("Weir", ["MediaEngine", "ControlPlane", "RESTHooks", "Tokens"]),
+    ("Weir", ["TestSupport", "MediaEngine", "ControlPlane", "HTTPServer", "RESTHooks", "Tokens"]),
 ]
 for (module, dependencies) in tests {
     targets.append(
@@ -208,7 +208,13 @@ if fuzzing {
             swiftSettings: common),
         .target(
             name: "RESTHooks", dependencies: ["ControlPlane", "WeirJSON"],
-            sources: ["HookReply.swift", "Overwrite.swift", "RESTClientConfig.swift"], swiftSettings: common),
+            sources: [
+                "Application.swift", "ApplicationFile.swift", "Applications.swift", "HookReply.swift",
+                "Overwrite.swift", "RESTClientConfig.swift",
+            ], swiftSettings: common),
+        .target(
+            name: "HTTPServer", dependencies: ["WeirJSON"], sources: ["REST/RESTParameters.swift"],
+            swiftSettings: common),
         .target(
             name: "Tokens", dependencies: ["ControlPlane", "WeirJSON"],
             sources: [
@@ -220,7 +226,8 @@ if fuzzing {
         ("STUN", ["ICE", "Wire"]), ("RTP", ["RTP", "Wire"]), ("RTCP", ["RTP", "Wire"]), ("SDP", ["SDP"]),
         ("Codecs", ["MediaFormats", "Wire"]), ("WCS", ["WCS", "WeirJSON"]),
         ("DTLS", ["DTLS", "Wire"]), ("Hooks", ["RESTHooks", "ControlPlane", "WeirJSON"]),
-        ("Tokens", ["Tokens", "ControlPlane", "WeirJSON"]), ("Redaction", ["ControlPlane"]),
+        ("REST", ["HTTPServer", "RESTHooks", "WeirJSON"]), ("Tokens", ["Tokens", "ControlPlane", "WeirJSON"]),
+        ("Redaction", ["ControlPlane"]),
     ]
     for (name, dependencies) in fuzzTargets {
         targets.append(

@@ -68,11 +68,8 @@ extension ClientSession {
         } serve: { session in
             let outcome = await session.context.snapshot(of: name)
             guard session.closeReason == nil else { return }
-            if case .png(let bytes) = outcome {
-                session.snapshotCompleted(mediaSessionId, bytes)
-            } else {
-                session.snapshotFailed(mediaSessionId, outcome.info ?? ControlContext.noSnapshots)
-            }
+            if case .png(let bytes) = outcome { session.snapshotCompleted(mediaSessionId, bytes) }
+            if let info = outcome.info { session.snapshotFailed(mediaSessionId, info) }
         }
     }
 

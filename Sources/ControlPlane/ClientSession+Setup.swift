@@ -38,7 +38,7 @@ extension ClientSession {
     private func reserve(_ request: StreamRequest, published: Bool) -> Result<Reservation, Refusal> {
         if request.mediaSessionId.isEmpty { return .failure(.text(.mediaSessionIdNull)) }
         if streams[request.mediaSessionId] != nil { return .failure(.text(.mediaSessionIdInUse)) }
-        if streams.count >= context.configuration.limits.streamsPerSession {
+        if streams.count >= context.registry.limits.streamsPerSession {
             return .failure(.limit(.streamsPerSession))
         }
         switch rights(to: published ? .publish : .play, request.name, custom: request.custom) {

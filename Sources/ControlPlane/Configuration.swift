@@ -14,10 +14,14 @@ package struct ControlConfiguration: Sendable {
         package var playersPerStream: Int
         /// Publishers and players of one session together.
         package var streamsPerSession: Int
+        /// Media packets per second that the server may send; 0 = no limit.
+        package var packetRate: Int
+        /// Percent of the processors that this process may use; 0 = no limit.
+        package var cpu: Int
 
         package init(
             sessions: Int = 10_000, sessionsPerAddress: Int = 1_000, streams: Int = 1_000, players: Int = 10_000,
-            playersPerStream: Int = 10_000, streamsPerSession: Int = 100
+            playersPerStream: Int = 10_000, streamsPerSession: Int = 100, packetRate: Int = 0, cpu: Int = 0
         ) {
             self.sessions = sessions
             self.sessionsPerAddress = sessionsPerAddress
@@ -25,6 +29,8 @@ package struct ControlConfiguration: Sendable {
             self.players = players
             self.playersPerStream = playersPerStream
             self.streamsPerSession = streamsPerSession
+            self.packetRate = packetRate
+            self.cpu = cpu
         }
     }
 

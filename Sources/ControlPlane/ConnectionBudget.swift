@@ -9,21 +9,20 @@ package final class ConnectionBudget: Sendable {
     }
 
     private struct State {
+        var limit: Int
+        var limitPerAddress: Int
         var open = 0
         var perAddress: [String: Int] = [:]
     }
 
-    private let limit: Int
-    private let limitPerAddress: Int
     private let proxies: TrustedProxies
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     private static let proxyKey = "trusted proxy"
 
     /// - Parameter proxies: many clients come through one of these; the limit per address is not for them. Sessions
     ///   are limited by the clients' own addresses.
     package init(limit: Int, limitPerAddress: Int, proxies: TrustedProxies = TrustedProxies()) {
-        self.limit = limit
-        self.limitPerAddress = limitPerAddress
+        state = Mutex(State(limit: limit, limitPerAddress: limitPerAddress))
         self.proxies = proxies
     }
 
@@ -38,13 +37,21 @@ package final class ConnectionBudget: Sendable {
     /// - Parameter key: as `key(of:)` makes it.
     package func take(_ key: String) -> Refusal? {
         state.withLock { state in
-            guard state.open < limit else { return .tooManyConnections }
-            guard key == Self.proxyKey || state.perAddress[key, default: 0] < limitPerAddress else {
+            guard state.open < state.limit else { return .tooManyConnections }
+            guard key == Self.proxyKey || state.perAddress[key, default: 0] < state.limitPerAddress else {
                 return .tooManyFromAddress
             }
             state.open += 1
             state.perAddress[key, default: 0] += 1
             return nil
+        }
+    }
+
+    /// From the next connection on. What is open stays.
+    package func setLimits(_ limit: Int, perAddress: Int) {
+        state.withLock { state in
+            state.limit = limit
+            state.limitPerAddress = perAddress
         }
     }
 

@@ -12,7 +12,7 @@ package actor ControlPlane {
     private static let samplingWidth = 16
 
     nonisolated let context: ControlContext
-    private nonisolated let logger: Logger
+    nonisolated let logger: Logger
     private nonisolated let stopped = Gate()
 
     package init(
@@ -222,7 +222,8 @@ extension SignallingError {
         switch self {
         case .unknownApplication: "unknownApplication"
         case .refused: "refusedByBackend"
-        case .shuttingDown, .tooManySessions, .tooManySessionsFromAddress, .sessionDoesNotExist, .backendTimeout:
+        case .shuttingDown, .draining, .tooManySessions, .tooManySessionsFromAddress, .sessionDoesNotExist,
+            .backendTimeout:
             "\(self)"
         }
     }

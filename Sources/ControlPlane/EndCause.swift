@@ -129,6 +129,7 @@ enum Refusal: Hashable, Sendable, Error {
     case text(StatusInfo)
     case badName(String)
     case shuttingDown
+    case draining
     case limit(Limit)
     case denied(RightsRefusal)
 
@@ -137,6 +138,8 @@ enum Refusal: Hashable, Sendable, Error {
         case players = "Limit of players is reached"
         case playersPerStream = "Limit of players of this stream is reached"
         case streamsPerSession = "Limit of streams of this session is reached"
+        case packetRate = "Limit of packets per second is reached"
+        case cpu = "Limit of processor load is reached"
     }
 
     var info: String {
@@ -144,6 +147,7 @@ enum Refusal: Hashable, Sendable, Error {
         case .text(let info): info.rawValue
         case .badName(let text): text
         case .shuttingDown: SignallingError.shuttingDown.info
+        case .draining: SignallingError.draining.info
         case .limit(let limit): limit.rawValue
         case .denied(let refusal): refusal.info
         }
@@ -153,7 +157,7 @@ enum Refusal: Hashable, Sendable, Error {
         switch self {
         case .text(let info): info.code
         case .badName: .badRequest
-        case .shuttingDown: .unavailable
+        case .shuttingDown, .draining: .unavailable
         case .limit(.streamsPerSession): .tooManyRequests
         case .limit: .unavailable
         case .denied(let refusal): refusal.code
@@ -165,6 +169,7 @@ enum Refusal: Hashable, Sendable, Error {
         case .text(let info): info.label
         case .badName: "badName"
         case .shuttingDown: "shuttingDown"
+        case .draining: "draining"
         case .limit(let limit): "limitOf\(limit)"
         case .denied(let refusal): refusal.label
         }

@@ -126,6 +126,8 @@ package enum SessionCloseReason: Hashable, Sendable, CustomStringConvertible {
 /// Why no session was opened.
 package enum SignallingError: Error, Hashable, Sendable {
     case shuttingDown
+    /// The operator wants nothing new to begin.
+    case draining
     case tooManySessions
     case tooManySessionsFromAddress
     case unknownApplication(String)
@@ -140,6 +142,7 @@ package enum SignallingError: Error, Hashable, Sendable {
     package var info: String {
         switch self {
         case .shuttingDown: "Server is shutting down"
+        case .draining: "Server is draining"
         case .tooManySessions: "Too many sessions"
         case .tooManySessionsFromAddress: "Too many sessions from this address"
         case .unknownApplication: "Unknown application"
@@ -151,7 +154,7 @@ package enum SignallingError: Error, Hashable, Sendable {
 
     package var code: StatusCode {
         switch self {
-        case .shuttingDown, .tooManySessions: .unavailable
+        case .shuttingDown, .draining, .tooManySessions: .unavailable
         case .tooManySessionsFromAddress: .tooManyRequests
         case .unknownApplication: .forbidden
         case .sessionDoesNotExist: StatusInfo.sessionDoesNotExist.code

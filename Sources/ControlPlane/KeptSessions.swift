@@ -70,16 +70,20 @@ final class KeptSessions: Sendable {
     private static let slack = 64
 
     private let state = Mutex(State())
-    private let maxSessions: Int
+    private let maxSessions: Atomic<Int>
 
-    init(maxSessions: Int) { self.maxSessions = maxSessions }
+    init(maxSessions: Int) { self.maxSessions = Atomic(maxSessions) }
+
+    /// Holds from the next session that is kept.
+    func setMaxSessions(_ count: Int) { maxSessions.store(count, ordering: .relaxed) }
 
     func keep(_ kept: Kept, now: Duration) {
         guard kept.bytes <= Self.maxBytesOfOne, kept.until > now else { return }
         state.withLock { state in
             guard state.perAddress[kept.addressKey, default: 0] < Self.maxPerAddress else { return }
             state.add(kept)
-            state.trim(now: now) { $0.byToken.count > maxSessions || $0.bytes > Self.maxBytes }
+            let most = maxSessions.load(ordering: .relaxed)
+            state.trim(now: now) { $0.byToken.count > most || $0.bytes > Self.maxBytes }
         }
     }
 

@@ -64,6 +64,8 @@ struct ManagedStream {
 
 /// Turns cumulative byte counts into bit rates.
 struct RateMeter {
+    /// What the last sample gave.
+    private(set) var current: (total: Int, video: Int)?
     private var last: (total: UInt64, video: UInt64, at: Duration)?
 
     /// Bits per second since the previous sample; nil for the first one and after the counters were reset.
@@ -74,6 +76,7 @@ struct RateMeter {
         guard let totalRate = Int(exactly: (Double(total - last.total) * 8 / seconds).rounded()),
             let videoRate = Int(exactly: (Double(video - last.video) * 8 / seconds).rounded())
         else { return nil }
-        return (totalRate, videoRate)
+        current = (totalRate, videoRate)
+        return current
     }
 }

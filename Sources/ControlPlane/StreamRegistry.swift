@@ -31,7 +31,7 @@ final class StreamRegistry: Sendable {
         var size: VideoSize?
     }
 
-    private struct Publication {
+    struct Publication {
         let session: ClientSession
         let mediaSessionId: String
         let peer: PeerID
@@ -42,8 +42,13 @@ final class StreamRegistry: Sendable {
         var players: [PeerID: Player] = [:]
     }
 
-    private struct State {
+    struct State {
+        /// The server ends.
         var isDraining = false
+        /// The operator wants nothing new to begin.
+        var isClosed = false
+        var limits: ControlConfiguration.Limits
+        var load = LoadEstimate()
         /// Admitted sessions, also those whose backend is still being asked.
         var admitted = 0
         var admittedByAddress: [String: Int] = [:]
@@ -66,12 +71,11 @@ final class StreamRegistry: Sendable {
         }
     }
 
-    private let state = Mutex(State())
-    private let limits: ControlConfiguration.Limits
+    let state: Mutex<State>
     private let metrics: ControlMetrics
 
     init(limits: ControlConfiguration.Limits, metrics: ControlMetrics) {
-        self.limits = limits
+        state = Mutex(State(limits: limits))
         self.metrics = metrics
     }
 
@@ -81,9 +85,10 @@ final class StreamRegistry: Sendable {
     func admit(address: String) throws(SignallingError) {
         let refusal = state.withLock { state -> SignallingError? in
             if state.isDraining { return .shuttingDown }
-            if state.admitted >= limits.sessions { return .tooManySessions }
+            if state.isClosed { return .draining }
+            if state.admitted >= state.limits.sessions { return .tooManySessions }
             let fromThere = state.admittedByAddress[address, default: 0]
-            if fromThere >= limits.sessionsPerAddress { return .tooManySessionsFromAddress }
+            if fromThere >= state.limits.sessionsPerAddress { return .tooManySessionsFromAddress }
             state.admitted += 1
             state.admittedByAddress[address] = fromThere + 1
             return nil
@@ -138,6 +143,7 @@ final class StreamRegistry: Sendable {
     func reserve(_ mediaSessionId: String, session: ClientSession) -> Result<PeerID, Refusal> {
         state.withLock { state in
             if state.isDraining { return .failure(.shuttingDown) }
+            if state.isClosed { return .failure(.draining) }
             if state.mediaSessionIds.contains(mediaSessionId) { return .failure(.text(.mediaSessionIdInUse)) }
             return .success(state.makePeer(for: session, mediaSessionId: mediaSessionId))
         }
@@ -147,7 +153,8 @@ final class StreamRegistry: Sendable {
         let refusal = state.withLock { state -> Refusal? in
             if state.isDraining { return .shuttingDown }
             if state.publications[request.name] != nil { return .text(.nameInUse) }
-            if state.publications.count >= limits.streams { return .limit(.streams) }
+            if state.publications.count >= state.limits.streams { return .limit(.streams) }
+            if let limit = state.load.refusal(state.limits) { return .limit(limit) }
             state.claims[peer] = request.name
             state.publications[request.name] = Publication(
                 session: session, mediaSessionId: request.mediaSessionId, peer: peer)
@@ -164,9 +171,13 @@ final class StreamRegistry: Sendable {
             if state.isDraining { return .failure(.shuttingDown) }
             guard let publication = state.publications[request.name] else { return .failure(.text(.streamNotFound)) }
             if publication.liveSince == nil { return .failure(.text(.publishStreamNotReady)) }
-            if state.players >= limits.players { return .failure(.limit(.players)) }
-            if publication.players.count >= limits.playersPerStream { return .failure(.limit(.playersPerStream)) }
+            if state.players >= state.limits.players { return .failure(.limit(.players)) }
+            if publication.players.count >= state.limits.playersPerStream {
+                return .failure(.limit(.playersPerStream))
+            }
+            if let limit = state.load.refusal(state.limits) { return .failure(.limit(limit)) }
             state.players += 1
+            state.load.admitPlayer()
             state.claims[peer] = request.name
             state.publications[request.name]?.players[peer] = Player(
                 session: session, mediaSessionId: request.mediaSessionId, peer: peer)
@@ -262,6 +273,16 @@ final class StreamRegistry: Sendable {
 
     func publisher(of name: String) -> (session: ClientSession, mediaSessionId: String)? {
         state.withLock { state in state.publications[name].map { ($0.session, $0.mediaSessionId) } }
+    }
+
+    /// Size and bitrate of a published stream, as far as they are known.
+    func publication(of name: String) -> (size: VideoSize?, bitsPerSecond: Int)? {
+        state.withLock { state in state.publications[name].map { ($0.state.size, $0.bitsPerSecond) } }
+    }
+
+    /// nil if nothing is published under that name.
+    func livePlayers(of name: String) -> [Player]? {
+        state.withLock { state in state.publications[name].map { $0.players.values.filter(\.isLive) } }
     }
 
     /// Sorted by name.

@@ -15,11 +15,21 @@ struct AdminAccess: Sendable {
         .xClientIP, .trueClientIP, .via,
     ]
 
-    let settings: AdminSettings
-    let proxies: TrustedProxies
-    let certified: CertifiedConnections
+    private let proxies: TrustedProxies
+    private let certified: CertifiedConnections
+    /// Who the operator is may change while the server runs.
+    private let current: @Sendable () -> AdminSettings
+
+    init(
+        proxies: TrustedProxies, certified: CertifiedConnections, _ current: @escaping @Sendable () -> AdminSettings
+    ) {
+        self.proxies = proxies
+        self.certified = certified
+        self.current = current
+    }
 
     func check(_ request: Request, _ context: HTTPContext) throws(Problem) {
+        let settings = current()
         if let token = settings.token, let sent = try BearerToken.read(request.headers) {
             if BearerToken.isEqual(token, sent) { return }
             throw Problem(

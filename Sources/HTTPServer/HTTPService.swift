@@ -7,6 +7,7 @@ import Logging
 import NIOCore
 import NIOSSL
 import ServiceLifecycle
+import Synchronization
 import WeirMetrics
 
 /// A listener could not be opened.
@@ -31,6 +32,7 @@ package final class HTTPService: Service {
     private let metrics: MetricsRegistry
     private let logger: Logger
     private let state = ServiceState()
+    private let admin: AdminBox
     private let connections: ConnectionGuard
     private let certified = CertifiedConnections()
     private let watch: RequestWatch.Counters
@@ -39,7 +41,7 @@ package final class HTTPService: Service {
 
     /// - Parameter onListening: called once per listener with the port it got.
     package init(
-        configuration: HTTPConfiguration, control: ControlPlane, metrics: MetricsRegistry,
+        configuration: HTTPConfiguration, control: ControlPlane, services: RESTServices, metrics: MetricsRegistry,
         logLevel: LogLevelControl, logger: Logger,
         onListening: @escaping @Sendable (HTTPListenAddress, _ tls: Bool) -> Void = { _, _ in }
     ) {
@@ -49,24 +51,42 @@ package final class HTTPService: Service {
         self.onListening = onListening
         connections = ConnectionGuard(budget: configuration.connections, metrics: metrics)
         watch = RequestWatch.Counters(metrics: metrics)
+        let admin = AdminBox(configuration.admin)
+        self.admin = admin
+        let access = AdminAccess(proxies: configuration.trustedProxies, certified: certified) { admin.settings }
         let router = Router(context: HTTPContext.self)
         router.add(middleware: RequestMetricsMiddleware(metrics: metrics))
         router.add(middleware: CORSMiddleware(policy: CORSPolicy(origins: configuration.corsOrigins)))
         router.add(middleware: ProblemMiddleware(logger: logger))
+        router.add(
+            middleware: StatisticsMiddleware(
+                statistics: Statistics(control: control, services: services), access: access))
         WebRTCRoutes(
             control: control, sessions: WebRTCSessions(metrics: metrics), configuration: configuration,
             logger: logger
         ).add(to: router)
         OperatorRoutes(
-            control: control, metrics: metrics,
-            access: AdminAccess(
-                settings: configuration.admin, proxies: configuration.trustedProxies, certified: certified),
-            publicStreamList: configuration.publicStreamList, logLevel: logLevel, state: state, logger: logger
+            control: control, metrics: metrics, access: access, publicStreamList: configuration.publicStreamList,
+            logLevel: logLevel, state: state, logger: logger
+        ).add(to: router)
+        RESTRoutes(
+            operations: Self.operations(control, services), access: access, bodyTimeout: configuration.bodyTimeout,
+            logger: logger
         ).add(to: router)
         let directory = configuration.webDirectory.map { URL(fileURLWithPath: $0) } ?? StaticFiles.defaultDirectory()
         StaticFiles(directory: directory, logger: logger).add(to: router)
         responder = router.buildResponder()
     }
+
+    private static func operations(_ control: ControlPlane, _ services: RESTServices) -> [RESTOperation] {
+        StreamOperations(control: control, services: services).all
+            + ConnectionOperations(control: control, services: services).all
+            + ApplicationOperations(applications: services.applications).all + ServerOperations(control: control).all
+    }
+
+    /// From the next request on the operator is who has this token; nil: nobody needs one on this machine, and nobody
+    /// elsewhere is the operator.
+    package func setAdminToken(_ token: String?) { admin.settings.token = token }
 
     /// From now on `/health` answers 503. Call it before the control plane ends the sessions, so that a load balancer
     /// looks elsewhere in the meantime; `run` does it itself when it is asked to end.
@@ -127,6 +147,18 @@ package final class HTTPService: Service {
         _ address: HTTPListenAddress, tls: (@Sendable () throws -> NIOSSLContext)?
     ) -> any Service {
         Listener(address: address, application: application(address, tls: tls))
+    }
+
+    /// Who the operator is, changeable.
+    private final class AdminBox: Sendable {
+        private let box: Mutex<AdminSettings>
+
+        init(_ settings: AdminSettings) { box = Mutex(settings) }
+
+        var settings: AdminSettings {
+            get { box.withLock { $0 } }
+            set { box.withLock { $0 = newValue } }
+        }
     }
 
     /// Says which address could not be had.

@@ -7,7 +7,7 @@ import NIOCore
 import Synchronization
 import WeirMetrics
 
-/// `/health`, `/metrics`, `/api/streams`, `/api/log-level` and `/apps/EchoApp`.
+/// `/health`, `/health/live`, `/health/ready`, `/capacity`, `/metrics`, `/api/streams`, `/api/log-level` and `/apps/EchoApp`.
 struct OperatorRoutes: Sendable {
     static let metricsType = "text/plain; version=0.0.4; charset=utf-8"
     private static let levelBodyLimit = 1_024
@@ -23,7 +23,17 @@ struct OperatorRoutes: Sendable {
     let logger: Logger
 
     func add(to router: Router<HTTPContext>) {
-        router.serve("/health", both { _, _ in health() })
+        // The old path says what /health/ready says.
+        for path in ["/health", "/health/ready"] {
+            router.serve(RouterPath(path), both { _, _ in readiness() })
+        }
+        router.serve("/health/live", both { _, _ in JSONResponse.make(HealthBody(status: "ok")) })
+        router.serve(
+            "/capacity",
+            both { request, context in
+                try access.check(request, context)
+                return JSONResponse.make(CapacityBody(control.capacity))
+            })
         router.serve(
             "/metrics",
             both { request, context in
@@ -70,11 +80,18 @@ struct OperatorRoutes: Sendable {
         ]
     }
 
-    private func health() -> Response {
-        guard state.isShuttingDown else { return JSONResponse.make(HealthBody(status: "ok")) }
+    /// Whether new clients should be sent here.
+    private func readiness() -> Response {
+        let reason: String
+        if state.isShuttingDown {
+            reason = "The server is shutting down"
+        } else if control.isDraining {
+            reason = "The server is draining"
+        } else {
+            return JSONResponse.make(HealthBody(status: "ok"))
+        }
         return Problem(
-            .serviceUnavailable, "The server is shutting down", remedy: "Use another server.",
-            headers: [.retryAfter: Problem.retryLater]
+            .serviceUnavailable, reason, remedy: "Use another server.", headers: [.retryAfter: Problem.retryLater]
         ).response()
     }
 
@@ -106,6 +123,44 @@ final class ServiceState: Sendable {
 
 private struct HealthBody: Encodable {
     var status: String
+}
+
+private struct CapacityBody: Encodable {
+    struct Limits: Encodable {
+        var sessions: Int
+        var streams: Int
+        var players: Int
+        var playersPerStream: Int
+        /// Packets per second.
+        var packetRate: Int
+        /// Percent of the processors.
+        var cpu: Int
+    }
+
+    struct Load: Encodable {
+        var sessions: Int
+        var streams: Int
+        var players: Int
+        var packetRate: Int
+        var cpu: Int
+    }
+
+    var verdict: String
+    var reason: String?
+    var limits: Limits
+    var load: Load
+
+    init(_ report: CapacityReport) {
+        verdict = report.verdict.rawValue
+        reason = report.reason
+        limits = Limits(
+            sessions: report.limits.sessions, streams: report.limits.streams, players: report.limits.players,
+            playersPerStream: report.limits.playersPerStream, packetRate: report.limits.packetRate,
+            cpu: report.limits.cpu)
+        load = Load(
+            sessions: report.sessions, streams: report.streams, players: report.players,
+            packetRate: Int(report.load.packetRate.rounded()), cpu: Int(report.load.cpu.rounded()))
+    }
 }
 
 private struct LevelBody: Codable {

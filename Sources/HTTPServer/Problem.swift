@@ -62,6 +62,10 @@ extension Problem {
             self.init(
                 .serviceUnavailable, error.info, remedy: "Try again when the server has started anew.",
                 headers: [.retryAfter: Self.retryLater])
+        case .draining:
+            self.init(
+                .serviceUnavailable, error.info, remedy: "Use another server.",
+                headers: [.retryAfter: Self.retryLater])
         case .tooManySessions:
             self.init(
                 .serviceUnavailable, error.info,

@@ -8,7 +8,7 @@ typealias Handler = @Sendable (Request, HTTPContext) async throws -> Response
 extension Router where Context == HTTPContext {
     /// Methods that a route answers, be it with 405; others are 501 (RFC 9110 §9.1).
     static var knownMethods: [HTTPRequest.Method] {
-        [.get, .head, .post, .put, .patch, .delete, .options, .trace, .connect]
+        [.get, .head, .post, .put, .patch, .delete, .options, .trace, .connect, .query]
     }
 
     /// Serves `path` by `handlers`, every other method of HTTP by 405 with `Allow` (RFC 9110 §15.5.6).
@@ -146,4 +146,9 @@ struct CORSMiddleware: RouterMiddleware {
         if path.hasPrefix("/whip/") || path.hasPrefix("/whep/") { policy.decorate(&response, for: request) }
         return response
     }
+}
+
+extension HTTPRequest.Method {
+    /// A GET with a body (draft-ietf-httpbis-safe-method-w-body). Nothing is served by it.
+    fileprivate static let query = HTTPRequest.Method("QUERY")!
 }

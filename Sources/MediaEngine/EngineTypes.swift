@@ -118,6 +118,8 @@ package final class EngineCounters: Sendable {
     package let tcpRefused = Atomic<UInt64>(0)
     /// Key-frame requests of players that needed no request of ours to the publisher.
     package let keyFrameRequestsMerged = Atomic<UInt64>(0)
+    /// Turns that gave packets to players, from waking up to the hand-over to the kernel.
+    package let fanOutTurns = TurnTimes()
     package let peers = Atomic<Int>(0)
     /// Players of whom video is thinned to key frames now, since their worker is overloaded.
     package let playersThinned = Atomic<Int>(0)

@@ -9,14 +9,20 @@ import Wire
 /// Player-major fan-out: for each player, all gathered packets of its stream into one contiguous run of memory.
 extension Worker {
     /// Fans out every stream whose packets need not wait any longer.
-    func fanOutDue() {
-        guard !dirty.isEmpty else { return }
+    /// - Returns: whether there was one.
+    func fanOutDue() -> Bool {
+        guard !dirty.isEmpty else { return false }
         var waiting: [StreamState] = []
+        var fannedOut = false
         for stream in dirty {
-            if now >= stream.due { fanOut(stream) }
+            if now >= stream.due {
+                fanOut(stream)
+                fannedOut = true
+            }
             if stream.pendingCount > 0 { waiting.append(stream) }
         }
         dirty = waiting
+        return fannedOut
     }
 
     /// 24-bit fixed point seconds, 6.18 (abs-send-time).

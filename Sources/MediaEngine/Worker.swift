@@ -205,10 +205,11 @@ package final class Worker {
         drainCrossings()
         // Other workers need not wait for our own players.
         if !signalled.isEmpty { wakeOthers() }
-        fanOutDue()
+        let fansOut = fanOutDue()
         if now >= nextFastTick { fastTick() }
         if now >= nextSlowTick { slowTick() }
         egress.flush()
+        if fansOut { counters.fanOutTurns.observe(.now - now) }
         if egress.hasBacklog != awaitsRoom { watchForRoom(egress.hasBacklog) }
         flushConnections()
         if !signalled.isEmpty { wakeOthers() }

@@ -36,7 +36,7 @@ package struct Application: Hashable, Sendable {
             }
         }
 
-        /// A URL without what would end up in the path or in a header of every request; the trailing slash is cut.
+        /// A URL without what would end up in the path or in a header of every request; trailing slashes are cut.
         private static func checked(_ text: String) throws(ApplicationError) -> String {
             let lower = text.lowercased()
             let scheme = ["http://", "https://"].first { lower.hasPrefix($0) }
@@ -49,7 +49,7 @@ package struct Application: Hashable, Sendable {
             guard !host.contains("@") else {
                 throw .invalid("url must not hold a password; use username and password")
             }
-            return text.hasSuffix("/") ? String(text.dropLast()) : text
+            return String(text.reversed().drop { $0 == "/" }.reversed())
         }
     }
 

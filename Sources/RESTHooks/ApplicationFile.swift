@@ -118,6 +118,17 @@ extension Application {
             defaultRESTClientConfig: config)
     }
 
+    /// With what `json` says; what it does not name stays. One way of authentication takes the place of the other.
+    package func updated(by json: JSONValue) throws(ApplicationError) -> Application {
+        guard case .object(let changes) = json, case .object(let members) = storedJSON else {
+            throw .invalid("it is no object")
+        }
+        var replaced = Set(changes.map(\.name))
+        if json["secretKey"] != nil { replaced.formUnion(["restUsername", "restPassword"]) }
+        if json["restUsername"] != nil { replaced.formUnion(["secretKey"]) }
+        return try Application(json: .object(members.filter { !replaced.contains($0.name) } + changes))
+    }
+
     /// - Throws: `.invalid` if both ways are asked for: there is one `Authorization` header.
     package static func credentials(
         username: String?, password: String?, secret: String?

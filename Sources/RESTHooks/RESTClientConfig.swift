@@ -100,7 +100,7 @@ package struct RESTClientConfig: Hashable, Sendable {
             switch given {
             case .string(let text): return fields(text)
             // Not of the vendor, but what everybody tries first.
-            case .array(let elements): return Set(elements.compactMap(\.text))
+            case .array(let elements): return Set(elements.compactMap(\.text).flatMap(fields))
             default: throw Malformed(description: "\(shown(name)).\(field) is no list of fields")
             }
         }

@@ -8,6 +8,8 @@ import WeirMetrics
 package final class RESTHookService: BackendHooks {
     package let applications: Applications
     private let settings: HookSettings
+    /// Of `settings`, changeable.
+    private let secretKey: Mutex<String>
     private let transport: any HookTransport
     private let metrics: MetricsRegistry
     private let timers: Timers
@@ -22,6 +24,7 @@ package final class RESTHookService: BackendHooks {
     ) {
         self.applications = applications
         self.settings = settings
+        secretKey = Mutex(settings.secretKey)
         self.transport = transport
         self.metrics = metrics
         self.logger = logger
@@ -71,9 +74,18 @@ package final class RESTHookService: BackendHooks {
         }
     }
 
+    /// Signs from now on the hooks of new sessions whose application has no credentials of its own; empty: nothing does.
+    package func setSecretKey(_ key: String) { secretKey.withLock { $0 = key } }
+
     private func backend(of application: Application) -> ApplicationBackend {
-        backends.withLock { backends in
-            if let known = backends[application.key], known.application == application { return known }
+        var settings = settings
+        settings.secretKey = secretKey.withLock { $0 }
+        return backends.withLock { backends in
+            if let known = backends[application.key], known.application == application,
+                known.settings.secretKey == settings.secretKey
+            {
+                return known
+            }
             let made = ApplicationBackend(
                 application, settings: settings, transport: transport, timers: timers,
                 metrics: HookMetrics(metrics, app: application.key), logger: logger)

@@ -243,6 +243,10 @@ package struct Configuration: Sendable, Equatable {
         package var playersPerStream = 20_000
         /// Publishers and players of one session together.
         package var streamsPerSession = 100
+        /// Media packets per second that may leave; 0: no limit.
+        package var packetRate = 0
+        /// Percent of the processors; 0: no limit.
+        package var cpu = 0
 
         package init() {}
     }

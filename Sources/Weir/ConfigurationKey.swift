@@ -150,6 +150,8 @@ package struct ConfigurationKey: Sendable {
         .init("limits", "players", \.limits.players, .integer(1...10_000_000)),
         .init("limits", "players_per_stream", \.limits.playersPerStream, .integer(1...10_000_000)),
         .init("limits", "streams_per_session", \.limits.streamsPerSession, .integer(1...10_000)),
+        .init("limits", "packet_rate", \.limits.packetRate, .integer(0...1_000_000_000)),
+        .init("limits", "cpu", \.limits.cpu, .integer(0...100)),
         .init(
             "log", "level", \.log.level, .word(LogLevel.allCases.map { ($0.name, $0) }, name: { $0.name })),
         .init(

@@ -4,6 +4,15 @@ import WeirMetrics
 /// The engine's counters as metrics, read when they are asked for.
 enum EngineMetrics {
     static func collect(_ counters: EngineCounters, into metrics: MetricsRegistry) {
+        metrics.collectHistograms {
+            [
+                HistogramSample(
+                    name: "weir_media_fan_out_turn_seconds",
+                    help: "Turns of media threads that gave packets to players, from waking up to the kernel.",
+                    bounds: TurnTimes.bounds.map { Double($0) / 1e6 },
+                    cumulativeCounts: counters.fanOutTurns.cumulativeCounts, sum: counters.fanOutTurns.sum)
+            ]
+        }
         metrics.collect {
             func counter(_ name: String, _ help: String, _ value: UInt64, _ reason: String? = nil) -> Sample {
                 Sample(

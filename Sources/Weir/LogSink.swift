@@ -49,6 +49,10 @@ package final class LogSink: Sendable {
     }
 
     private let currentLevel: Atomic<UInt8>
+    /// Sessions that are logged at a level of their own; the oldest is dropped when there are too many.
+    private let sessionLevels = Mutex<[(session: String, level: LogLevel)]>([])
+    private let hasSessionLevels = Atomic<Bool>(false)
+    package static let maxSessionLevels = 64
     private let state = Mutex(State())
     private let format: LogFormat
     private let rate: Int
@@ -75,6 +79,22 @@ package final class LogSink: Sendable {
     package var level: LogLevel {
         get { LogLevel(rawValue: currentLevel.load(ordering: .relaxed)) ?? .info }
         set { currentLevel.store(newValue.rawValue, ordering: .relaxed) }
+    }
+
+    /// Logs one session at another level than the rest; nil: as the rest again.
+    package func setLevel(_ level: LogLevel?, session: String) {
+        sessionLevels.withLock { levels in
+            levels.removeAll { $0.session == session }
+            if let level { levels.append((session, level)) }
+            levels.removeFirst(max(0, levels.count - Self.maxSessionLevels))
+            hasSessionLevels.store(!levels.isEmpty, ordering: .relaxed)
+        }
+    }
+
+    /// The level that counts for a logger with this metadata. Asked for every line, so without a lock in the usual case.
+    func level(for metadata: Logger.Metadata) -> LogLevel {
+        guard hasSessionLevels.load(ordering: .relaxed), let session = metadata["session"] else { return level }
+        return sessionLevels.withLock { levels in levels.last { $0.session == "\(session)" }?.level } ?? level
     }
 
     /// Makes this the sink of every `Logger` made from now on. Once per process.

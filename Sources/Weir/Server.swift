@@ -20,9 +20,14 @@ package struct Server {
     private let configuration: Configuration
     private let log: LogSink
     private let logger: Logger
+    private let reread: @Sendable () throws -> Configuration
 
-    package init(configuration: Configuration, log: LogSink) {
+    /// - Parameter reread: reads the configuration again (SIGHUP).
+    package init(
+        configuration: Configuration, log: LogSink, reread: @escaping @Sendable () throws -> Configuration
+    ) {
         self.configuration = configuration
+        self.reread = reread
         self.log = log
         logger = log.makeLogger()
     }
@@ -30,6 +35,7 @@ package struct Server {
     /// Serves until SIGTERM or SIGINT. A second signal ends the process at once.
     /// - Throws: what keeps the server from starting, with address or file and remedy in its description.
     package func run() async throws {
+        let started = ContinuousClock.now
         let stateDirectory = StateDirectory.path(configuration.state.dir, environment: processEnvironment())
         try StateDirectory.create(stateDirectory)
         raiseFileLimit()
@@ -52,8 +58,9 @@ package struct Server {
                 "srtp": .string(backend.rawValue), "workers": .stringConvertible(workerCount),
             ])
         let transport = HTTPHookTransport(timeout: .nanoseconds(configuration.hooks.timeout.nanoseconds))
+        let nodeId = "\(Token.make())@\(announce[0].ip)"
         let hooks = try restHooks(
-            stateDirectory: stateDirectory, address: announce[0].ip, transport: transport, metrics: metrics)
+            stateDirectory: stateDirectory, nodeId: nodeId, transport: transport, metrics: metrics)
         let diagnostics = try diagnosticFolder(stateDirectory: stateDirectory, metrics: metrics)
         let control = ControlPlane(
             media: media, hooks: hooks, rights: tokens, configuration: controlConfiguration(), metrics: metrics,
@@ -67,7 +74,14 @@ package struct Server {
             logger: logger)
         let logger = logger
         let http = HTTPService(
-            configuration: httpConfiguration(connections, tls: tls), control: control, metrics: metrics,
+            configuration: httpConfiguration(connections, tls: tls), control: control,
+            services: RESTServices(
+                nodeId: nodeId, applications: hooks.applications,
+                setSessionLogLevel: { [log] session, level in
+                    log.setLevel(level.map { LogLevel($0) }, session: session)
+                },
+                process: { ProcessFigures.read(since: started) }),
+            metrics: metrics,
             logLevel: LogLevelControl(
                 get: { [log] in Logger.Level(log.level) }, set: { [log] in log.level = LogLevel($0) }),
             logger: logger
@@ -80,7 +94,11 @@ package struct Server {
         do {
             try await serve(
                 media: media, control: control, http: http, webSocket: webSocket, tls: tls, tokens: tokens,
-                signals: signals)
+                signals: signals,
+                reload: Reload(
+                    running: configuration,
+                    targets: .init(control: control, hooks: hooks, http: http, connections: connections, log: log),
+                    logger: logger, reread: reread))
         } catch {
             media.stop()
             await transport.shutdown()
@@ -120,7 +138,7 @@ package struct Server {
     }
 
     private func restHooks(
-        stateDirectory: String, address: String, transport: HTTPHookTransport, metrics: MetricsRegistry
+        stateDirectory: String, nodeId: String, transport: HTTPHookTransport, metrics: MetricsRegistry
     ) throws -> RESTHookService {
         let applications: Applications
         do {
@@ -140,7 +158,7 @@ package struct Server {
         return RESTHookService(
             applications: applications,
             settings: HookSettings(
-                isEnabled: settings.enabled, nodeId: "\(Token.make())@\(address)",
+                isEnabled: settings.enabled, nodeId: nodeId,
                 timeout: .nanoseconds(settings.timeout.nanoseconds), concurrency: settings.concurrency,
                 sessionQueue: settings.sessionQueue, backlog: settings.backlog, secretKey: settings.secretKey,
                 keepAlive: .init(
@@ -151,7 +169,7 @@ package struct Server {
 
     private func serve(
         media: EngineMediaBackend, control: ControlPlane, http: HTTPService, webSocket: WCSServer, tls: TLSFiles,
-        tokens: TokenGate, signals: SignalWatch
+        tokens: TokenGate, signals: SignalWatch, reload: Reload
     ) async throws {
         let timeout = Duration.nanoseconds(configuration.shutdown.timeout.nanoseconds)
         let checkInterval = configuration.tls.checkInterval
@@ -169,6 +187,10 @@ package struct Server {
             tasks.addTask { await tls.watch(every: checkInterval) }
             tasks.addTask { await tokens.watch(every: keyInterval) }
             tasks.addTask { [logger] in await OverloadLog(logger).run(media.overloads) }
+            tasks.addTask {
+                await LoadMeter(packetsSent: { media.engine.counters.packetsSent.value }).run { control.noteLoad($0) }
+            }
+            tasks.addTask { await reload.run(signals.reloads) }
             tasks.addTask {
                 guard await signals.first() else { return }
                 logger.notice("Ending: no new sessions, every client is told")
@@ -242,12 +264,8 @@ package struct Server {
     }
 
     private func controlConfiguration() -> ControlConfiguration {
-        let limits = configuration.limits
         var control = ControlConfiguration(
-            limits: .init(
-                sessions: limits.sessions, sessionsPerAddress: limits.connectionsPerAddress, streams: limits.streams,
-                players: limits.players, playersPerStream: limits.playersPerStream,
-                streamsPerSession: limits.streamsPerSession),
+            limits: configuration.limits.control,
             iceTimeout: .nanoseconds(configuration.ice.timeout.nanoseconds),
             dtlsTimeout: .nanoseconds(configuration.ice.timeout.nanoseconds),
             hookTimeout: hookTimeout + Self.hookSlack,

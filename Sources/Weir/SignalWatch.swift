@@ -2,10 +2,14 @@
 import Glibc
 import Synchronization
 
-/// SIGTERM and SIGINT: the first asks the program to end in order, the second ends the process at once.
+/// SIGTERM and SIGINT: the first asks the program to end in order, the second ends the process at once. SIGHUP asks it to
+/// read its configuration again.
 package final class SignalWatch: Sendable {
     private let signals: AsyncStream<Void>
     private let continuation: AsyncStream<Void>.Continuation
+    /// One element for each SIGHUP, or for several that come while one is being served.
+    let reloads: AsyncStream<Void>
+    private let reloadContinuation: AsyncStream<Void>.Continuation
     private let sources: [any DispatchSourceSignal]
     private let seenOne = Atomic<Bool>(false)
 
@@ -16,10 +20,13 @@ package final class SignalWatch: Sendable {
         let (signals, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingOldest(1))
         self.signals = signals
         self.continuation = continuation
+        let (reloads, reloadContinuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        self.reloads = reloads
+        self.reloadContinuation = reloadContinuation
         let queue = DispatchQueue(label: "weir.signals")
         // Both sources report on one serial queue, which guards the count.
         nonisolated(unsafe) var seen = 0
-        sources = [SIGTERM, SIGINT].map { number in
+        let ends: [any DispatchSourceSignal] = [SIGTERM, SIGINT].map { number in
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
             source.setEventHandler {
@@ -30,6 +37,11 @@ package final class SignalWatch: Sendable {
             source.resume()
             return source
         }
+        signal(SIGHUP, SIG_IGN)
+        let hangUp = DispatchSource.makeSignalSource(signal: SIGHUP, queue: queue)
+        hangUp.setEventHandler { reloadContinuation.yield() }
+        hangUp.resume()
+        sources = ends + [hangUp]
         signal(SIGPIPE, SIG_IGN)
     }
 
@@ -44,6 +56,7 @@ package final class SignalWatch: Sendable {
 
     package func stop() {
         continuation.finish()
+        reloadContinuation.finish()
         for source in sources { source.cancel() }
     }
 }

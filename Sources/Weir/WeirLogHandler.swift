@@ -13,9 +13,9 @@ package struct WeirLogHandler: LogHandler {
         self.sink = sink
     }
 
-    /// Follows `LogSink.level` until it is set.
+    /// Follows `LogSink.level`, or that of its session, until it is set.
     package var logLevel: Logger.Level {
-        get { ownLevel ?? Logger.Level(sink.level) }
+        get { ownLevel ?? Logger.Level(sink.level(for: metadata)) }
         set { ownLevel = newValue }
     }
 

@@ -19,12 +19,18 @@ struct Exposition {
     }
 
     mutating func append(_ labels: [(String, String)], _ histogram: Histogram) {
-        let counts = histogram.cumulativeCounts
-        for (bound, count) in zip(histogram.bounds.map(Self.number) + ["+Inf"], counts) {
-            text += "\(name)_bucket\(Self.labelText(labels + [("le", bound)])) \(count)\n"
+        append(
+            HistogramSample(
+                name: name, help: "", labels: labels, bounds: histogram.bounds,
+                cumulativeCounts: histogram.cumulativeCounts, sum: histogram.sum))
+    }
+
+    mutating func append(_ sample: HistogramSample) {
+        for (bound, count) in zip(sample.bounds.map(Self.number) + ["+Inf"], sample.cumulativeCounts) {
+            text += "\(name)_bucket\(Self.labelText(sample.labels + [("le", bound)])) \(count)\n"
         }
-        text += "\(name)_sum\(Self.labelText(labels)) \(Self.number(histogram.sum))\n"
-        text += "\(name)_count\(Self.labelText(labels)) \(counts.last ?? 0)\n"
+        text += "\(name)_sum\(Self.labelText(sample.labels)) \(Self.number(sample.sum))\n"
+        text += "\(name)_count\(Self.labelText(sample.labels)) \(sample.cumulativeCounts.last ?? 0)\n"
     }
 
     /// `{a="1",b="2"}`, or nothing.

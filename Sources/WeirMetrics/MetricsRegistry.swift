@@ -22,6 +22,31 @@ package struct Sample: Sendable {
     }
 }
 
+/// A histogram that is counted elsewhere, read at scrape time.
+package struct HistogramSample: Sendable {
+    package var name: String
+    package var help: String
+    package var labels: [(String, String)]
+    /// Upper bounds, ascending, without infinity.
+    package var bounds: [Double]
+    /// Observations up to and including each bound, then of all: one more than bounds.
+    package var cumulativeCounts: [UInt64]
+    package var sum: Double
+
+    package init(
+        name: String, help: String, labels: [(String, String)] = [], bounds: [Double], cumulativeCounts: [UInt64],
+        sum: Double
+    ) {
+        precondition(cumulativeCounts.count == bounds.count + 1, "\(name) has counts for other bounds")
+        self.name = name
+        self.help = help
+        self.labels = labels
+        self.bounds = bounds
+        self.cumulativeCounts = cumulativeCounts
+        self.sum = sum
+    }
+}
+
 /// Every metric of the process, and its text for Prometheus.
 ///
 /// Look-ups take a lock: fetch instruments once and keep them. Counting itself never locks.
@@ -56,6 +81,7 @@ package final class MetricsRegistry: Sendable {
     private struct State: Sendable {
         var families: [String: Family] = [:]
         var collectors: [@Sendable () -> [Sample]] = []
+        var histogramCollectors: [@Sendable () -> [HistogramSample]] = []
     }
 
     private let state = Mutex(State())
@@ -91,9 +117,16 @@ package final class MetricsRegistry: Sendable {
         state.withLock { $0.collectors.append(closure) }
     }
 
+    /// The same for histograms.
+    package func collectHistograms(_ closure: @escaping @Sendable () -> [HistogramSample]) {
+        state.withLock { $0.histogramCollectors.append(closure) }
+    }
+
     /// The text exposition format 0.0.4, families in order of their names.
     package func render() -> String {
-        let (families, collectors) = state.withLock { ($0.families, $0.collectors) }
+        let (families, collectors, histograms) = state.withLock {
+            ($0.families, $0.collectors, $0.histogramCollectors)
+        }
         var blocks: [String: Exposition] = [:]
         for (name, family) in families {
             var block = Exposition(name: name, help: family.help, kind: family.kind)
@@ -111,6 +144,12 @@ package final class MetricsRegistry: Sendable {
             // A name has one type; a second one would make the whole page unreadable to Prometheus.
             guard block.kind == sample.kind, sample.kind != .histogram else { continue }
             block.append(sample.labels, sample.value)
+            blocks[sample.name] = block
+        }
+        for sample in histograms.flatMap({ $0() }) {
+            var block = blocks[sample.name] ?? Exposition(name: sample.name, help: sample.help, kind: .histogram)
+            guard block.kind == .histogram else { continue }
+            block.append(sample)
             blocks[sample.name] = block
         }
         return blocks.sorted { $0.key < $1.key }.map(\.value.text).joined()

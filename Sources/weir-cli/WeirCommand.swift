@@ -29,19 +29,28 @@ struct ConfigurationOptions: ParsableArguments {
     /// Prints every problem and ends with status 78 (EX_CONFIG), which the service takes as "do not start me again".
     func load() throws -> Configuration {
         do {
-            var configuration = try ConfigurationLoader.load(path: config, environment: processEnvironment())
-            if let logLevel {
-                guard let level = LogLevel(name: logLevel.lowercased()) else {
-                    let names = LogLevel.allCases.map(\.name).joined(separator: ", ")
-                    throw ValidationError("--log-level: \"\(logLevel)\" is not known; give one of \(names)")
-                }
-                configuration.log.level = level
-            }
-            return configuration
+            return try Self.read(config: config, logLevel: logLevel)
         } catch let error as ConfigurationError {
             printError(error.description)
             throw ExitCode(EX_CONFIG)
         }
+    }
+
+    /// Reads the same files and options as `load` did, as often as it is called.
+    var reread: @Sendable () throws -> Configuration {
+        { [config, logLevel] in try Self.read(config: config, logLevel: logLevel) }
+    }
+
+    private static func read(config: String?, logLevel: String?) throws -> Configuration {
+        var configuration = try ConfigurationLoader.load(path: config, environment: processEnvironment())
+        if let logLevel {
+            guard let level = LogLevel(name: logLevel.lowercased()) else {
+                let names = LogLevel.allCases.map(\.name).joined(separator: ", ")
+                throw ValidationError("--log-level: \"\(logLevel)\" is not known; give one of \(names)")
+            }
+            configuration.log.level = level
+        }
+        return configuration
     }
 }
 
@@ -66,7 +75,7 @@ struct Serve: AsyncParsableCommand {
             "Weir starts",
             metadata: ["version": .string(BuildInfo.current.version), "commit": .string(BuildInfo.current.commit)])
         do {
-            try await Server(configuration: configuration, log: sink).run()
+            try await Server(configuration: configuration, log: sink, reread: options.reread).run()
         } catch {
             logger.critical("Weir cannot go on", metadata: ["error": .string("\(error)")])
             sink.reportSuppressed()

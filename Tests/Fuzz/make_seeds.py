@@ -391,6 +391,22 @@ def token_seeds() -> dict[str, bytes]:
             rsa_key | {"kid": "s", "key_ops": ["sign"]}]}).encode(),
         "secret": b"\2" + json.dumps({"keys": [{"kty": "oct", "kid": "s", "alg": "HS256", "k": "AA"}]}).encode(),
     }
+# REST -----------------------------------------------------------------------------------------------------------------
+
+def rest_seeds() -> dict[str, bytes]:
+    """Bodies of the REST API; the first byte chooses the parameters (see FuzzREST.swift)."""
+    application = {"appKey": "shop", "name": "Shop", "url": "https://h.example/w/", "methods": ["connect", "sendData"],
+                   "restUsername": "u", "restPassword": "p", "defaultRestClientConfig": {"playStream": {"restOnError": "FAIL"}}}
+    objects = {
+        "find": (2, {"name": "cam", "published": True, "width": 640, "ids": ["a", "b"], "offset": 1, "size": 2}),
+        "lenient": (2, {"name": 7, "published": "true", "width": "640", "ids": "a", "config": None, "offset": "3"}),
+        "payload": (2, {"payload": {"a": [1.0, None, "\u0000"]}, "config": {}}),
+        "wrong": (2, {"width": -1}), "unknown": (0, {"nme": 1}), "open": (1, {"clientVersion": "2.0", "n": 1e3}),
+        "application": (1, application),
+        "signed": (1, {"appKey": "a", "url": "/apps/EchoApp", "methods": "all", "secretKey": "s"}),
+    }
+    seeds = {name: bytes([first]) + json.dumps(value).encode() for name, (first, value) in objects.items()}
+    return seeds | {"empty": b"\2", "blank": b"\2 \r\n", "array": b"\2[]", "twice": b'\2{"name":"a","name":"b"}'}
 
 
 def main() -> None:
@@ -405,6 +421,7 @@ def main() -> None:
     write("SDP", sdp_seeds(traces))
     write("WCS", wcs_seeds(traces))
     write("Hooks", hook_seeds())
+    write("REST", rest_seeds())
     write("Redaction", redaction_seeds())
     write("Tokens", token_seeds())
 

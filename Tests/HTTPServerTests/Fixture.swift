@@ -5,8 +5,11 @@ import Hummingbird
 import HummingbirdTesting
 import Logging
 import NIOCore
+import RESTHooks
 import Synchronization
 import WeirMetrics
+
+import struct RESTHooks.Application
 
 /// A media side that answers as it is told and remembers what it was asked.
 final class FakeMedia: MediaBackend {
@@ -123,6 +126,7 @@ struct Fixture: Sendable {
     let service: HTTPService
     let metrics: MetricsRegistry
     let level: LevelBox
+    let applications: Applications
     let client: any TestClientProtocol
 
     static let offer = """
@@ -169,20 +173,30 @@ struct Fixture: Sendable {
 
 final class LevelBox: Sendable {
     let level = Mutex(Logger.Level.info)
+    /// Of sessions, as they were set last.
+    let sessions = Mutex<[String: Logger.Level?]>([:])
 }
 
 func withServer(
     _ configuration: HTTPConfiguration = HTTPConfiguration(), control limits: ControlConfiguration = .init(),
-    rights: (any StreamRights)? = nil,
+    rights: (any StreamRights)? = nil, snapshots: (any SnapshotMaker)? = nil,
     _ body: @escaping @Sendable (Fixture) async throws -> Void
 ) async throws {
     let (media, hooks, metrics, level) = (FakeMedia(), FakeHooks(), MetricsRegistry(), LevelBox())
     var logger = Logger(label: "test")
     logger.logLevel = .critical
     let control = ControlPlane(
-        media: media, hooks: hooks, rights: rights, configuration: limits, metrics: metrics, logger: logger)
+        media: media, hooks: hooks, rights: rights, configuration: limits, metrics: metrics, logger: logger,
+        snapshots: snapshots)
+    let configured = try Application(key: "configured", backend: .url("http://192.0.2.1/hooks"), methods: ["connect"])
+    let applications = try Applications(configured: [configured], store: nil)
     let service = HTTPService(
-        configuration: configuration, control: control, metrics: metrics,
+        configuration: configuration, control: control,
+        services: RESTServices(
+            nodeId: "node", applications: applications,
+            setSessionLogLevel: { session, new in level.sessions.withLock { $0[session] = .some(new) } },
+            process: { ProcessFigures(threads: 7, residentMemory: 1 << 20, uptime: .seconds(90)) }),
+        metrics: metrics,
         logLevel: LogLevelControl(
             get: { level.level.withLock { $0 } }, set: { new in level.level.withLock { $0 = new } }),
         logger: logger)
@@ -191,7 +205,7 @@ func withServer(
         try await body(
             Fixture(
                 media: media, hooks: hooks, control: control, service: service, metrics: metrics, level: level,
-                client: client))
+                applications: applications, client: client))
     }
     await control.shutdown(timeout: .seconds(2))
     await running.value

@@ -34,6 +34,7 @@ import Testing
                 #expect(response.isProblem(405))
                 #expect(response.headers[.allow] == "GET, HEAD, PATCH, DELETE, OPTIONS")
             }
+            #expect(try await server.send(HTTPRequest.Method("QUERY")!, "/whip/s").isProblem(405))
             #expect(try await server.send(HTTPRequest.Method("PROPFIND")!, "/whip/s").isProblem(501))
             #expect(try await server.send(.get, "/nothing/here").isProblem(404))
         }

@@ -5,6 +5,7 @@ import Hummingbird
 import HummingbirdTesting
 import Logging
 import NIOSSL
+import RESTHooks
 import ServiceLifecycle
 import Synchronization
 import Testing
@@ -26,7 +27,9 @@ import WeirMetrics
         let control = ControlPlane(
             media: FakeMedia(), hooks: FakeHooks(), configuration: .init(), metrics: metrics, logger: logger)
         let service = HTTPService(
-            configuration: configuration, control: control, metrics: metrics,
+            configuration: configuration, control: control,
+            services: RESTServices(nodeId: "node", applications: try Applications(configured: [], store: nil)),
+            metrics: metrics,
             logLevel: LogLevelControl(get: { .info }, set: { _ in }), logger: logger,
             onListening: { address, tls in ports.open.withLock { $0[tls] = address.port } })
         let group = ServiceGroup(configuration: .init(services: [service], logger: logger))

@@ -143,4 +143,42 @@ import Wire
         #expect(tape.lines[0].hasSuffix("back dropped=4\n"))
         #expect(tape.lines[1].hasSuffix("again\n"))
     }
+
+    @Test func aSessionMayHaveALevelOfItsOwn() {
+        let tape = LogTape()
+        let sink = tape.makeSink()
+        var loggers = ["loud", "quiet"].map { session in
+            var logger = sink.makeLogger()
+            logger[metadataKey: "session"] = "\(session)"
+            return logger
+        }
+        loggers.append(sink.makeLogger())
+        func say(_ level: Logger.Level) -> Int {
+            let before = tape.lines.count
+            for logger in loggers { logger.log(level: level, "Said") }
+            return tape.lines.count - before
+        }
+        #expect(say(.debug) == 0)
+        sink.setLevel(.debug, session: "loud")
+        sink.setLevel(.error, session: "quiet")
+        #expect(say(.debug) == 1)
+        #expect(say(.info) == 2)
+        sink.setLevel(nil, session: "loud")
+        sink.setLevel(nil, session: "quiet")
+        #expect(say(.debug) == 0)
+        #expect(say(.info) == 3)
+    }
+
+    @Test func theOldestLevelOfASessionGivesWay() {
+        let tape = LogTape()
+        let sink = tape.makeSink()
+        var logger = sink.makeLogger()
+        logger[metadataKey: "session"] = "first"
+        sink.setLevel(.debug, session: "first")
+        for index in 1..<LogSink.maxSessionLevels { sink.setLevel(.debug, session: "s\(index)") }
+        logger.debug("Heard")
+        sink.setLevel(.debug, session: "one more")
+        logger.debug("Not heard")
+        #expect(tape.lines.count == 1)
+    }
 }

@@ -13,6 +13,8 @@ package enum SnapshotError: Error, Hashable, Sendable {
     case noStream
     /// The stream has no video.
     case noVideo
+    /// The maker is too busy.
+    case busy
     /// The reason is for people.
     case failed(String)
 }
@@ -26,6 +28,8 @@ package enum SnapshotOutcome: Hashable, Sendable {
     case failed(String)
     /// Too many are being made.
     case busy
+    /// This server makes none.
+    case notServed
 
     /// Text for the client; nil with a picture.
     var info: String? {
@@ -34,6 +38,7 @@ package enum SnapshotOutcome: Hashable, Sendable {
         case .noStream: StatusInfo.streamNotFound.rawValue
         case .failed(let reason): reason
         case .busy: "Too many snapshots are being made"
+        case .notServed: "Snapshots are not available"
         }
     }
 
@@ -44,6 +49,7 @@ package enum SnapshotOutcome: Hashable, Sendable {
         case .noStream: "no_stream"
         case .failed: "failed"
         case .busy: "busy"
+        case .notServed: "not_served"
         }
     }
 }
@@ -72,8 +78,6 @@ extension ControlPlane {
 }
 
 extension ControlContext {
-    static let noSnapshots = "Snapshots are not available"
-
     func snapshot(of name: String) async -> SnapshotOutcome {
         let outcome = await makeSnapshot(of: name)
         metrics.countSnapshot(outcome.label)
@@ -81,8 +85,8 @@ extension ControlContext {
     }
 
     private func makeSnapshot(of name: String) async -> SnapshotOutcome {
-        guard let snapshots else { return .failed(Self.noSnapshots) }
         guard let publisher = registry.livePublisher(of: name) else { return .noStream }
+        guard let snapshots else { return .notServed }
         guard snapshotPlaces.take() else { return .busy }
         let places = snapshotPlaces
         // The place is free when the maker has ended, not when nobody waits for it any more.
@@ -94,6 +98,7 @@ extension ControlContext {
                 switch error {
                 case .noStream: return .noStream
                 case .noVideo: return .failed("The stream has no video")
+                case .busy: return .busy
                 case .failed(let reason): return .failed(reason)
                 }
             }
