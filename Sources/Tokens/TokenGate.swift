@@ -63,9 +63,17 @@ package final class TokenGate: StreamRights {
 
     /// From the next question on these hold.
     package func use(_ prepared: Prepared) {
-        state.withLock { $0 = State(prepared: prepared, mark: prepared.mark) }
+        let wasEnabled = state.withLock { state in
+            defer { state = State(prepared: prepared, mark: prepared.mark) }
+            return state.prepared.settings.isEnabled
+        }
         metrics.keys.set(Double(prepared.verifier.keys.count))
         metrics.countRead(ok: true)
+        if prepared.settings.isEnabled {
+            logState("Keys of tokens read again")
+        } else if wasEnabled {
+            logger.warning("Tokens decide no more: there is no key")
+        }
     }
 
     /// Says what holds, without any secret.

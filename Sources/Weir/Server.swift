@@ -97,7 +97,8 @@ package struct Server {
                 signals: signals,
                 reload: Reload(
                     running: configuration,
-                    targets: .init(control: control, hooks: hooks, http: http, connections: connections, log: log),
+                    targets: .init(
+                        control: control, hooks: hooks, tokens: tokens, http: http, connections: connections, log: log),
                     logger: logger, reread: reread))
         } catch {
             media.stop()
