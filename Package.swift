@@ -56,6 +56,16 @@ var targets: [Target] = [
             .product(name: "NIOHTTP1", package: "swift-nio"),
         ], swiftSettings: common),
     .target(
+        name: "Diagnostics",
+        dependencies: [
+            "ControlPlane", "WeirMetrics", swiftLog, .product(name: "NIOPosix", package: "swift-nio"),
+        ], swiftSettings: common),
+    .target(
+        name: "Tokens",
+        dependencies: [
+            "ControlPlane", "WeirJSON", "WeirMetrics", swiftLog, .product(name: "JWTKit", package: "jwt-kit"),
+        ], swiftSettings: strict),
+    .target(
         name: "WCS",
         dependencies: [
             "ControlPlane", "WeirJSON", "WeirMetrics", swiftLog,
@@ -74,14 +84,15 @@ var targets: [Target] = [
             .product(name: "HummingbirdTLS", package: "hummingbird"),
             .product(name: "NIOCore", package: "swift-nio"),
             .product(name: "NIOHTTP1", package: "swift-nio"),
+            .product(name: "NIOTLS", package: "swift-nio"),
             .product(name: "NIOSSL", package: "swift-nio-ssl"),
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         ], resources: [.copy("Web")], swiftSettings: common),
     .target(
         name: "Weir",
         dependencies: [
-            "MediaEngine", "ControlPlane", "RESTHooks", "WCS", "HTTPServer", "WeirJSON", "WeirMetrics", "SDP", "DTLS",
-            "SRTP", "LinuxNet", swiftLog,
+            "MediaEngine", "ControlPlane", "Diagnostics", "RESTHooks", "Tokens", "WCS", "HTTPServer", "WeirJSON",
+            "WeirMetrics", "SDP", "DTLS", "SRTP", "LinuxNet", swiftLog,
             .product(name: "Yams", package: "Yams"),
             .product(name: "X509", package: "swift-certificates"),
             .product(name: "Crypto", package: "swift-crypto"),
@@ -131,6 +142,14 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
             .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
         ]
     ),
+    ("Diagnostics", ["TestSupport", "ControlPlane", "WeirMetrics", swiftLog]),
+    (
+        "Tokens",
+        [
+            "ControlPlane", "WeirJSON", "WeirMetrics", swiftLog,
+            .product(name: "Crypto", package: "swift-crypto"), .product(name: "CryptoExtras", package: "swift-crypto"),
+        ]
+    ),
     (
         "WCS",
         [
@@ -159,7 +178,7 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
             .product(name: "NIOSSL", package: "swift-nio-ssl"),
         ]
     ),
-    ("Weir", ["TestSupport", "MediaEngine", "ControlPlane", "HTTPServer", "RESTHooks"]),
+    ("Weir", ["TestSupport", "MediaEngine", "ControlPlane", "HTTPServer", "RESTHooks", "Tokens"]),
 ]
 for (module, dependencies) in tests {
     targets.append(
@@ -183,7 +202,8 @@ if fuzzing {
             name: "ControlPlane",
             sources: [
                 "Configuration.swift", "HookMethod.swift", "Identifiers.swift", "MediaBackend.swift", "Requests.swift",
-                "StatusCode.swift",
+                "StatusCode.swift", "StreamRights.swift", "Diagnostics/MediaCapture.swift",
+                "Diagnostics/Redaction.swift",
             ],
             swiftSettings: common),
         .target(
@@ -195,12 +215,19 @@ if fuzzing {
         .target(
             name: "HTTPServer", dependencies: ["WeirJSON"], sources: ["REST/RESTParameters.swift"],
             swiftSettings: common),
+        .target(
+            name: "Tokens", dependencies: ["ControlPlane", "WeirJSON"],
+            sources: [
+                "Base64URL.swift", "CompactToken.swift", "KeySet.swift", "NamePattern.swift", "TokenClaims.swift",
+                "TokenKeys.swift", "TokenRefusal.swift", "TokenVerifier.swift",
+            ], swiftSettings: common),
     ]
     let fuzzTargets: [(name: String, dependencies: [Target.Dependency])] = [
         ("STUN", ["ICE", "Wire"]), ("RTP", ["RTP", "Wire"]), ("RTCP", ["RTP", "Wire"]), ("SDP", ["SDP"]),
         ("Codecs", ["MediaFormats", "Wire"]), ("WCS", ["WCS", "WeirJSON"]),
         ("DTLS", ["DTLS", "Wire"]), ("Hooks", ["RESTHooks", "ControlPlane", "WeirJSON"]),
-        ("REST", ["HTTPServer", "RESTHooks", "WeirJSON"]),
+        ("REST", ["HTTPServer", "RESTHooks", "WeirJSON"]), ("Tokens", ["Tokens", "ControlPlane", "WeirJSON"]),
+        ("Redaction", ["ControlPlane"]),
     ]
     for (name, dependencies) in fuzzTargets {
         targets.append(
@@ -253,6 +280,7 @@ let package = Package(
             .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
             .package(url: "https://github.com/apple/swift-certificates", from: "1.21.0"),
             .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+            .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
             .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
         ]
             + (microBenchmarking

@@ -6,6 +6,7 @@ extension ClientSession {
     func handle(_ event: MediaEvent) async -> Bool {
         let peer = event.peer
         guard let (id, stream) = streams.first(where: { $0.value.peer == peer }) else { return false }
+        journal.add(.state, "mediaSessionId=\(JournalText.clean(id)): \(event.journalText)")
         switch event {
         case .iceConnected:
             streams[id]?.iceIsUp = true
@@ -65,6 +66,10 @@ extension ClientSession {
     /// Takes a stream event of a publisher and hands it to the stream's players (signalling 3.8). Types that clients
     /// do not send, events of players and `data` before PUBLISHING are ignored.
     package func sendStreamEvent(mediaSessionId: String, type: String, payload: JSONText?) async {
+        journal.add(
+            .received,
+            "sendStreamEvent \(JournalText.clean(type)) mediaSessionId=\(JournalText.clean(mediaSessionId)) "
+                + "payload=\(JournalText.bytes(payload))")
         guard let stream = streams[mediaSessionId], stream.published, let kind = PublisherEvent(rawValue: type),
             kind != .data || stream.phase == .live
         else {
@@ -74,6 +79,11 @@ extension ClientSession {
         if let payload, payload.text.utf8.count > context.configuration.eventPayloadLimit {
             context.metrics.countRejection("streamEventTooLong")
             log(stream, "stream event dropped: its payload is too long", ["bytes": "\(payload.text.utf8.count)"])
+            return
+        }
+        // Each goes to every player, and a player that cannot read them all would be taken for a slow reader.
+        guard streams[mediaSessionId]?.eventRate.take(now: context.timers.now) == true else {
+            context.metrics.countRejection("tooManyStreamEvents")
             return
         }
         let players = context.registry.changePublisher(name: stream.request.name, peer: stream.peer) {
@@ -158,6 +168,18 @@ enum PublisherEvent: String, CaseIterable, Sendable {
         case .videoMuted: state.video = true
         case .videoUnmuted: state.video = false
         case .data: break
+        }
+    }
+}
+
+extension MediaEvent {
+    var journalText: String {
+        switch self {
+        case .iceConnected: "ICE is up"
+        case .connected: "ICE and DTLS are up"
+        case .failed(_, let failure): "media failed: \(failure.rawValue)"
+        case .videoSize(_, let width, let height): "picture is \(width)x\(height)"
+        case .firstMedia: "first media"
         }
     }
 }

@@ -6,7 +6,7 @@ extension ClientSession {
     /// which requests came.
     func begin(_ request: StreamRequest, published: Bool) {
         guard closeReason == nil else { return }
-        switch reserve(request) {
+        switch reserve(request, published: published) {
         case .failure(let refusal):
             context.metrics.countRejection(refusal.label)
             logger.info(
@@ -18,21 +18,36 @@ extension ClientSession {
             report(
                 StreamStatusEvent(
                     request: request, published: published, status: .failed, info: refusal.info, code: refusal.code))
-        case .success(let peer):
-            var stream = ManagedStream(request: request, published: published, peer: peer, begun: context.timers.now)
+        case .success(let reserved):
+            let peer = reserved.peer
+            var stream = ManagedStream(
+                request: request, askedName: request.name, published: published, peer: peer, begun: context.timers.now)
+            stream.expiry = expiry(of: reserved.grant, request.mediaSessionId, peer)
             let answer = hooks.ask(published ? .publish(request) : .play(request))
             stream.setup = Task { await setUp(request.mediaSessionId, peer, answer) }
             streams[request.mediaSessionId] = stream
         }
     }
 
-    private func reserve(_ request: StreamRequest) -> Result<PeerID, Refusal> {
+    /// What a request has before the backend is asked.
+    struct Reservation {
+        let peer: PeerID
+        let grant: RightsGrant
+    }
+
+    private func reserve(_ request: StreamRequest, published: Bool) -> Result<Reservation, Refusal> {
         if request.mediaSessionId.isEmpty { return .failure(.text(.mediaSessionIdNull)) }
         if streams[request.mediaSessionId] != nil { return .failure(.text(.mediaSessionIdInUse)) }
         if streams.count >= context.registry.limits.streamsPerSession {
             return .failure(.limit(.streamsPerSession))
         }
-        return context.registry.reserve(request.mediaSessionId, session: self)
+        switch rights(to: published ? .publish : .play, request.name, custom: request.custom) {
+        case .refuse(let refusal): return .failure(.denied(refusal))
+        case .allow(let grant):
+            return context.registry.reserve(request.mediaSessionId, session: self).map {
+                Reservation(peer: $0, grant: grant)
+            }
+        }
     }
 
     /// What was claimed for a stream.
@@ -77,7 +92,7 @@ extension ClientSession {
     }
 
     private func setUp(_ id: String, _ peer: PeerID, _ answer: HookAnswer) async {
-        let decision = await decision(answer)
+        let decision = await decision(answer, streams[id]?.published == false ? .playStream : .publishStream)
         guard isCurrent(id, peer), var stream = streams[id] else { return }
         switch decision {
         case .allow: break
@@ -103,9 +118,10 @@ extension ClientSession {
     }
 
     /// The backend's answer; nil if none came in time.
-    func decision(_ answer: HookAnswer) async -> HookDecision? {
+    func decision(_ answer: HookAnswer, _ method: HookMethod) async -> HookDecision? {
         let decision = await withDeadline(context.timers, context.configuration.hookTimeout) { await answer.decision }
         if decision == nil { context.metrics.hookTimeouts.increment() }
+        journal.add(.backend, "\(method.rawValue) \(decision?.journalText ?? "not answered in time")")
         return decision
     }
 

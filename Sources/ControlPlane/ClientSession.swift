@@ -21,6 +21,9 @@ package actor ClientSession {
     nonisolated let context: ControlContext
     nonisolated let logger: Logger
     nonisolated let hooks: any SessionHooks
+    nonisolated let journal: SessionJournal
+    /// The token that holds for all streams of the session.
+    nonisolated let token: String?
     /// The key under which limits count this session.
     private nonisolated let addressKey: String
     private nonisolated let queue: EventQueue
@@ -28,8 +31,21 @@ package actor ClientSession {
     /// The closing has begun (or is done): nothing new is accepted.
     package private(set) var closeReason: SessionCloseReason?
     var isSampling = false
-    /// Operations of the client that wait for the backend.
+    /// Operations of the client that wait for the backend or are being served.
     var operations = 0
+    var lastOperation = 0
+    var operationRate: RateBound
+    /// `sendData` of the client that is not settled yet, by a number of its own.
+    var waitingData: [Int: String] = [:]
+    /// Data of the operator that is not written yet: operations and how often each.
+    var undelivered: [String: Int] = [:]
+    /// Bug reports so far.
+    var reports = 0
+    var debugLog: (any SessionLog)?
+    var isOpeningLog = false
+    var clientLog = ClientLog.none
+    /// By the stream's id; only of streams that there are.
+    var clientMetrics: [String: ClientMetrics] = [:]
 
     init(
         authToken: String, facts: SessionFacts, request: ConnectRequest, admission: Admission, addressKey: String,
@@ -39,8 +55,15 @@ package actor ClientSession {
         self.authToken = authToken
         self.facts = facts
         self.request = request
-        hooks = admission.hooks
+        // Only clients of the WebSocket can report anything.
+        journal = SessionJournal(
+            limit: facts.kind == .webSocket ? context.configuration.journalBytes : 0, timers: context.timers)
+        hooks =
+            facts.kind == .webSocket ? JournaledHooks(hooks: admission.hooks, journal: journal) : admission.hooks
+        operationRate = RateBound(
+            perSecond: context.configuration.operationRate, burst: 2 * context.configuration.operationRate)
         profile = admission.profile
+        token = context.rights.flatMap { _ in StreamToken.of(facts, request) }
         self.addressKey = addressKey
         self.context = context
         var logger = logger
@@ -55,12 +78,24 @@ package actor ClientSession {
 
     /// Publishes a stream. Outcome: `.remoteSDP`, then `.status` PENDING, PUBLISHING; or `.status` FAILED.
     package func publish(_ request: StreamRequest) async {
+        journal.add(.received, sdp: request.sdp, JournalText.request("publishStream", request))
         begin(request, published: true)
     }
 
     /// Plays a stream, or resumes it if `mediaSessionId` is that of a paused player of this session.
     package func play(_ request: StreamRequest) async {
+        journal.add(.received, sdp: request.sdp, JournalText.request("playStream", request))
         if let stream = streams[request.mediaSessionId], !stream.published, stream.phase == .paused {
+            // The right may have ended in the meantime, or the client brings a new one. It is about the stream that
+            // is paused, whatever name the request has.
+            switch rights(to: .play, stream.askedName, custom: request.custom) {
+            case .refuse(let refusal):
+                await end(request.mediaSessionId, .denied(refusal))
+                return
+            case .allow(let grant):
+                stream.expiry?.cancel()
+                streams[request.mediaSessionId]?.expiry = expiry(of: grant, request.mediaSessionId, stream.peer)
+            }
             let answer = hooks.ask(.play(request))
             Task { await resume(request.mediaSessionId, stream.peer, answer) }
         } else {
@@ -69,7 +104,7 @@ package actor ClientSession {
     }
 
     private func resume(_ id: String, _ peer: PeerID, _ answer: HookAnswer) async {
-        let decision = await decision(answer)
+        let decision = await decision(answer, .playStream)
         guard isCurrent(id, peer), let stream = streams[id], stream.phase == .paused else { return }
         switch decision {
         case .allow, .change: await setPaused(false, stream)
@@ -80,6 +115,7 @@ package actor ClientSession {
 
     /// Ends a stream in any state with UNPUBLISHED or STOPPED. An id that is not (or no longer) known is ignored.
     package func stop(mediaSessionId: String) async {
+        journal.add(.received, "stop mediaSessionId=\(JournalText.clean(mediaSessionId))")
         guard let stream = streams[mediaSessionId] else { return }
         hooks.tell(.stop(stream.event(stream.status)))
         await end(mediaSessionId, .stoppedByUser)
@@ -87,6 +123,7 @@ package actor ClientSession {
 
     /// Pauses a player that is PLAYING; anything else is ignored.
     package func pause(mediaSessionId: String) async {
+        journal.add(.received, "pauseStream mediaSessionId=\(JournalText.clean(mediaSessionId))")
         guard let stream = streams[mediaSessionId], !stream.published, stream.phase == .live else { return }
         hooks.tell(.pause(stream.event(stream.status)))
         await setPaused(true, stream)
@@ -105,6 +142,7 @@ package actor ClientSession {
 
     /// Answers by `.availability`.
     package func available(mediaSessionId: String, name: String) async {
+        journal.add(.received, "availableStream \(JournalText.stream(mediaSessionId, name))")
         let info: StatusInfo? =
             switch context.registry.availability(name) {
             case .available: nil
@@ -148,6 +186,7 @@ package actor ClientSession {
     package func close(_ reason: SessionCloseReason) async {
         guard closeReason == nil else { return }
         closeReason = reason
+        journal.add(.state, "session ends: \(JournalText.clean(reason.description))")
         if reason == .slowReader { queue.finish(reason) }
         let cause: EndCause =
             switch reason {
@@ -166,8 +205,10 @@ package actor ClientSession {
                     until: now + context.configuration.reattachTime), now: now)
         }
         context.registry.dismiss(address: addressKey, session: self)
+        failData()
         hooks.tell(.disconnected(reason))
         hooks.finish()
+        closeLogs()
         ended.open()
         logger.info("session closed", metadata: ["reason": "\(reason)"])
         for closing in closings { await closing.value }
@@ -199,8 +240,10 @@ package actor ClientSession {
     @discardableResult
     func end(_ mediaSessionId: String, _ cause: EndCause, after gate: Gate? = nil) async -> Task<Void, Never>? {
         guard let stream = streams.removeValue(forKey: mediaSessionId) else { return nil }
+        clientMetrics[mediaSessionId] = nil
         stream.setup?.cancel()
         stream.deadline?.cancel()
+        stream.expiry?.cancel()
         let orphans = context.registry.release(
             mediaSessionId: mediaSessionId, published: stream.published, peer: stream.peer)
         // WHIP and WHEP have no stop message beside DELETE: for the backend the loss of a client is one.
@@ -236,6 +279,7 @@ package actor ClientSession {
     func isCurrent(_ mediaSessionId: String, _ peer: PeerID) -> Bool { streams[mediaSessionId]?.peer == peer }
 
     nonisolated func emit(_ event: SessionEvent) {
+        if let text = event.journalText { journal.add(.sent, sdp: event.journalSDP, text) }
         switch queue.offer(event) {
         case .accepted: return
         case .overflow: Task { await closeUnread(.slowReader) }

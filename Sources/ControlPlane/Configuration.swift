@@ -55,6 +55,24 @@ package struct ControlConfiguration: Sendable {
     package var operationLimit: Int
     /// How long a lost session waits for its client to re-attach, if the client asked for that; zero = never.
     package var reattachTime: Duration
+    /// `sendData`, `snapshot` and bug reports of one session per second, and twice as many at once.
+    package var operationRate = 200
+    /// Bytes of the recent signalling of one WebSocket session that are kept for bug reports; 0 = none.
+    package var journalBytes = 32 << 10
+    /// How long a bug report of type `no_media` watches the packets.
+    package var captureTime = Duration.seconds(2)
+    /// Bug reports that watch packets at the same time.
+    package var captures = 4
+    /// For one command to the diagnostic store.
+    package var storeTimeout = Duration.seconds(10)
+    /// Snapshots that are made at the same time.
+    package var snapshots = 4
+    /// From the request of a snapshot to the picture.
+    package var snapshotTimeout = Duration.seconds(10)
+    /// Bytes of a PNG file.
+    package var snapshotBytes = 16 << 20
+    /// Pictures that wait for backends at the same time.
+    package var pictureCopies = 8
 
     package init(
         limits: Limits = Limits(), iceTimeout: Duration = .seconds(30), dtlsTimeout: Duration = .seconds(30),

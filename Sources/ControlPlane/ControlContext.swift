@@ -4,13 +4,20 @@ import Logging
 struct ControlContext: Sendable {
     let media: any MediaBackend
     let hooks: any BackendHooks
+    /// nil: clients need no rights of their own.
+    let rights: (any StreamRights)?
     let configuration: ControlConfiguration
     let registry: StreamRegistry
     let metrics: ControlMetrics
     let timers: Timers
     let kept: KeptSessions
-    /// nil: this server makes no pictures.
-    let snapshots: SnapshotMaker?
+    /// nil: nothing is kept.
+    let diagnostics: (any DiagnosticStore)?
+    /// nil: this server makes none.
+    let snapshots: (any SnapshotMaker)?
+    let snapshotPlaces: Places
+    let pictureCopies: Places
+    let capturePlaces: Places
 
     /// Frees a peer in the background. The task ends in bounded time also when the media side hangs.
     @discardableResult

@@ -51,5 +51,12 @@ struct ControlMetrics: Sendable {
         ).increment()
     }
 
+    func countSnapshot(_ result: String) {
+        registry.counter(
+            "weir_control_snapshots_total", help: "Requests for a picture by how they ended",
+            labels: [("result", result)]
+        ).increment()
+    }
+
     private static func kind(_ published: Bool) -> String { published ? "publish" : "play" }
 }

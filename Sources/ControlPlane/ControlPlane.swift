@@ -16,17 +16,19 @@ package actor ControlPlane {
     private nonisolated let stopped = Gate()
 
     package init(
-        media: any MediaBackend, hooks: any BackendHooks, configuration: ControlConfiguration,
-        metrics: MetricsRegistry, logger: Logger, clock: any Clock<Duration> = ContinuousClock(),
-        snapshots: SnapshotMaker? = nil
+        media: any MediaBackend, hooks: any BackendHooks, rights: (any StreamRights)? = nil,
+        configuration: ControlConfiguration, metrics: MetricsRegistry, logger: Logger,
+        clock: any Clock<Duration> = ContinuousClock(), diagnostics: (any DiagnosticStore)? = nil,
+        snapshots: (any SnapshotMaker)? = nil
     ) {
         let metrics = ControlMetrics(metrics)
         let timers = Timers(clock)
         context = ControlContext(
-            media: media, hooks: hooks, configuration: configuration,
+            media: media, hooks: hooks, rights: rights, configuration: configuration,
             registry: StreamRegistry(limits: configuration.limits, metrics: metrics),
             metrics: metrics, timers: timers, kept: KeptSessions(maxSessions: configuration.limits.sessions),
-            snapshots: snapshots)
+            diagnostics: diagnostics, snapshots: snapshots, snapshotPlaces: Places(configuration.snapshots),
+            pictureCopies: Places(configuration.pictureCopies), capturePlaces: Places(configuration.captures))
         self.logger = logger
     }
 

@@ -7,6 +7,8 @@ enum EndCause: Hashable, Sendable {
     case publisherGone
     /// The backend's answer to a keep-alive.
     case keepAlive
+    /// The client has no right, or none any more.
+    case denied(RightsRefusal)
     /// Not admitted after the backend had allowed it.
     case rejected(Refusal)
     case failed(StatusInfo)
@@ -43,7 +45,8 @@ enum EndCause: Hashable, Sendable {
     func status(published: Bool) -> StreamStatus {
         switch self {
         case .stoppedByUser, .sessionLost, .terminated: published ? .unpublished : .stopped
-        case .shutdown, .publisherGone, .keepAlive, .rejected, .failed, .notSetUp, .refused, .backendTimeout: .failed
+        case .shutdown, .publisherGone, .keepAlive, .denied, .rejected, .failed, .notSetUp, .refused, .backendTimeout:
+            .failed
         }
     }
 
@@ -51,8 +54,8 @@ enum EndCause: Hashable, Sendable {
     var isLoss: Bool {
         switch self {
         case .sessionLost, .failed: true
-        case .stoppedByUser, .terminated, .shutdown, .publisherGone, .keepAlive, .rejected, .notSetUp, .refused,
-            .backendTimeout:
+        case .stoppedByUser, .terminated, .shutdown, .publisherGone, .keepAlive, .denied, .rejected, .notSetUp,
+            .refused, .backendTimeout:
             false
         }
     }
@@ -65,6 +68,7 @@ enum EndCause: Hashable, Sendable {
         case .shutdown: StatusInfo.requestedStreamShutdown.rawValue
         case .publisherGone: StatusInfo.stoppedByPublisherStop.rawValue
         case .keepAlive: StatusInfo.terminatedByKeepAlive.rawValue
+        case .denied(let refusal): refusal.info
         case .rejected(let refusal): refusal.info
         case .failed(let info), .notSetUp(let info, _): info.rawValue
         case .refused(_, let reason): reason
@@ -78,6 +82,7 @@ enum EndCause: Hashable, Sendable {
         case .shutdown: .unavailable
         case .publisherGone: .notFound
         case .keepAlive: StatusInfo.terminatedByKeepAlive.code
+        case .denied(let refusal): refusal.code
         case .rejected(let refusal): refusal.code
         case .failed(let info): info.code
         case .notSetUp(_, let code): code
@@ -91,6 +96,7 @@ enum EndCause: Hashable, Sendable {
         switch self {
         case .failed(let info), .notSetUp(let info, _): info.label
         case .rejected(let refusal): refusal.label
+        case .denied(let refusal): refusal.label
         case .refused: "refusedByBackend"
         case .stoppedByUser, .sessionLost, .terminated, .shutdown, .publisherGone, .keepAlive, .backendTimeout:
             "\(self)"
@@ -125,6 +131,7 @@ enum Refusal: Hashable, Sendable, Error {
     case shuttingDown
     case draining
     case limit(Limit)
+    case denied(RightsRefusal)
 
     enum Limit: String, Hashable, Sendable {
         case streams = "Limit of published streams is reached"
@@ -142,6 +149,7 @@ enum Refusal: Hashable, Sendable, Error {
         case .shuttingDown: SignallingError.shuttingDown.info
         case .draining: SignallingError.draining.info
         case .limit(let limit): limit.rawValue
+        case .denied(let refusal): refusal.info
         }
     }
 
@@ -152,6 +160,7 @@ enum Refusal: Hashable, Sendable, Error {
         case .shuttingDown, .draining: .unavailable
         case .limit(.streamsPerSession): .tooManyRequests
         case .limit: .unavailable
+        case .denied(let refusal): refusal.code
         }
     }
 
@@ -162,6 +171,7 @@ enum Refusal: Hashable, Sendable, Error {
         case .shuttingDown: "shuttingDown"
         case .draining: "draining"
         case .limit(let limit): "limitOf\(limit)"
+        case .denied(let refusal): refusal.label
         }
     }
 }

@@ -13,6 +13,8 @@ struct ManagedStream {
 
     /// As the client asked, then as the backend changed it.
     var request: StreamRequest
+    /// The name that the client asked for: its rights are about that.
+    let askedName: String
     let published: Bool
     let peer: PeerID
     /// When the request came.
@@ -29,7 +31,12 @@ struct ManagedStream {
     var setup: Task<Void, Never>?
     /// What ends the stream unless something happens first.
     var deadline: Task<Void, Never>?
+    /// What ends it when the client's right does.
+    var expiry: Task<Void, Never>?
     var rate = RateMeter()
+    /// Of the stream events of a publisher.
+    var eventRate = RateBound(perSecond: Self.eventsPerSecond, burst: 2 * Self.eventsPerSecond)
+    static let eventsPerSecond = 100
 
     var isLive: Bool { phase == .live || phase == .paused }
 

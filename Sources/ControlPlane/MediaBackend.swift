@@ -24,6 +24,10 @@ package protocol MediaBackend: Sendable {
     /// Cumulative counters, nil when there is no such peer.
     func statistics(peer: PeerID) async -> PeerStatistics?
 
+    /// What the media side knows of the peer and of its latest packets, that many of each track; nil when there is no
+    /// such peer.
+    func capture(peer: PeerID, packets: Int) async -> MediaCapture?
+
     /// What happens to peers. One consumer: `ControlPlane.run()`.
     var events: AsyncStream<MediaEvent> { get }
 }

@@ -5,6 +5,7 @@ package struct StatusCode: RawRepresentable, Hashable, Sendable {
     package init(rawValue: Int) { self.rawValue = rawValue }
 
     package static let badRequest = StatusCode(rawValue: 400)
+    package static let unauthorized = StatusCode(rawValue: 401)
     package static let forbidden = StatusCode(rawValue: 403)
     package static let notFound = StatusCode(rawValue: 404)
     package static let notAcceptable = StatusCode(rawValue: 406)

@@ -264,6 +264,13 @@ final class StreamRegistry: Sendable {
         }
     }
 
+    /// The media peer of a stream that can be played.
+    func livePublisher(of name: String) -> PeerID? {
+        state.withLock { state in
+            state.publications[name].flatMap { $0.liveSince == nil ? nil : $0.peer }
+        }
+    }
+
     func publisher(of name: String) -> (session: ClientSession, mediaSessionId: String)? {
         state.withLock { state in state.publications[name].map { ($0.session, $0.mediaSessionId) } }
     }

@@ -1,3 +1,4 @@
+import ControlPlane
 import HTTPTypes
 import Hummingbird
 import NIOCore
@@ -5,13 +6,27 @@ import NIOCore
 /// Decides whether a request is the operator's.
 ///
 /// The port is shared with public paths, so "from this machine" must hold against a web page that the operator has
-/// open (its requests carry an `Origin`, or after DNS rebinding a `Host` that is not ours) and against a reverse proxy
-/// on this machine (its requests carry a forwarding header).
+/// open (its requests carry an `Origin` or `Sec-Fetch-Site`, or after DNS rebinding a `Host` that is not ours) and against
+/// a reverse proxy on this machine (its requests carry a forwarding header, or its address is that of a trusted proxy).
 struct AdminAccess: Sendable {
+    /// A proxy that adds one of these speaks for somebody else.
+    private static let forwarding: [HTTPField.Name] = [
+        .forwarded, .xForwardedFor, .xForwardedHost, .xForwardedProto, .xForwardedPort, .xForwardedServer, .xRealIP,
+        .xClientIP, .trueClientIP, .via,
+    ]
+
+    private let proxies: TrustedProxies
+    private let certified: CertifiedConnections
     /// Who the operator is may change while the server runs.
     private let current: @Sendable () -> AdminSettings
 
-    init(_ current: @escaping @Sendable () -> AdminSettings) { self.current = current }
+    init(
+        proxies: TrustedProxies, certified: CertifiedConnections, _ current: @escaping @Sendable () -> AdminSettings
+    ) {
+        self.proxies = proxies
+        self.certified = certified
+        self.current = current
+    }
 
     func check(_ request: Request, _ context: HTTPContext) throws(Problem) {
         let settings = current()
@@ -21,7 +36,11 @@ struct AdminAccess: Sendable {
                 .unauthorized, "The token is not the operator's", remedy: "Send the token of http.admin_token.",
                 headers: [.wwwAuthenticate: BearerToken.invalidChallenge])
         }
-        if settings.trustsLoopback, Self.isLocal(request, context.remote) { return }
+        // A browser shows the operator's certificate to our server whatever page asks.
+        if certified.contains(context.connection), Self.isOwn(request) { return }
+        if settings.trustsLoopback, !proxies.contains(context.remoteText), Self.isLocal(request, context.remote) {
+            return
+        }
         guard settings.token == nil else {
             throw Problem(
                 .unauthorized, "This path is the operator's",
@@ -35,14 +54,20 @@ struct AdminAccess: Sendable {
 
     static func isLocal(_ request: Request, _ remote: SocketAddress?) -> Bool {
         guard let address = remote?.ipAddress, isLoopback(address) else { return false }
-        for name in [HTTPField.Name.forwarded, .xForwardedFor, .xForwardedHost, .xRealIP, .via]
-        where request.headers[name] != nil {
+        guard !forwarding.contains(where: { request.headers[$0] != nil }) else { return false }
+        guard let authority = request.head.authority, isLoopbackName(host(of: authority)) else { return false }
+        return isOwn(request)
+    }
+
+    /// No page of somebody else's asks. `Origin` is missing where a page only fetches a picture or a script from us; there
+    /// browsers say by `Sec-Fetch-Site` that it is not ours.
+    private static func isOwn(_ request: Request) -> Bool {
+        if let site = request.headers[.secFetchSite]?.lowercased(), site != "same-origin", site != "none" {
             return false
         }
-        guard let authority = request.head.authority, isLoopbackName(host(of: authority)) else { return false }
-        guard let origin = request.headers[.origin] else { return true }
-        return origin.lowercased() == "http://\(authority.lowercased())"
-            || origin.lowercased() == "https://\(authority.lowercased())"
+        guard let origin = request.headers[.origin]?.lowercased() else { return true }
+        guard let authority = request.head.authority?.lowercased() else { return false }
+        return origin == "http://\(authority)" || origin == "https://\(authority)"
     }
 
     static func isLoopback(_ address: String) -> Bool {

@@ -50,6 +50,8 @@ struct GuardedHTTPChannel: ServerChildChannel {
     let base: HTTP1Channel
     let connections: ConnectionGuard
     let tlsContext: (@Sendable () throws -> NIOSSLContext)?
+    /// nil: clients are not asked for certificates.
+    let certified: CertifiedConnections?
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         if let refusal = connections.admit(channel) {
@@ -64,6 +66,9 @@ struct GuardedHTTPChannel: ServerChildChannel {
         guard let tlsContext else { return base.setup(channel: channel, logger: logger) }
         do {
             try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tlsContext()))
+            if let certified {
+                try channel.pipeline.syncOperations.addHandler(CertifiedConnections.Watch(certified))
+            }
         } catch {
             logger.error("TLS is not possible", metadata: ["error": "\(error)"])
             channel.close(promise: nil)

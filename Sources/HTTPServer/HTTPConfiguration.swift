@@ -11,6 +11,8 @@ package struct HTTPConfiguration: Sendable {
     /// Asked at every TLS connection, so that a certificate may change while the server runs. Must be fast: it runs on
     /// an event loop, so keep the context and replace it when the files change. ALPN, if set, must not offer `h2`.
     package var tlsContext: (@Sendable () throws -> NIOSSLContext)?
+    /// Whether `tlsContext` asks clients for a certificate and refuses wrong ones. Who shows one is the operator.
+    package var asksForClientCertificates: Bool
     /// Origins whose pages may use WHIP and WHEP, for example `https://example.com`; `*` allows all.
     package var corsOrigins: [String]
     /// Told to WHIP and WHEP clients by `Link` headers (RFC 9725 §4.6).
@@ -36,7 +38,8 @@ package struct HTTPConfiguration: Sendable {
     package init(
         listeners: [HTTPListenAddress] = [HTTPListenAddress(host: "::", port: 8081)],
         tlsListeners: [HTTPListenAddress] = [], tlsContext: (@Sendable () throws -> NIOSSLContext)? = nil,
-        corsOrigins: [String] = ["*"], iceServers: [ICEServer] = [], bodyLimit: Int = 262_144,
+        asksForClientCertificates: Bool = false, corsOrigins: [String] = ["*"], iceServers: [ICEServer] = [],
+        bodyLimit: Int = 262_144,
         connections: ConnectionBudget = ConnectionBudget(limit: 10_000, limitPerAddress: 1_000),
         trustedProxies: TrustedProxies = TrustedProxies(),
         idleTimeout: Duration = .seconds(60), bodyTimeout: Duration = .seconds(15),
@@ -46,6 +49,7 @@ package struct HTTPConfiguration: Sendable {
         self.listeners = listeners
         self.tlsListeners = tlsListeners
         self.tlsContext = tlsContext
+        self.asksForClientCertificates = asksForClientCertificates
         self.corsOrigins = corsOrigins
         self.iceServers = iceServers
         self.bodyLimit = bodyLimit
@@ -113,7 +117,7 @@ package struct AdminSettings: Hashable, Sendable {
     /// A request whose `Authorization: Bearer` carries this is the operator's, from wherever it comes.
     package var token: String?
     /// Whether a request from this machine needs no token. Requests with a forwarding header, a `Host` that is no
-    /// loopback name or an `Origin` that is not ours do not count as local.
+    /// loopback name or an `Origin` that is not ours do not count as local, nor do those of trusted proxies.
     package var trustsLoopback: Bool
 
     package init(token: String? = nil, trustsLoopback: Bool = true) {

@@ -10,11 +10,14 @@ struct HTTPContext: RequestContext {
     let remote: SocketAddress?
     /// Where the client reached us.
     let local: SocketAddress?
+    /// For what is known of the connection.
+    let connection: ObjectIdentifier
 
     init(source: ApplicationRequestContextSource) {
         coreContext = .init(source: source)
         remote = source.channel.remoteAddress
         local = source.channel.localAddress
+        connection = ObjectIdentifier(source.channel)
     }
 
     /// `address:port` or `[address]:port`.
@@ -32,6 +35,12 @@ extension HTTPField.Name {
     static let xForwardedFor = Self("X-Forwarded-For")!
     static let xForwardedHost = Self("X-Forwarded-Host")!
     static let xRealIP = Self("X-Real-IP")!
+    static let xClientIP = Self("X-Client-IP")!
+    static let trueClientIP = Self("True-Client-IP")!
+    static let xForwardedProto = Self("X-Forwarded-Proto")!
+    static let xForwardedPort = Self("X-Forwarded-Port")!
+    static let xForwardedServer = Self("X-Forwarded-Server")!
+    static let secFetchSite = Self("Sec-Fetch-Site")!
     static let referrerPolicy = Self("Referrer-Policy")!
 }
 

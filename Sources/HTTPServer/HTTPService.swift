@@ -34,6 +34,7 @@ package final class HTTPService: Service {
     private let state = ServiceState()
     private let admin: AdminBox
     private let connections: ConnectionGuard
+    private let certified = CertifiedConnections()
     private let watch: RequestWatch.Counters
     private let responder: RouterResponder<HTTPContext>
     private let onListening: @Sendable (HTTPListenAddress, _ tls: Bool) -> Void
@@ -52,7 +53,7 @@ package final class HTTPService: Service {
         watch = RequestWatch.Counters(metrics: metrics)
         let admin = AdminBox(configuration.admin)
         self.admin = admin
-        let access = AdminAccess { admin.settings }
+        let access = AdminAccess(proxies: configuration.trustedProxies, certified: certified) { admin.settings }
         let router = Router(context: HTTPContext.self)
         router.add(middleware: RequestMetricsMiddleware(metrics: metrics))
         router.add(middleware: CORSMiddleware(policy: CORSPolicy(origins: configuration.corsOrigins)))
@@ -127,10 +128,11 @@ package final class HTTPService: Service {
             httpDecoderConfiguration: .init(
                 maxHeaderFieldSize: Self.maxHeaderBytes, maxHeaderListSize: Self.maxHeaderBytes,
                 maxHeaderFieldCount: Self.maxHeaderFields))
+        let certified = configuration.asksForClientCertificates ? certified : nil
         let server = HTTPServerBuilder { [connections] responder in
             GuardedHTTPChannel(
                 base: HTTP1Channel(responder: responder, configuration: http), connections: connections,
-                tlsContext: tls)
+                tlsContext: tls, certified: certified)
         }
         return Application(
             responder: responder, server: server,

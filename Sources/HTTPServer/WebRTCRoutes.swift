@@ -73,7 +73,7 @@ struct WebRTCRoutes: Sendable {
             mediaSessionId: UUID().uuidString.lowercased(), name: name, sdp: offer,
             hasAudio: offer.contains("m=audio"), hasVideo: offer.contains("m=video"))
         do {
-            let answer = try await self.answer(client, kind, stream)
+            let answer = try await answered(client, kind, stream, token)
             // Unguessable: whoever knows the URL may end the session (RFC 9725 §5).
             let session = WebRTCSession(
                 id: Token.make(), kind: kind, streamName: name, mediaSessionId: stream.mediaSessionId,
@@ -87,6 +87,22 @@ struct WebRTCRoutes: Sendable {
         } catch {
             await client.close(.clientClosed)
             throw error
+        }
+    }
+
+    /// The refusals of a request with a token say so to programs (RFC 6750 §3.1).
+    private func answered(
+        _ client: ClientSession, _ kind: SessionKind, _ stream: StreamRequest, _ token: String?
+    ) async throws -> String {
+        do {
+            return try await answer(client, kind, stream)
+        } catch var problem as Problem where token != nil {
+            switch problem.status {
+            case .unauthorized: problem.headers[.wwwAuthenticate] = BearerToken.invalidChallenge
+            case .forbidden: problem.headers[.wwwAuthenticate] = BearerToken.scopeChallenge
+            default: break
+            }
+            throw problem
         }
     }
 

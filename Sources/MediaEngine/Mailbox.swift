@@ -29,6 +29,8 @@ package enum WorkerCommand: Sendable {
     case source(PeerRegistration)
     case sourceNews(peer: UInt64)
     case senderReport(stream: UInt64, track: Int, ntp: UInt64, timestamp: UInt32, arrival: Instant)
+    /// `reply` gets what is known of the peer; nil: it has gone.
+    case inspect(peer: UInt64, packets: Int, reply: @Sendable (PeerInspection?) -> Void)
     case stop
 }
 

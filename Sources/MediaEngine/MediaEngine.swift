@@ -186,6 +186,8 @@ package final class MediaEngine: Sendable {
         return true
     }
 
+    func post(_ command: WorkerCommand, to worker: Int) { mailboxes[worker].post(command) }
+
     package var peerCount: Int { directory.count }
 
     /// Stops the workers and waits for them. Idempotent.

@@ -64,6 +64,7 @@ extension Worker {
         case .sinks(let publisher, let list): sinksChanged(list, publisher: publisher)
         case .source(let registration): adopt(source: registration)
         case .sourceNews(let id): takeNews(of: id)
+        case .inspect(let id, let packets, let reply): reply(inspect(peer: id, packets: packets))
         case .stop: running = false
         }
     }

@@ -175,6 +175,7 @@ package final class Worker {
             turn(now: .now) { dispatchReady() }
         }
         for peer in Array(peers.values) { end(peer) }
+        refuseInspections()
         // The goodbyes of `end`.
         egress.flush()
         for connection in connections.values { Glibc.close(connection.descriptor) }

@@ -227,8 +227,8 @@ final class WCSChannelHandler: ChannelDuplexHandler {
     private func write(_ opcode: WebSocketOpcode, _ data: ByteBuffer) -> Bool {
         guard state == .open, let context else { return false }
         let count = data.readableBytes
-        guard queuedMessages < configuration.maxQueuedMessages, queuedBytes <= configuration.maxQueuedBytes - count
-        else {
+        // One message may go beyond: a picture is longer than all that may wait.
+        guard queuedMessages < configuration.maxQueuedMessages, queuedBytes <= configuration.maxQueuedBytes else {
             cutSlowReader()
             return false
         }

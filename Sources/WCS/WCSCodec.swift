@@ -58,8 +58,13 @@ package enum WCSCodec {
                 callId: text("callId"), incoming: message == "answer", caller: text("caller"), callee: text("callee"))
         case "hangup": return .hangup(callId: text("callId"))
         case "sendMessage", "subscribe", "sendXcapRequest": return .legacySIP(message: message, id: text("id"))
-        case "webRTCMetricsClientDescription", "webRTCMetricsBatch", "DataStatusEvent",
-            "notificationResult",
+        case "webRTCMetricsClientDescription":
+            return .metricsDescription(mediaSessionId: mediaSessionId, headers: text("headers"))
+        case "webRTCMetricsBatch":
+            var samples: [String] = []
+            if case .array? = argument["metrics"] { samples = argument["metrics"]?.texts ?? [] }
+            return .metricsBatch(mediaSessionId: mediaSessionId, samples: samples)
+        case "DataStatusEvent", "notificationResult",
             "sendIMDN", "hold", "unhold", "transfer", "sendDtmf", "requestStreamInfo", "updateCallToVideo",
             "changeVideoState", "subscribeRoom", "unsubscribeRoom", "sendRoomData", "connectMediaTransport":
             return .ignored(message: message)

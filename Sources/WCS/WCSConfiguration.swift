@@ -74,6 +74,9 @@ package struct WCSConfiguration: Sendable {
     /// Sent as `getVersion`. Old clients read a number of the original server's generation out of it.
     package var version = "5.2.0"
 
+    /// What clients are told about the WebRTC statistics that they shall send (section 6.5); nil: they send none.
+    package var metricsDescription: JSONText?
+
     package init() {}
 
     var jsonLimits: JSONParser.Limits {

@@ -139,10 +139,12 @@ final class WCSConnection: Sendable {
         if isShuttingDown { await session.close(.shutdown) }
         let known = WCSConnectionRequest(of: session) ?? request
         let excluded = session.clientExclude(.connect).union(session.clientExclude(.connectionStatusEvent))
-        await send(
-            .getUserData(
-                members: known.userData(
-                    authToken: session.authToken, appKey: session.facts.appKey, excluding: excluded)))
+        var members = known.userData(
+            authToken: session.authToken, appKey: session.facts.appKey, excluding: excluded)
+        if let description = configuration.metricsDescription {
+            members.append(JSONMember("webRTCMetricsServerDescription", .verbatim(description.text)))
+        }
+        await send(.getUserData(members: members))
         await send(.getVersion(configuration.version))
         await onLoop { $0.startKeepAlive() }
         return session
@@ -166,6 +168,9 @@ final class WCSConnection: Sendable {
         case .submitBugReport(let text, let type): await session.submitBugReport(text: text, type: type)
         case .pushLogs(let text): await session.pushLogs(text)
         case .sessionDebug(let command): await session.debug(command: command)
+        case .metricsDescription(let id, let headers):
+            await session.describeMetrics(mediaSessionId: id, headers: headers)
+        case .metricsBatch(let id, let samples): await session.takeMetrics(mediaSessionId: id, samples: samples)
         default:
             for message in WCSRefusal.messages(for: request) { await send(message) }
         }
@@ -178,6 +183,7 @@ final class WCSConnection: Sendable {
             } else if let message = WCSMessage(event) {
                 let excluded = event.method.map(session.clientExclude) ?? []
                 await send(excluded.isEmpty ? message : .excluding(excluded, message))
+                if case .data(let operationId, _) = event { await session.dataDelivered(operationId: operationId) }
             }
         }
     }

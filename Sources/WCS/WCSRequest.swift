@@ -20,12 +20,16 @@ package enum WCSRequest: Sendable, Equatable {
     case pushLogs(String)
     case sessionDebug(command: String)
     case submitBugReport(text: String, type: String)
+    /// `webRTCMetricsClientDescription`: what the values of a stream's samples are.
+    case metricsDescription(mediaSessionId: String, headers: String)
+    /// `webRTCMetricsBatch`; none if they are compressed.
+    case metricsBatch(mediaSessionId: String, samples: [String])
     /// `call`, `answer`: a telephone call the client wants.
     case call(callId: String, incoming: Bool, caller: String, callee: String)
     case hangup(callId: String)
     /// `sendMessage`, `subscribe`, `sendXcapRequest` of API 1.0: asked for by name, answered with a refusal.
     case legacySIP(message: String, id: String)
-    /// Known and without an effect here: metrics, acknowledgements, requests within calls.
+    /// Known and without an effect here: acknowledgements, requests within calls.
     case ignored(message: String)
     /// Not in the protocol as we know it. Section 1.2: ignored.
     case unknown(message: String)

@@ -59,6 +59,21 @@ package struct CertificatePair: Sendable {
         }
     }
 
+    /// For a listener that asks clients for a certificate of one of these authorities. One that has none is let in all the
+    /// same, without being anybody; one with a wrong one is not.
+    func context(asking authorities: [NIOSSLCertificate]) throws(TLSFilesError) -> NIOSSLContext {
+        var configuration = Self.serverConfiguration(chain: chain, key: key)
+        configuration.trustRoots = .certificates(authorities)
+        configuration.certificateVerification = .optionalVerification
+        // Browsers then ask their users only when they have a fitting certificate.
+        configuration.sendCANameList = true
+        do {
+            return try NIOSSLContext(configuration: configuration)
+        } catch {
+            throw TLSFilesError("the authorities cannot be used: \(error)")
+        }
+    }
+
     /// TLS 1.2 and later. No ALPN: these listeners speak HTTP/1.1, which the WebSocket upgrade needs.
     static func serverConfiguration(chain: [NIOSSLCertificate], key: NIOSSLPrivateKey) -> TLSConfiguration {
         var configuration = TLSConfiguration.makeServerConfiguration(

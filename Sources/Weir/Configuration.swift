@@ -1,5 +1,6 @@
 import ControlPlane
 import RESTHooks
+import Tokens
 import Wire
 
 /// Everything an operator can set, with the defaults. Read by `ConfigurationLoader`; `Config/weir.yaml` explains
@@ -13,9 +14,11 @@ package struct Configuration: Sendable, Equatable {
     package var tls = TLS()
     package var proxies = Proxies()
     package var hooks = Hooks()
+    package var tokens = Tokens()
     /// Of the section `applications`, whose keys are those of the applications.
     package var applications: [Application] = []
     package var limits = Limits()
+    package var diagnostics = Diagnostics()
     package var log = Log()
     package var shutdown = Shutdown()
     package var state = State()
@@ -116,6 +119,10 @@ package struct Configuration: Sendable, Equatable {
         package var maxBody = 256 << 10
         /// Bearer token of the operator's paths; empty: they answer to this machine only.
         package var adminToken = ""
+        /// Whoever asks from this machine is the operator.
+        package var adminFromLoopback = true
+        /// PEM file of authorities whose certificates make their holders the operator; empty: none.
+        package var adminClientCa = ""
         /// The list of live streams answers to everyone, which the page needs; else it is an operator's path.
         package var publicStreamList = true
 
@@ -173,6 +180,56 @@ package struct Configuration: Sendable, Equatable {
         package var keepAlive = false
         package var keepAliveInterval = Interval.seconds(10)
         package var keepAliveApplications = ["defaultApp"]
+
+        package init() {}
+    }
+
+    /// Rights that clients bring with them.
+    package struct Tokens: Sendable, Equatable {
+        package var hs256Secrets: [TokenSecret] = []
+        /// A file with a JWK Set; empty: none.
+        package var jwksFile = ""
+        /// How often that is looked at.
+        package var checkInterval = Interval.seconds(60)
+        /// Empty: of anybody who has a key.
+        package var issuer = ""
+        /// Empty: only tokens that name none.
+        package var audience = ""
+        package var leeway = Interval.seconds(5)
+        package var neededFor = StreamAction.allCases
+        package var exceptApplications: [String] = []
+        package var endAtExpiry = false
+
+        package init() {}
+
+        package var settings: TokenSettings {
+            TokenSettings(
+                secrets: hs256Secrets, keyFile: jwksFile,
+                rules: .init(
+                    issuer: issuer.isEmpty ? nil : issuer, audience: audience.isEmpty ? nil : audience,
+                    leeway: Double(leeway.milliseconds) / 1_000), neededFor: Set(neededFor),
+                exceptApplications: Set(exceptApplications), endsAtExpiry: endAtExpiry)
+        }
+
+        /// Whether clients of that application need a token for something.
+        func decides(about appKey: String) -> Bool { settings.isEnabled && !exceptApplications.contains(appKey) }
+    }
+
+    /// Bug reports, logs of sessions, and what clients tell of themselves.
+    package struct Diagnostics: Sendable, Equatable {
+        /// Whether clients may have anything kept.
+        package var enabled = true
+        /// Empty: `diagnostics` in `state.dir`.
+        package var dir = ""
+        package var maxFiles = 1_000
+        package var maxSize = 1 << 30
+        /// Bytes that the disk keeps free of it.
+        package var minFree = 256 << 20
+        package var maxLog = 16 << 20
+        /// Bytes of one session's recent signalling.
+        package var journal = 32 << 10
+        /// Clients are asked for their WebRTC statistics.
+        package var clientMetrics = false
 
         package init() {}
     }

@@ -1,3 +1,4 @@
+import ControlPlane
 import RESTHooks
 import Wire
 
@@ -31,7 +32,7 @@ package struct ConfigurationKey: Sendable {
     }
 
     /// Every key there is.
-    package static let all: [ConfigurationKey] = media + ice + listeners + hooks + rest
+    package static let all: [ConfigurationKey] = media + ice + listeners + hooks + tokens + rest
 
     private static let minute = Interval.seconds(60)
     private static let hour = Interval.seconds(3600)
@@ -102,6 +103,8 @@ package struct ConfigurationKey: Sendable {
         .init("http", "idle_timeout", \.http.idleTimeout, .duration(.seconds(1)...hour)),
         .init("http", "max_body", \.http.maxBody, .size(16 << 10...64 << 20)),
         .init("http", "admin_token", \.http.adminToken, .token),
+        .init("http", "admin_from_loopback", \.http.adminFromLoopback, .flag),
+        .init("http", "admin_client_ca", \.http.adminClientCa, .path),
         .init("http", "public_stream_list", \.http.publicStreamList, .flag),
         .init("tls", "certificate", \.tls.certificate, .path),
         .init("tls", "key", \.tls.key, .path),
@@ -124,6 +127,21 @@ package struct ConfigurationKey: Sendable {
         .init("hooks", "keep_alive_applications", \.hooks.keepAliveApplications, .list(.applicationKey, 0...1_000)),
     ]
 
+    private static let tokens: [ConfigurationKey] = [
+        .init("tokens", "hs256_secrets", \.tokens.hs256Secrets, .tokenSecrets),
+        .init("tokens", "jwks_file", \.tokens.jwksFile, .path),
+        .init("tokens", "check_interval", \.tokens.checkInterval, .duration(.seconds(1)...hour * 24)),
+        .init("tokens", "issuer", \.tokens.issuer, .text),
+        .init("tokens", "audience", \.tokens.audience, .text),
+        .init("tokens", "leeway", \.tokens.leeway, .duration(.zero...minute * 10)),
+        .init(
+            "tokens", "needed_for", \.tokens.neededFor,
+            .list(.word(StreamAction.allCases.map { ($0.rawValue, $0) }, name: { $0.rawValue }), 1...2)),
+        .init(
+            "tokens", "except_applications", \.tokens.exceptApplications, .list(.applicationKey, 0...1_000)),
+        .init("tokens", "end_at_expiry", \.tokens.endAtExpiry, .flag),
+    ]
+
     private static let rest: [ConfigurationKey] = [
         .init("limits", "connections", \.limits.connections, .integer(1...10_000_000)),
         .init("limits", "connections_per_address", \.limits.connectionsPerAddress, .integer(1...10_000_000)),
@@ -140,6 +158,14 @@ package struct ConfigurationKey: Sendable {
             "log", "format", \.log.format, .word(LogFormat.allCases.map { ($0.rawValue, $0) }, name: { $0.rawValue })),
         .init("log", "rate", \.log.rate, .integer(0...1_000_000)),
         .init("log", "burst", \.log.burst, .integer(1...1_000_000)),
+        .init("diagnostics", "enabled", \.diagnostics.enabled, .flag),
+        .init("diagnostics", "dir", \.diagnostics.dir, .path),
+        .init("diagnostics", "max_files", \.diagnostics.maxFiles, .integer(1...1_000_000)),
+        .init("diagnostics", "max_size", \.diagnostics.maxSize, .size(1 << 20...1 << 44)),
+        .init("diagnostics", "min_free", \.diagnostics.minFree, .size(0...1 << 44)),
+        .init("diagnostics", "max_log", \.diagnostics.maxLog, .size(64 << 10...1 << 30)),
+        .init("diagnostics", "journal", \.diagnostics.journal, .size(0...1 << 20)),
+        .init("diagnostics", "client_metrics", \.diagnostics.clientMetrics, .flag),
         .init("shutdown", "timeout", \.shutdown.timeout, .duration(.zero...hour)),
         .init("state", "dir", \.state.dir, .path),
         .init("features", "video_rate_events", \.features.videoRateEvents, .flag),

@@ -221,10 +221,16 @@ package struct ConfigurationLoader {
 
     private mutating func checkTogether() {
         checkPorts()
+        checkTokens()
         let tls = configuration.tls
         if tls.certificate.isEmpty != tls.key.isEmpty {
             let (set, missing) = tls.key.isEmpty ? ("tls.certificate", "tls.key") : ("tls.key", "tls.certificate")
             report(place(set), set, "is set without \(missing)", "set both, or none for a development certificate")
+        }
+        if !configuration.http.adminClientCa.isEmpty, configuration.http.tlsPort == 0 {
+            report(
+                place("http.admin_client_ca"), "http.admin_client_ca", "needs TLS, which is off",
+                "set http.tls_port, or remove it")
         }
         if configuration.media.dtlsCertificate.isEmpty, !configuration.media.dtlsKey.isEmpty {
             report(
@@ -250,6 +256,16 @@ package struct ConfigurationLoader {
                 place("log.burst"), "log.burst",
                 "\(configuration.log.burst) is less than log.rate "
                     + "(\(configuration.log.rate)), which could then never be reached", "raise it, or lower log.rate")
+        }
+    }
+
+    /// Rules of tokens without a key to check any would look like protection and be none.
+    private mutating func checkTokens() {
+        guard !configuration.tokens.settings.isEnabled else { return }
+        for key in ConfigurationKey.all where key.section == "tokens" && key.write(configuration) != key.write(.init()) {
+            report(
+                place(key.path), key.path, "has no effect: without a key nobody needs a token",
+                "set tokens.hs256_secrets or tokens.jwks_file, or remove it")
         }
     }
 

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Tokens
 import Wire
 
 /// Looks at the machine and the configuration before the server starts, and says what to change.
@@ -42,6 +43,7 @@ package struct Doctor {
         checkState()
         checkCertificate()
         checkDTLSCertificate()
+        checkTokens()
         checkCandidates()
         checkProcessor()
         checkFiles()
@@ -294,6 +296,18 @@ package struct Doctor {
 
     // MARK: - Access
 
+    private mutating func checkTokens() {
+        let file = configuration.tokens.jwksFile
+        guard !file.isEmpty else { return }
+        let subject = "tokens.jwks_file \(file)"
+        do {
+            let set = try KeySet(file: file)
+            add(.ok, subject, "\(set.keys.count) keys, \(set.skipped) that tokens do not need")
+        } catch {
+            add(.error, subject, "\(error)", "give the file of the issuer's public keys (docs/security.md)")
+        }
+    }
+
     private mutating func checkAccess() {
         let websocket = configuration.websocket.listen
         let http = configuration.http.listen
@@ -304,16 +318,17 @@ package struct Doctor {
         let configured = configuration.applications.filter { !configuration.hooks.enabled || $0.backend.isBuiltIn }
         let known = Set(configuration.applications.map(\.key))
         let open = configured.map(\.key) + configuration.hooks.builtIn.filter { !known.contains($0) }
-        guard !open.isEmpty else {
-            add(.ok, "access", "backends decide about every application")
+        let unprotected = open.filter { !configuration.tokens.decides(about: $0) }
+        guard !unprotected.isEmpty else {
+            add(.ok, "access", "backends or tokens decide about every application")
             return
         }
         add(
             .warning, "access",
-            "no backend decides about \(open.sorted().joined(separator: " and ")): everyone who reaches the ports may "
-                + "publish and play every name",
-            "give them a backend (docs/hooks.md) or leave them out of hooks.built_in, or let only trusted networks "
-                + "reach the ports"
+            "no backend and no token decides about \(unprotected.sorted().joined(separator: " and ")): everyone who "
+                + "reaches the ports may publish and play every name",
+            "give them a backend (docs/hooks.md) or let tokens decide (docs/security.md), leave them out of "
+                + "hooks.built_in, or let only trusted networks reach the ports"
         )
     }
 }

@@ -2,6 +2,7 @@ import ControlPlane
 import HTTPServer
 import Logging
 import RESTHooks
+import Tokens
 
 /// What SIGHUP does: reads the configuration again and takes over what can change while the server runs, all of it or,
 /// if anything is wrong, nothing. Keys that need a restart are named and stay as they were.
@@ -10,6 +11,7 @@ actor Reload {
     struct Targets: Sendable {
         var control: ControlPlane
         var hooks: RESTHookService
+        var tokens: TokenGate
         var http: HTTPService
         var connections: ConnectionBudget
         var log: LogSink
@@ -32,14 +34,16 @@ actor Reload {
 
     /// Until the end of the requests or of the task.
     func run(_ requests: AsyncStream<Void>) async {
-        for await _ in requests { reload() }
+        for await _ in requests { await reload() }
     }
 
-    func reload() {
+    func reload() async {
         let wanted: Configuration
+        let keys: TokenGate.Prepared
         do {
             wanted = try reread()
-            // The one step that may fail comes before all others.
+            // The steps that may fail come before all others; the last of them is the first that changes anything.
+            keys = try await TokenGate.prepare(wanted.tokens.settings)
             try targets.hooks.applications.replaceConfigured(wanted.applications)
         } catch {
             logger.error(
@@ -48,7 +52,7 @@ actor Reload {
         }
         let changed = ConfigurationKey.all.filter { $0.write(running) != $0.write(wanted) }
         let areApplicationsNew = running.applications != wanted.applications
-        apply(wanted)
+        apply(wanted, keys)
         let taken = changed.filter(\.isReloadable).map(\.path) + (areApplicationsNew ? [ApplicationForm.section] : [])
         logger.notice(
             "The configuration was read again",
@@ -59,25 +63,33 @@ actor Reload {
             "Some keys have changed that need a restart", metadata: ["keys": .string(left.joined(separator: " "))])
     }
 
-    private func apply(_ wanted: Configuration) {
+    private func apply(_ wanted: Configuration, _ keys: TokenGate.Prepared) {
         running.applications = wanted.applications
         running.limits = wanted.limits
         running.log.level = wanted.log.level
         running.http.adminToken = wanted.http.adminToken
         running.hooks.secretKey = wanted.hooks.secretKey
+        let checkInterval = running.tokens.checkInterval
+        running.tokens = wanted.tokens
+        running.tokens.checkInterval = checkInterval
         targets.control.replaceLimits(wanted.limits.control)
         targets.connections.setLimits(
             wanted.limits.connections, perAddress: wanted.limits.connectionsPerAddress)
         targets.log.level = wanted.log.level
         targets.http.setAdminToken(wanted.http.adminToken.isEmpty ? nil : wanted.http.adminToken)
         targets.hooks.setSecretKey(wanted.hooks.secretKey)
+        targets.tokens.use(keys)
     }
 }
 
 extension ConfigurationKey {
     /// Whether SIGHUP is enough.
     package var isReloadable: Bool {
-        section == "limits" || ["log.level", "http.admin_token", "hooks.secret_key"].contains(path)
+        switch section {
+        case "limits": true
+        case "tokens": name != "check_interval"
+        default: ["log.level", "http.admin_token", "hooks.secret_key"].contains(path)
+        }
     }
 }
 

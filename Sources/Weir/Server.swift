@@ -1,4 +1,5 @@
 import ControlPlane
+import Diagnostics
 import FoundationEssentials
 import Glibc
 import HTTPServer
@@ -9,6 +10,7 @@ import NIOSSL
 import RESTHooks
 import SRTP
 import ServiceLifecycle
+import Tokens
 import WCS
 import WeirMetrics
 import Wire
@@ -37,8 +39,12 @@ package struct Server {
         let stateDirectory = StateDirectory.path(configuration.state.dir, environment: processEnvironment())
         try StateDirectory.create(stateDirectory)
         raiseFileLimit()
-        let tls = try TLSFiles(configuration.tls, stateDirectory: stateDirectory, logger: logger)
+        let tls = try TLSFiles(
+            configuration.tls, stateDirectory: stateDirectory, clientAuthorities: configuration.http.adminClientCa,
+            logger: logger)
         let metrics = MetricsRegistry()
+        let tokens = TokenGate(try await tokenKeys(), metrics: metrics, logger: logger)
+        tokens.logState()
         let announce = Self.announcedAddresses(configuration.media)
         guard !announce.isEmpty else {
             throw ServerError("no address to offer to peers: bring an interface up or set media.announce")
@@ -55,8 +61,10 @@ package struct Server {
         let nodeId = "\(Token.make())@\(announce[0].ip)"
         let hooks = try restHooks(
             stateDirectory: stateDirectory, nodeId: nodeId, transport: transport, metrics: metrics)
+        let diagnostics = try diagnosticFolder(stateDirectory: stateDirectory, metrics: metrics)
         let control = ControlPlane(
-            media: media, hooks: hooks, configuration: controlConfiguration(), metrics: metrics, logger: logger)
+            media: media, hooks: hooks, rights: tokens, configuration: controlConfiguration(), metrics: metrics,
+            logger: logger, diagnostics: diagnostics)
         let connections = ConnectionBudget(
             limit: configuration.limits.connections, limitPerAddress: configuration.limits.connectionsPerAddress,
             proxies: TrustedProxies(configuration.proxies.trusted))
@@ -85,18 +93,49 @@ package struct Server {
         defer { signals.stop() }
         do {
             try await serve(
-                media: media, control: control, http: http, webSocket: webSocket, tls: tls, signals: signals,
+                media: media, control: control, http: http, webSocket: webSocket, tls: tls, tokens: tokens,
+                signals: signals,
                 reload: Reload(
                     running: configuration,
-                    targets: .init(control: control, hooks: hooks, http: http, connections: connections, log: log),
+                    targets: .init(
+                        control: control, hooks: hooks, tokens: tokens, http: http, connections: connections, log: log),
                     logger: logger, reread: reread))
         } catch {
             media.stop()
             await transport.shutdown()
+            await diagnostics?.shutdown()
             throw error
         }
         media.stop()
         await transport.shutdown()
+        await diagnostics?.shutdown()
+    }
+
+    private func diagnosticFolder(
+        stateDirectory: String, metrics: MetricsRegistry
+    ) throws(ServerError) -> DiagnosticFolder? {
+        let wanted = configuration.diagnostics
+        guard wanted.enabled else { return nil }
+        var settings = DiagnosticSettings(
+            folder: wanted.dir.isEmpty ? "\(stateDirectory)/diagnostics" : wanted.dir,
+            server: BuildInfo.current.description)
+        settings.maxFiles = wanted.maxFiles
+        settings.maxBytes = wanted.maxSize
+        settings.minFree = wanted.minFree
+        settings.maxLogBytes = wanted.maxLog
+        do throws(DiagnosticError) {
+            return try DiagnosticFolder(settings, metrics: metrics, logger: logger)
+        } catch {
+            throw ServerError("diagnostics.dir: \(error); mend that or set diagnostics.enabled to false")
+        }
+    }
+
+    private func tokenKeys() async throws(ServerError) -> TokenGate.Prepared {
+        do {
+            return try await TokenGate.prepare(configuration.tokens.settings)
+        } catch {
+            throw ServerError("\(error)")
+        }
     }
 
     private func restHooks(
@@ -110,7 +149,7 @@ package struct Server {
         } catch {
             throw ServerError("applications: \(error)")
         }
-        let open = applications.open.map(\.key)
+        let open = applications.open.map(\.key).filter { !configuration.tokens.decides(about: $0) }
         if open.count < applications.all.count, !open.isEmpty {
             logger.warning(
                 "Some applications ask no backend, and every client may name them",
@@ -131,10 +170,11 @@ package struct Server {
 
     private func serve(
         media: EngineMediaBackend, control: ControlPlane, http: HTTPService, webSocket: WCSServer, tls: TLSFiles,
-        signals: SignalWatch, reload: Reload
+        tokens: TokenGate, signals: SignalWatch, reload: Reload
     ) async throws {
         let timeout = Duration.nanoseconds(configuration.shutdown.timeout.nanoseconds)
         let checkInterval = configuration.tls.checkInterval
+        let keyInterval = Duration.nanoseconds(configuration.tokens.checkInterval.nanoseconds)
         var services = ServiceGroupConfiguration(
             services: [
                 .init(service: http, failureTerminationBehavior: .cancelGroup),
@@ -146,6 +186,7 @@ package struct Server {
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { await control.run() }
             tasks.addTask { await tls.watch(every: checkInterval) }
+            tasks.addTask { await tokens.watch(every: keyInterval) }
             tasks.addTask { [logger] in await OverloadLog(logger).run(media.overloads) }
             tasks.addTask {
                 await LoadMeter(packetsSent: { media.engine.counters.packetsSent.value }).run { control.noteLoad($0) }
@@ -224,13 +265,15 @@ package struct Server {
     }
 
     private func controlConfiguration() -> ControlConfiguration {
-        ControlConfiguration(
+        var control = ControlConfiguration(
             limits: configuration.limits.control,
             iceTimeout: .nanoseconds(configuration.ice.timeout.nanoseconds),
             dtlsTimeout: .nanoseconds(configuration.ice.timeout.nanoseconds),
             hookTimeout: hookTimeout + Self.hookSlack,
             rateEvents: configuration.features.videoRateEvents,
             reattachTime: .nanoseconds(configuration.websocket.reattachTime.nanoseconds))
+        control.journalBytes = configuration.diagnostics.enabled ? configuration.diagnostics.journal : 0
+        return control
     }
 
     private var hookTimeout: Duration { .nanoseconds(configuration.hooks.timeout.nanoseconds) }
@@ -255,6 +298,7 @@ package struct Server {
         out.maxMessageBytes = settings.maxMessage
         out.maxQueuedMessages = settings.sendQueue
         out.shutdownTimeout = .nanoseconds(configuration.shutdown.timeout.nanoseconds) * 0.2
+        if configuration.diagnostics.clientMetrics { out.metricsDescription = ClientMetricsDescription.json }
         return out
     }
 
@@ -264,7 +308,8 @@ package struct Server {
             listeners: [HTTPListenAddress(host: settings.listen.ip, port: Int(settings.port))],
             tlsListeners: settings.tlsPort == 0
                 ? [] : [HTTPListenAddress(host: settings.listen.ip, port: Int(settings.tlsPort))],
-            tlsContext: { tls.context }, corsOrigins: settings.corsOrigins,
+            tlsContext: { tls.httpContext }, asksForClientCertificates: !settings.adminClientCa.isEmpty,
+            corsOrigins: settings.corsOrigins,
             iceServers: settings.iceServers.flatMap { server in
                 server.urls.map { url in
                     HTTPServer.ICEServer(
@@ -276,7 +321,9 @@ package struct Server {
             trustedProxies: TrustedProxies(configuration.proxies.trusted),
             idleTimeout: .nanoseconds(settings.idleTimeout.nanoseconds),
             answerTimeout: hookTimeout + Self.hookSlack + Self.mediaAnswerTime,
-            admin: AdminSettings(token: settings.adminToken.isEmpty ? nil : settings.adminToken),
+            admin: AdminSettings(
+                token: settings.adminToken.isEmpty ? nil : settings.adminToken,
+                trustsLoopback: settings.adminFromLoopback),
             publicStreamList: settings.publicStreamList)
     }
 

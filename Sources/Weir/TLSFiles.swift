@@ -26,6 +26,8 @@ package final class TLSFiles: Sendable {
 
     private struct State {
         var pair: CertificatePair
+        /// Of the HTTP listener, when it asks for certificates of clients.
+        var askingContext: NIOSSLContext?
         /// Of the files that were tried last, good or bad, so that a bad one is told of once.
         var marks: [Mark?]
     }
@@ -40,34 +42,46 @@ package final class TLSFiles: Sendable {
     package let certificatePath: String
     package let keyPath: String
     package let isDevelopment: Bool
+    /// PEM file of the authorities whose certificates make their holders the operator; empty: none.
+    package let clientAuthorities: String
     private let addresses: [SocketAddress]
     private let logger: Logger
     private let state: Mutex<State>
 
     /// - Parameters:
     ///   - stateDirectory: for the development certificate; made when it is not there.
+    ///   - clientAuthorities: `http.admin_client_ca`.
     ///   - addresses: what a new development certificate is for, beside localhost.
     package init(
-        _ settings: Configuration.TLS, stateDirectory: String, addresses: [SocketAddress] = InterfaceAddresses.all(),
-        logger: Logger
+        _ settings: Configuration.TLS, stateDirectory: String, clientAuthorities: String = "",
+        addresses: [SocketAddress] = InterfaceAddresses.all(), logger: Logger
     ) throws(TLSFilesError) {
         isDevelopment = settings.certificate.isEmpty
         certificatePath = isDevelopment ? "\(stateDirectory)/\(Self.developmentCertificateName)" : settings.certificate
         keyPath = isDevelopment ? "\(stateDirectory)/\(Self.developmentKeyName)" : settings.key
+        self.clientAuthorities = clientAuthorities
         self.addresses = addresses
         self.logger = logger
+        let marks = Self.marks(isDevelopment ? [] : [certificatePath, keyPath], clientAuthorities)
+        let pair: CertificatePair
         if isDevelopment {
-            let pair = try Self.keepDevelopment(certificatePath, keyPath, stateDirectory, addresses, logger)
-            state = Mutex(State(pair: pair, marks: []))
+            pair = try Self.keepDevelopment(certificatePath, keyPath, stateDirectory, addresses, logger)
         } else {
-            let marks = [Mark(certificatePath), Mark(keyPath)]
             do {
-                state = Mutex(State(pair: try Self.read(certificatePath, keyPath), marks: marks))
+                pair = try Self.read(certificatePath, keyPath)
             } catch {
                 throw TLSFilesError(
                     "tls.certificate \(certificatePath), tls.key \(keyPath): \(error); give a PEM chain and its PEM key "
                         + "that this user may read, or remove both keys for a development certificate")
             }
+        }
+        do {
+            let context = try Self.askingContext(pair, clientAuthorities)
+            state = Mutex(State(pair: pair, askingContext: context, marks: marks))
+        } catch {
+            throw TLSFilesError(
+                "http.admin_client_ca \(clientAuthorities): \(error); give a PEM file with the certificates of the "
+                    + "authorities")
         }
     }
 
@@ -76,9 +90,14 @@ package final class TLSFiles: Sendable {
     /// For a new connection. Take it per connection, never once.
     package var context: NIOSSLContext { current.context }
 
+    /// The same for the HTTP listener, which asks clients for a certificate if there are authorities for that.
+    package var httpContext: NIOSSLContext { state.withLock { $0.askingContext ?? $0.pair.context } }
+
     /// Looks at the files. Returns whether another certificate is in use now.
     @discardableResult package func reloadIfChanged(now: Date = Date()) -> Bool {
-        isDevelopment ? renewDevelopment(now: now) : rereadFiles()
+        // Files of the operator's; of the development certificate only the authorities are.
+        let hasRead = rereadFiles()
+        return isDevelopment ? renewDevelopment(now: now) || hasRead : hasRead
     }
 
     /// Looks at the files again and again until the task is cancelled.
@@ -90,12 +109,14 @@ package final class TLSFiles: Sendable {
     }
 
     private func rereadFiles() -> Bool {
-        let marks = [Mark(certificatePath), Mark(keyPath)]
+        let marks = Self.marks(isDevelopment ? [] : [certificatePath, keyPath], clientAuthorities)
         return state.withLock { state in
             guard marks != state.marks else { return false }
             state.marks = marks
             do {
-                state.pair = try Self.read(certificatePath, keyPath)
+                let pair = isDevelopment ? state.pair : try Self.read(certificatePath, keyPath)
+                state.askingContext = try Self.askingContext(pair, clientAuthorities)
+                state.pair = pair
                 logger.notice(
                     "Certificate read again",
                     metadata: ["file": .string(certificatePath), "expires": .string(dayText(state.pair.notAfter))])
@@ -114,7 +135,11 @@ package final class TLSFiles: Sendable {
         guard current.notAfter.timeIntervalSince(now) < Self.renewBefore else { return false }
         do {
             let pair = try Self.makeDevelopment(certificatePath, keyPath, addresses, now: now)
-            state.withLock { $0.pair = pair }
+            let context = try Self.askingContext(pair, clientAuthorities)
+            state.withLock {
+                $0.pair = pair
+                $0.askingContext = context
+            }
             logger.notice("Development certificate renewed", metadata: ["file": .string(certificatePath)])
             return true
         } catch {
@@ -124,6 +149,25 @@ package final class TLSFiles: Sendable {
     }
 
     // MARK: - Files
+
+    private static func marks(_ paths: [String], _ authorities: String) -> [Mark?] {
+        (paths + (authorities.isEmpty ? [] : [authorities])).map { Mark($0) }
+    }
+
+    private static func askingContext(
+        _ pair: CertificatePair, _ authorities: String
+    ) throws(TLSFilesError) -> NIOSSLContext? {
+        guard !authorities.isEmpty else { return nil }
+        let found: [NIOSSLCertificate]
+        do {
+            found = try NIOSSLCertificate.fromPEMBytes(Array(try text(of: authorities).utf8))
+        } catch {
+            throw error as? TLSFilesError ?? TLSFilesError("\(authorities) is not a PEM file of certificates")
+        }
+        // Without any, every authority that the system trusts would make operators.
+        guard !found.isEmpty else { throw TLSFilesError("there is no certificate in \(authorities)") }
+        return try pair.context(asking: found)
+    }
 
     /// - Throws: which file, and what is wrong with it.
     package static func read(_ certificatePath: String, _ keyPath: String) throws(TLSFilesError) -> CertificatePair {

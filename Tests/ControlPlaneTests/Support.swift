@@ -29,6 +29,7 @@ final class FakeMedia: MediaBackend {
         var closed: Set<PeerID> = []
         var paused: [PeerID: Bool] = [:]
         var statistics: [PeerID: PeerStatistics] = [:]
+        var captures: [PeerID: MediaCapture] = [:]
         var holdsClose: Latch?
     }
 
@@ -102,6 +103,8 @@ final class FakeMedia: MediaBackend {
     }
 
     func statistics(peer: PeerID) async -> PeerStatistics? { state.value.statistics[peer] }
+
+    func capture(peer: PeerID, packets: Int) async -> MediaCapture? { state.value.captures[peer] }
 }
 
 /// A backend that decides as told and keeps what it hears.
@@ -110,6 +113,8 @@ final class FakeHooks: BackendHooks {
     struct Told: Sendable {
         let session: String
         let text: String
+        /// Of stream events.
+        let payload: JSONText?
         let after: Gate?
         /// Given back for it; the test opens it, or nobody.
         let gate: Gate
@@ -191,9 +196,18 @@ final class FakeSession: SessionHooks {
         let gate = Gate()
         let session = session
         hooks.state.update { state in
-            state.told.append(.init(session: session, text: Self.text(event), after: after, gate: gate))
+            state.told.append(
+                .init(
+                    session: session, text: Self.text(event), payload: Self.payload(event), after: after, gate: gate))
         }
         return gate
+    }
+
+    private static func payload(_ event: HookEvent) -> JSONText? {
+        switch event {
+        case .sentStreamEvent(_, _, let payload), .streamEvent(_, _, let payload): payload
+        default: nil
+        }
     }
 
     private static func text(_ event: HookEvent) -> String {
@@ -220,13 +234,17 @@ struct Plant: Sendable {
     let hooks = FakeHooks()
     let clock = ManualClock()
     let metrics = MetricsRegistry()
+    let store = FakeStore()
+    let pictures = FakePictures()
     let plane: ControlPlane
 
-    init(_ configuration: ControlConfiguration) {
+    init(_ configuration: ControlConfiguration, rights: (any StreamRights)? = nil) {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         plane = ControlPlane(
-            media: media, hooks: hooks, configuration: configuration, metrics: metrics, logger: logger, clock: clock)
+            media: media, hooks: hooks, rights: rights, configuration: configuration, metrics: metrics, logger: logger,
+            clock: clock,
+            diagnostics: store, snapshots: pictures)
     }
 
     func client(_ kind: SessionKind = .webSocket, from address: String = "192.0.2.1:5000") async throws -> Client {
@@ -244,9 +262,10 @@ struct Plant: Sendable {
 
 /// Runs `body` with a running control plane, then checks that nothing is left behind.
 func withPlant(
-    _ configuration: ControlConfiguration = ControlConfiguration(), _ body: (Plant) async throws -> Void
+    _ configuration: ControlConfiguration = ControlConfiguration(), rights: (any StreamRights)? = nil,
+    _ body: (Plant) async throws -> Void
 ) async throws {
-    let plant = Plant(configuration)
+    let plant = Plant(configuration, rights: rights)
     let running = Task { await plant.plane.run() }
     try await body(plant)
     await plant.plane.shutdown(timeout: .seconds(10))

@@ -54,7 +54,7 @@ async def test_every_action_of_a_session_in_order(start_server, name):
             await client.send("submitBugReport", {"text": "no picture", "type": "no_media"})
             file_name = (await client.expect("notifyBugReport"))[0]
             await backend.sequence(expected := expected + [
-                "snapshot", "sessionDebug", "SessionDebugStatusEvent STARTED", "pushLogs", "sendBugReport",
+                "snapshot", "StreamEvent", "sessionDebug", "SessionDebugStatusEvent STARTED", "pushLogs", "sendBugReport",
                 "BugReportStatusEvent"])
 
             await client.stop(played, name, published=False)
@@ -87,7 +87,7 @@ async def test_every_action_of_a_session_in_order(start_server, name):
             assert STREAM_FIELDS <= hook.body.keys(), (hook, STREAM_FIELDS - hook.body.keys())
             mine = hook.body["mediaSessionId"] == published
             assert hook.body["published"] == mine and hook.body["name"] == name
-    by_method = {hook.method: hook.body for hook in hooks}
+    by_method = {hook.method: hook.body for hook in reversed(hooks)}
     assert by_method["publishStream"]["status"] == "NEW" and by_method["publishStream"]["sdp"].startswith("v=0")
     assert by_method["sendStreamEvent"] == {**first, "mediaSessionId": published, "type": "data", "payload": {"a": [1]}}
     assert by_method["StreamEvent"] == {**first, "mediaSessionId": played, "type": "data", "payload": {"a": [1]}}

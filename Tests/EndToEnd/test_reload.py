@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import time
 
+import aiohttp
 import yaml
 
 from hook_backend import HookBackend, decides
 from offers import make_offer
 from rest_api import call, found, get
+from tokens import SECRET, Issuer, hs256
 from wcs_client import WcsClient
 from weir_server import merge
 
@@ -90,3 +93,38 @@ async def test_keys_that_need_a_restart_are_named_each_time(start_server):
     assert json.loads((await get(server, "/capacity"))[2])["limits"]["players"] == 9
     await reload(server, {}, READ)
     assert len(lines_of(server, RESTART)) == 2
+
+
+async def test_keys_of_tokens(start_server, name, tmp_path):
+    issuer = Issuer()
+    keys = tmp_path / "jwks.json"
+    keys.write_text(issuer.jwks)
+    server = start_server({"log": {"format": "json"}, "tokens": {"hs256_secrets": [SECRET]}})
+
+    async def attempt(token: str | None) -> int:
+        headers = {"Content-Type": "application/sdp"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        async with aiohttp.ClientSession() as session:
+            async with session.post(
+                server.whip(f"{name}-{time.monotonic_ns()}"), data=make_offer(True), headers=headers) as got:
+                return got.status
+
+    assert await attempt(hs256()) == 201 and await attempt(issuer.token("ES256")) == 401
+    line = await reload(server, {"tokens": {"hs256_secrets": [], "jwks_file": str(keys)}}, READ)
+    assert line["changed"].split() == ["tokens.hs256_secrets", "tokens.jwks_file"]
+    assert await attempt(hs256()) == 401 and await attempt(issuer.token("ES256")) == 201
+    # A file with an error: nothing is taken, neither keys nor anything else.
+    keys.write_text('{"keys": []}')
+    await reload(server, {"tokens": {"hs256_secrets": [], "jwks_file": str(keys)}, "log": {"level": "debug"}}, REFUSED)
+    assert await attempt(issuer.token("ES256")) == 201
+    assert '"level":"info"' in (await get(server, "/api/log-level"))[2]
+    replacement = Issuer("new-")
+    keys.write_text(replacement.jwks)
+    line = await reload(server, {"tokens": {"hs256_secrets": [], "jwks_file": str(keys)}}, READ)
+    assert line["changed"] == "nothing"
+    assert await attempt(replacement.token("RS256")) == 201 and await attempt(issuer.token("ES256")) == 401
+    line = await reload(server, {"tokens": {
+        "hs256_secrets": [], "jwks_file": str(keys), "needed_for": ["play"], "check_interval": "5s"}}, READ)
+    assert line["changed"] == "tokens.needed_for" and await attempt(None) == 201
+    assert lines_of(server, RESTART)[-1]["keys"] == "tokens.check_interval"
+    await reload(server, {"tokens": {"hs256_secrets": []}}, "Tokens decide no more")
+    assert SECRET not in server.log_path.read_text()

@@ -7,6 +7,7 @@ import json
 import stat
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from aiortc_peer import AiortcPeer, wcs_play, wcs_publish
@@ -216,3 +217,27 @@ async def test_histograms_of_join_hooks_and_turns(start_server, name):
             assert 0 < metrics["weir_media_fan_out_turn_seconds_sum"] < turns
             await player.close()
             await source.close()
+
+
+async def test_the_backend_hears_what_became_of_data(start_server, name):
+    """Data of the operator are settled for the backend: written to one client; a WHEP viewer takes none."""
+    async with HookBackend() as backend:
+        server = start_server(backend.application())
+        async with WcsClient(server.ws_url) as client:
+            await client.connect()
+            publisher, _ = await wcs_publish(client, name)
+            await server.wait_live(name)
+            viewer = AiortcPeer()
+            viewer.receive()
+            async with aiohttp.ClientSession() as http:
+                headers = {"Content-Type": "application/sdp"}
+                async with http.post(server.whep(name), data=await viewer.offer(), headers=headers) as answer:
+                    assert answer.status == 201
+            ids = {c["protocol"]: c["sessionId"] for c in await found(server, "connection/find_all")}
+            await done(server, "data/send", {"operationId": "op", "sessionIds": list(ids.values()), "payload": 1})
+            assert (await client.expect("OnDataEvent"))[0] == {"operationId": "op", "payload": 1}
+            await backend.wait(lambda _: len(backend.of("DataStatusEvent")) == 2)
+            settled = {h.body["sessionId"]: (h.body["operationId"], h.body["status"]) for h in backend.of("DataStatusEvent")}
+            assert settled == {ids["websocket"]: ("op", "ACCEPTED"), ids["whep"]: ("op", "FAILED")}
+            await viewer.close()
+            await publisher.close()

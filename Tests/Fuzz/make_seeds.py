@@ -321,6 +321,21 @@ def wcs_seeds(traces: Path) -> dict[str, bytes]:
     }
 
 
+# Redaction ------------------------------------------------------------------------------------------------------------
+
+def redaction_seeds() -> dict[str, bytes]:
+    """Text of clients with secrets in it."""
+    return {
+        "sdp": b"v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789\r\na=fingerprint:sha-256 AA:BB\r\na=setup:passive\r\n",
+        "json": rb'{"authToken":"abc\"def","sipPassword": "x", "sdp":"a=ice-pwd:xyz\r\na=mid:0\r\n"}',
+        "nested": rb'"{\"access_token\":\"a\\\"b\",\"c\":1}"',
+        "headers": b"Authorization: Bearer abc.def\r\nCookie: a=b; c=d\nX-Api-Key=k",
+        "url": b"rtsp://user:pass@host/live?token=abc&x=1",
+        "jwt": b"got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln end",
+        "plain": "Grüße, nothing to hide: {'a': 1}".encode(),
+    }
+
+
 # Hooks ----------------------------------------------------------------------------------------------------------------
 
 def hook_seeds() -> dict[str, bytes]:
@@ -343,6 +358,39 @@ def hook_seeds() -> dict[str, bytes]:
     }
 
 
+# Tokens ---------------------------------------------------------------------------------------------------------------
+
+def token_seeds() -> dict[str, bytes]:
+    """Tokens and key sets; the first byte chooses which (see FuzzTokens.swift)."""
+    rights = {"publish": ["cam", "room-*"], "play": ["*"]}
+    good = {"exp": 1800003600, "nbf": 0, "iss": "me", "aud": ["weir", "x"], "sub": "ann", "weir": rights}
+    number = base64.urlsafe_b64encode(bytes(range(32))).rstrip(b"=").decode()
+    rsa_key = {"kty": "RSA", "kid": "r", "alg": "RS256", "use": "sig", "n": number * 8, "e": "AQAB"}
+    ec_key = {"kty": "EC", "kid": "e", "alg": "ES256", "crv": "P-256", "x": number, "y": number}
+
+    def part(value: object) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+    def parts(header: object, claims: object) -> bytes:
+        return b"\1" + json.dumps(header).encode() + b"\0" + json.dumps(claims).encode()
+
+    signature = base64.urlsafe_b64encode(b"signed").rstrip(b"=").decode()
+    return {
+        "text": f"\0{part({'alg': 'HS256'})}.{part(good)}.{signature}".encode(),
+        "none": f"\0{part({'alg': 'none'})}.{part(good)}.".encode(),
+        "hs256": parts({"alg": "HS256", "typ": "JWT"}, good),
+        "rs256": parts({"alg": "RS256", "kid": "r"}, good | {"aud": "weir"}),
+        "es256": parts({"alg": "ES256", "kid": "e", "jku": "http://x"}, good | {"exp": 1.8000036e9}),
+        "crit": parts({"alg": "HS256", "crit": ["exp"]}, good),
+        "text-exp": parts({"alg": "HS256"}, good | {"exp": "1800003600"}),
+        "twice": b'\1{"alg":"HS256"}\0{"exp":1,"\\u0065xp":1800003600,"iss":"me","aud":"weir","weir":{"play":["*"]}}',
+        "nested": parts({"alg": "HS256"}, good | {"x": [[{"a": [{"a": 1}]}]]}),
+        "keys": b"\2" + json.dumps({"keys": [rsa_key, ec_key]}).encode(),
+        "skipped": b"\2" + json.dumps({"keys": [
+            ec_key, rsa_key | {"use": "enc"}, rsa_key | {"kid": "p", "alg": "PS256"},
+            rsa_key | {"kid": "s", "key_ops": ["sign"]}]}).encode(),
+        "secret": b"\2" + json.dumps({"keys": [{"kty": "oct", "kid": "s", "alg": "HS256", "k": "AA"}]}).encode(),
+    }
 # REST -----------------------------------------------------------------------------------------------------------------
 
 def rest_seeds() -> dict[str, bytes]:
@@ -374,6 +422,8 @@ def main() -> None:
     write("WCS", wcs_seeds(traces))
     write("Hooks", hook_seeds())
     write("REST", rest_seeds())
+    write("Redaction", redaction_seeds())
+    write("Tokens", token_seeds())
 
 
 if __name__ == "__main__":

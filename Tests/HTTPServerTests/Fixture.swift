@@ -179,14 +179,15 @@ final class LevelBox: Sendable {
 
 func withServer(
     _ configuration: HTTPConfiguration = HTTPConfiguration(), control limits: ControlConfiguration = .init(),
-    snapshots: SnapshotMaker? = nil,
+    rights: (any StreamRights)? = nil, snapshots: (any SnapshotMaker)? = nil,
     _ body: @escaping @Sendable (Fixture) async throws -> Void
 ) async throws {
     let (media, hooks, metrics, level) = (FakeMedia(), FakeHooks(), MetricsRegistry(), LevelBox())
     var logger = Logger(label: "test")
     logger.logLevel = .critical
     let control = ControlPlane(
-        media: media, hooks: hooks, configuration: limits, metrics: metrics, logger: logger, snapshots: snapshots)
+        media: media, hooks: hooks, rights: rights, configuration: limits, metrics: metrics, logger: logger,
+        snapshots: snapshots)
     let configured = try Application(key: "configured", backend: .url("http://192.0.2.1/hooks"), methods: ["connect"])
     let applications = try Applications(configured: [configured], store: nil)
     let service = HTTPService(

@@ -161,11 +161,8 @@ import WeirJSON
             let answer = try await server.call("stream/snapshot", "{\"streamName\":\"cam\"}")
             #expect(answer.isProblem(501))
         }
-        let outcomes: [String: SnapshotOutcome] = [
-            "png": .png([0x89, 0x50, 0x4e, 0x47]), "dark": .failed("no key frame"), "busy": .busy,
-        ]
-        try await withServer(snapshots: { outcomes[$0] ?? .noStream }) { server in
-            for name in outcomes.keys { _ = try await server.goLive(name) }
+        try await withServer(snapshots: Pictures()) { server in
+            for name in ["png", "dark", "busy"] { _ = try await server.goLive(name) }
             let picture = try await server.call("stream/snapshot", "{\"streamName\":\"png\"}")
             #expect(picture.text == "{\"data\":\"iVBORw==\"}")
             #expect(try await server.call("stream/snapshot", "{\"streamName\":\"no\"}").isProblem(404))
@@ -173,6 +170,17 @@ import WeirJSON
             let busy = try await server.call("stream/snapshot", "{\"streamName\":\"busy\"}")
             #expect(busy.isProblem(503))
             #expect(busy.headers[.retryAfter] != nil)
+        }
+    }
+}
+
+/// Makes what the stream's name asks for.
+private struct Pictures: SnapshotMaker {
+    func snapshot(of publisher: PeerID, stream: String) async throws(SnapshotError) -> [UInt8] {
+        switch stream {
+        case "dark": throw .failed("no key frame")
+        case "busy": throw .busy
+        default: return [0x89, 0x50, 0x4e, 0x47]
         }
     }
 }

@@ -70,6 +70,14 @@ struct RefusingBackend: BackendHooks {
     func drain() async {}
 }
 
+/// Names reports and forgets them; has no logs.
+struct LostReports: DiagnosticStore {
+    func keepReport(_ text: String, session: String) async throws(DiagnosticError) -> String { "bug-report-1.txt" }
+    func openLog(
+        _ kind: DiagnosticLogKind, session: String
+    ) async throws(DiagnosticError) -> any SessionLog { throw .tooManyLogs }
+}
+
 /// A server of this module over a real control plane, on a port of its own.
 struct TestServer: Sendable {
     let control: ControlPlane
@@ -93,6 +101,7 @@ struct TestServer: Sendable {
     static func run(
         _ change: (inout WCSConfiguration) -> Void = { _ in }, media: FakeMedia = FakeMedia(),
         control controlConfiguration: ControlConfiguration = ControlConfiguration(),
+        snapshots: (any SnapshotMaker)? = nil,
         _ body: (TestServer) async throws -> Void
     ) async throws {
         var configuration = WCSConfiguration()
@@ -105,7 +114,7 @@ struct TestServer: Sendable {
         logger.logLevel = .error
         let control = ControlPlane(
             media: media, hooks: RefusingBackend(), configuration: controlConfiguration, metrics: metrics,
-            logger: logger)
+            logger: logger, diagnostics: LostReports(), snapshots: snapshots)
         let server = WCSServer(configuration: configuration, control: control, metrics: metrics, logger: logger)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await control.run() }

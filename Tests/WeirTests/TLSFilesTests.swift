@@ -146,4 +146,30 @@ private func copy(_ from: String, over to: String) throws {
         #expect(StateDirectory.path("", environment: ["XDG_STATE_HOME": "/s"], isRoot: false) == "/s/weir")
         #expect(StateDirectory.path("", environment: ["HOME": "/h"], isRoot: false) == "/h/.local/state/weir")
     }
+
+    @Test func authoritiesOfClientsAreReadAgain() throws {
+        let directory = try TemporaryDirectory()
+        let one = try makePair(directory, "one")
+        let path = "\(directory.path)/ca.pem"
+        func files() throws -> TLSFiles {
+            try TLSFiles(
+                Configuration.TLS(), stateDirectory: "\(directory.path)/state", clientAuthorities: path, addresses: [],
+                logger: quiet)
+        }
+        #expect(throws: TLSFilesError.self) { try files() }
+        try Data("no certificate".utf8).write(to: URL(fileURLWithPath: path))
+        #expect(throws: TLSFilesError.self) { try files() }
+        try copy(one.certificate, over: path)
+        let good = try files()
+        let first = good.httpContext
+        // The port of WCS does not ask.
+        #expect(good.context !== first)
+        #expect(!good.reloadIfChanged())
+        try Data("no certificate any more".utf8).write(to: URL(fileURLWithPath: path))
+        #expect(!good.reloadIfChanged())
+        #expect(good.httpContext === first)
+        try copy(try makePair(directory, "two").certificate, over: path)
+        #expect(good.reloadIfChanged())
+        #expect(good.httpContext !== first)
+    }
 }

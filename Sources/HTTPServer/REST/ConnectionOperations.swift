@@ -120,12 +120,8 @@ struct ConnectionOperations: Sendable {
         }
         let operationId = parameters.text("operationId") ?? Token.make()
         let payload = JSONText(parameters["payload"]?.serialized ?? "null")
-        var sessions: [ClientSession] = []
-        for id in Set(ids) {
-            if let session = await control.session(id) { sessions.append(session) }
-        }
-        guard !sessions.isEmpty else { throw Problem.nothingFound("connection") }
-        for session in sessions { session.deliverData(operationId: operationId, payload: payload) }
+        let delivery = await control.sendData(to: Array(Set(ids)), operationId: operationId, payload: payload)
+        guard delivery.sent > 0 else { throw Problem.nothingFound("connection") }
         return RESTOperation.done
     }
 }

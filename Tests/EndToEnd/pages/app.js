@@ -1,12 +1,14 @@
 // What the Python side calls: every peer lives in a registry under a key, results are plain JSON.
 
 import { capture, firstFrame, preferCodec, readPicture, readStats, showTracks } from "./media.js";
+import { Room } from "./room.js";
 import { channelMeter } from "./sound.js";
 import { WcsSession } from "./wcs.js";
 import { whepPlay, whipPublish } from "./whip.js";
 
 const sessions = new Map();
 const peers = new Map();
+const rooms = new Map();
 
 function describe(peer) {
     return {
@@ -43,6 +45,26 @@ window.app = {
         peers.set(key, await sessions.get(session).play(name, options));
         return peers.get(key).mediaSessionId;
     },
+    /** Joins a room. What its others publish is played under the key of the stream's name. */
+    async roomJoin(session, name, login) {
+        const room = new Room(sessions.get(session), name, login, stream => peers.set(stream.name, stream));
+        rooms.set(session, room);
+        await room.command("join", { name });
+    },
+    async roomPublish(session, key, media) {
+        const stream = await rooms.get(session).publish(await capture(media));
+        peers.set(key, stream);
+        await stream.waitStatus(["PUBLISHING"]);
+        return stream.name;
+    },
+    roomCommand: (session, command, options) => rooms.get(session).command(command, options),
+    /** What the member knows: the events so far, and who has which streams. */
+    room(session) {
+        const { events, participants } = rooms.get(session);
+        return { events, participants: Object.fromEntries([...participants].map(([login, names]) => [login, [...names]])) };
+    },
+    /** The statuses of the streams that were played, by name. */
+    playedStatuses: names => Object.fromEntries(names.map(name => [name, peers.get(name)?.status ?? null])),
     async waitStatus(key, wanted, limitMs) {
         return peers.get(key).waitStatus(wanted, limitMs);
     },

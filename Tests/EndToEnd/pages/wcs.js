@@ -9,7 +9,7 @@ const STATUSES = new Set(["PENDING", "PUBLISHING", "PLAYING", "PAUSED", ...TERMI
 const KNOWN = new Set([
     "ping", "getUserData", "setRemoteSDP", "notifyStreamStatusEvent", "notifyStreamEvent", "availableStream",
     "inboundVideoRate", "outboundVideoRate", "fail", "DataStatusEvent", "notifySessionDebugEvent", "finish",
-    "getVersion", "notifyBugReport", "pong",
+    "getVersion", "notifyBugReport", "pong", "OnDataEvent",
 ]);
 const SDK_STOP_RETRY_MS = 200;
 
@@ -235,6 +235,12 @@ export class WcsSession {
                 break;
             case "fail":
                 this.streams.get(first.id)?.applyStatus(first);
+                break;
+            case "DataStatusEvent":
+                this.onDataStatus?.(first);
+                break;
+            case "OnDataEvent":
+                this.onData?.(first);
                 break;
             case "notifyStreamEvent":
             case "inboundVideoRate":
