@@ -25,6 +25,9 @@ var targets: [Target] = [
     .systemLibrary(name: "CIPsecMB", providers: [.apt(["libipsec-mb-dev"])]),
     .systemLibrary(name: "COpus", pkgConfig: "opus", providers: [.apt(["libopus-dev"])]),
     .systemLibrary(name: "CVPX", pkgConfig: "vpx", providers: [.apt(["libvpx-dev"])]),
+    .systemLibrary(
+        name: "CLibAV", pkgConfig: "libavformat",
+        providers: [.apt(["libavformat-dev", "libavcodec-dev", "libswscale-dev", "libswresample-dev"])]),
 
     // Protocol cores: no I/O, no clock, no Foundation
     .target(name: "Wire", swiftSettings: strict),
@@ -34,6 +37,7 @@ var targets: [Target] = [
     .target(name: "MediaFormats", dependencies: ["Wire"], swiftSettings: strict),
     .target(name: "RTP", dependencies: ["Wire", "MediaFormats"], swiftSettings: strict),
     .target(name: "SDP", dependencies: ["Wire"], swiftSettings: strict),
+    .target(name: "MediaFrames", dependencies: ["Wire", "MediaFormats", "RTP"], swiftSettings: strict),
 
     // Media side
     .target(name: "LinuxNet", dependencies: ["Wire", "CLinuxNet"], swiftSettings: common),
@@ -41,6 +45,9 @@ var targets: [Target] = [
         name: "MediaEngine",
         dependencies: ["LinuxNet", "CLinuxNet", "ICE", "DTLS", "SRTP", "RTP", "SDP", "MediaFormats", "Wire"],
         swiftSettings: common),
+
+    // Codecs and files: beside the media threads
+    .target(name: "MediaFiles", dependencies: ["Wire", "MediaFormats", "MediaFrames", "CLibAV"], swiftSettings: common),
 
     // Control side
     .target(name: "WeirMetrics", swiftSettings: common),
@@ -121,6 +128,8 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     ("SDP", ["TestSupport", "Wire"]),
     ("LinuxNet", ["Wire"]),
     ("MediaEngine", ["LinuxNet", "ICE", "DTLS", "SRTP", "RTP", "SDP", "MediaFormats", "Wire"]),
+    ("MediaFrames", ["MediaFormats", "RTP", "Wire"]),
+    ("MediaFiles", ["CLibAV", "MediaFormats", "MediaFrames", "RTP", "Wire"]),
     ("ControlPlane", ["TestSupport", "WeirMetrics", swiftLog]),
     ("WeirMetrics", []),
     (
