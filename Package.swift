@@ -20,6 +20,7 @@ let swiftLog: Target.Dependency = .product(name: "Logging", package: "swift-log"
 var targets: [Target] = [
     // C libraries
     .target(name: "CLinuxNet"),
+    .target(name: "CFiles"),
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CSRTP", pkgConfig: "libsrtp2", providers: [.apt(["libsrtp2-dev"])]),
     .systemLibrary(name: "CIPsecMB", providers: [.apt(["libipsec-mb-dev"])]),
@@ -48,6 +49,9 @@ var targets: [Target] = [
 
     // Codecs and files: beside the media threads
     .target(name: "MediaFiles", dependencies: ["Wire", "MediaFormats", "MediaFrames", "CLibAV"], swiftSettings: common),
+    .target(
+        name: "Recording", dependencies: ["CFiles", "MediaFiles", "MediaFrames", "MediaFormats", "Wire"],
+        swiftSettings: common),
 
     // Control side
     .target(name: "WeirMetrics", swiftSettings: common),
@@ -116,6 +120,11 @@ var targets: [Target] = [
 
 // Shared by test targets and benchmarks: a clock and state to wait for, recorded offers.
 targets.append(.target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: common))
+// Real bitstreams, made by libavcodec.
+targets.append(
+    .target(
+        name: "MediaTestSupport", dependencies: ["MediaFrames", "MediaFormats", "CLibAV", "Wire"],
+        path: "Tests/MediaTestSupport", swiftSettings: common))
 
 /// What each module's tests use beside the module itself.
 let tests: [(module: String, dependencies: [Target.Dependency])] = [
@@ -129,7 +138,8 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     ("LinuxNet", ["Wire"]),
     ("MediaEngine", ["LinuxNet", "ICE", "DTLS", "SRTP", "RTP", "SDP", "MediaFormats", "Wire"]),
     ("MediaFrames", ["MediaFormats", "RTP", "Wire"]),
-    ("MediaFiles", ["CLibAV", "MediaFormats", "MediaFrames", "RTP", "Wire"]),
+    ("MediaFiles", ["MediaTestSupport", "CLibAV", "MediaFormats", "MediaFrames", "RTP", "Wire"]),
+    ("Recording", ["MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "CLibAV", "Wire"]),
     ("ControlPlane", ["TestSupport", "WeirMetrics", swiftLog]),
     ("WeirMetrics", []),
     (

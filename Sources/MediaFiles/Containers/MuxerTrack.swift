@@ -109,8 +109,8 @@ package struct MuxerTrack: Sendable, Equatable {
             throw .system(errno: ENOMEM)
         }
         memory.withMemoryRebound(to: Int32.self, capacity: 9) { matrix in
-            // libav counts counter-clockwise.
-            av_display_rotation_set(matrix, -Double(rotation.rawValue))
+            // Clockwise here, although av_display_rotation_get answers counter-clockwise.
+            av_display_rotation_set(matrix, Double(rotation.rawValue))
         }
     }
 }

@@ -76,12 +76,12 @@ package struct Remuxer {
         }
         var samples = Array(repeating: 0, count: map.count(where: { $0 != nil }))
         var end = Interval.zero
+        let delays = try samples.map { _ throws(ContainerError) in try PacketDelay() }
         while try input.read(into: packet) {
             defer { av_packet_unref(packet) }
             let number = Int(packet.pointee.stream_index)
             guard number < map.count, let to = map[number], packet.pointee.pts != weir_av_nopts else { continue }
             let from = input.context.pointee.streams[number]!.pointee.time_base
-            if let last = packet.endTime(from) { end = max(end, last) }
             if isFirst {
                 scans[number]?.scan(packet.bytes)
             } else if let scan = scans[number], !scan.hasForeignSets, let less = scan.stripped(packet.bytes) {
@@ -91,13 +91,21 @@ package struct Remuxer {
             packet.pointee.stream_index = Int32(to)
             packet.pointee.pos = -1
             av_packet_rescale_ts(packet, from, target.stream(to).pointee.time_base)
-            try target.write(packet, interleaved: true)
+            if delays[to].exchange(packet) {
+                end = max(end, packet.endTime(target.stream(to).pointee.time_base))
+                try target.write(packet, interleaved: true)
+            }
             if input.progress >= nextReport {
                 nextReport = input.progress + max(1 << 20, input.length / 100)
                 let done = Double(min(input.progress, input.length)) / Double(max(1, input.length))
                 stopped = !progress(share.lowerBound + done * (share.upperBound - share.lowerBound))
             }
             if stopped { throw .cancelled }
+        }
+        for (index, delay) in delays.enumerated() where delay.last(into: packet) {
+            end = max(end, packet.endTime(target.stream(index).pointee.time_base))
+            try target.write(packet, interleaved: true)
+            av_packet_unref(packet)
         }
         try target.write(nil, interleaved: true)
         try target.flush()
@@ -159,14 +167,58 @@ package struct Remuxer {
     }
 }
 
+/// Keeps the newest packet of a stream back until the next tells how long it lasts: libavformat reads no durations of
+/// Opus from fragments, and a last sample without one would be outside of its track.
+private final class PacketDelay {
+    private let held: UnsafeMutablePointer<AVPacket>
+    private var isFull = false
+    private var lastStep: Int64 = 1
+
+    init() throws(ContainerError) {
+        guard let packet = av_packet_alloc() else { throw .system(errno: ENOMEM) }
+        held = packet
+    }
+
+    deinit {
+        var owned: UnsafeMutablePointer<AVPacket>? = held
+        av_packet_free(&owned)
+    }
+
+    /// Takes the packet's contents and gives those of the one before. False: there was none; the packet is empty.
+    func exchange(_ packet: UnsafeMutablePointer<AVPacket>) -> Bool {
+        let next = packet.pointee.dts
+        let before = held.pointee
+        if isFull, next != weir_av_nopts, before.dts != weir_av_nopts, next > before.dts {
+            lastStep = next - before.dts
+            held.pointee.duration = lastStep
+        }
+        var other = AVPacket()
+        withUnsafeMutablePointer(to: &other) { spare in
+            av_packet_move_ref(spare, packet)
+            av_packet_move_ref(packet, held)
+            av_packet_move_ref(held, spare)
+        }
+        defer { isFull = true }
+        return isFull
+    }
+
+    func last(into packet: UnsafeMutablePointer<AVPacket>) -> Bool {
+        guard isFull else { return false }
+        isFull = false
+        av_packet_move_ref(packet, held)
+        if packet.pointee.duration <= 0 { packet.pointee.duration = lastStep }
+        return true
+    }
+}
+
 extension UnsafeMutablePointer<AVPacket> {
     var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: pointee.data, count: Int(pointee.size)) }
 
-    /// When what is in the packet is over.
-    func endTime(_ timeBase: AVRational) -> Interval? {
-        guard pointee.pts != weir_av_nopts else { return nil }
+    /// When what is in the packet is over; zero if it does not say.
+    func endTime(_ timeBase: AVRational) -> Interval {
+        guard pointee.pts != weir_av_nopts else { return .zero }
         let end = pointee.pts.addingReportingOverflow(max(0, pointee.duration))
-        guard !end.overflow else { return nil }
+        guard !end.overflow else { return .zero }
         return .nanoseconds(av_rescale_q(end.partialValue, timeBase, weir_rational(1, 1_000_000_000)))
     }
 

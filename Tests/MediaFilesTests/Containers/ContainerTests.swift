@@ -16,7 +16,7 @@ final class Folder {
         try? FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
 
-    deinit { try? FileManager.default.removeItem(atPath: path) }
+    deinit { if getenv("WEIR_KEEP") == nil { try? FileManager.default.removeItem(atPath: path) } }
 
     func file(_ name: String) -> String { path + "/" + name }
 }
