@@ -133,7 +133,7 @@ struct FrameAssembler: Sendable {
 
     /// Takes the waiting packets that are due now, and sets the deadline for those that are not.
     private mutating func takeWaiting() {
-        while let due = expected, let next = waiting.take(due) { inOrder(next.packet, next.payload.span.bytes) }
+        while let due = expected, let next = waiting.take(due) { inOrder(next.packet, unsafe next.payload.span.bytes) }
         deadline = waiting.first.map { $0.arrival + settings.retransmissionWait } ?? .distantFuture
     }
 
@@ -276,7 +276,7 @@ struct RecentNumbers: Sendable {
 
     private mutating func set(_ number: Int64, _ value: Bool) {
         let place = Int(number % Self.window)
-        let bit = 1 << UInt64(place % 64)
+        let bit: UInt64 = 1 << UInt64(place % 64)
         if value { bits[place / 64] |= bit } else { bits[place / 64] &= ~bit }
     }
 }

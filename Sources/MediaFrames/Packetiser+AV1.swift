@@ -40,7 +40,7 @@ extension Packetiser {
     /// The OBUs that are sent, their size fields taken out. What cannot be read ends the list.
     private static func elements(_ data: [UInt8]) -> [[UInt8]] {
         var elements: [[UInt8]] = []
-        let bytes = data.span.bytes
+        let bytes = unsafe data.span.bytes
         var at = 0
         while at < bytes.byteCount {
             let header = bytes[at]

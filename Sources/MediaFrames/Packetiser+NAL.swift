@@ -46,7 +46,7 @@ extension Packetiser {
             together = []
             length = headerLength
         }
-        for unit in NALUnits.ranges(annexB: data.span.bytes)
+        for unit in NALUnits.ranges(annexB: unsafe data.span.bytes)
         where unit.count > headerLength && NALUnits.kind(codec, data[unit.lowerBound]) != .noise {
             if length + 2 + unit.count > limit { flush() }
             if unit.count <= limit {

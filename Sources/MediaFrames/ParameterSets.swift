@@ -21,7 +21,7 @@ struct ParameterSets: Sendable {
 
     init(codec: Codec, known: [[UInt8]]) {
         self.codec = codec
-        for unit in known { insert(unit.span.bytes) }
+        for unit in known { insert(unsafe unit.span.bytes) }
     }
 
     /// The NAL units, those of one kind in the order in which they came first.

@@ -40,9 +40,15 @@ extension PictureBuilder {
 
     /// Writes the OBU behind those that are there, with a size field (AV1 specification §5.3).
     private mutating func finishOBU() {
-        defer { obu.removeAll(keepingCapacity: true) }
+        // Taken out while it is read, and given back with its memory for the next one.
+        var obu: [UInt8] = []
+        swap(&obu, &self.obu)
+        defer {
+            obu.removeAll(keepingCapacity: true)
+            swap(&obu, &self.obu)
+        }
         guard let header = obu.first else { return }
-        let bytes = obu.span.bytes
+        let bytes = unsafe obu.span.bytes
         var at = header & 0x04 != 0 ? 2 : 1
         var length = bytes.byteCount - at
         if header & 0x02 != 0 {
@@ -83,7 +89,7 @@ extension PictureBuilder {
         picture.parameterSets = [sequenceHeader]
         if !hasSequenceParameterSet {
             picture.data = sequenceHeader + data
-            picture.size = AV1.size(sequenceHeader: sequenceHeader.span.bytes)
+            picture.size = AV1.size(sequenceHeader: unsafe sequenceHeader.span.bytes)
         }
         return picture
     }

@@ -81,15 +81,10 @@ extension PictureBuilder {
         data.append(payload, from: start)
         guard ends else { return }
         fragmentIsOpen = false
-        let bytes = data.span.bytes
-        guard fragmentStart < bytes.byteCount else { return breakOff() }
-        let nal = bytes.extracting(fragmentStart..<bytes.byteCount)
-        let seen = NALNote(codec, nal)
+        guard fragmentStart < data.count else { return breakOff() }
+        let seen = NALNote(codec, data, from: fragmentStart)
         note(seen.kind, seen.isIntra)
-        if seen.kind.isParameterSet {
-            let unit = nal.copied()
-            keep(unit.span.bytes)
-        }
+        if let set = seen.parameterSet { keep(unsafe set.span.bytes) }
     }
 
     private mutating func note(_ kind: NALUnits.Kind, _ nal: RawSpan) {
@@ -129,19 +124,23 @@ extension PictureBuilder {
             picture.data = units.flatMap { Self.startCode + $0 } + data
         }
         if picture.size == nil, let sps = units.first(where: { NALUnits.kind(codec, $0[0]) == .sequenceParameterSet }) {
-            picture.size = NALUnits.size(codec, sequenceParameterSet: sps.span.bytes)
+            picture.size = NALUnits.size(codec, sequenceParameterSet: unsafe sps.span.bytes)
         }
         return picture
     }
 }
 
-/// What a unit is, without holding on to its bytes.
+/// What a unit in `data` is, without holding on to its bytes.
 private struct NALNote {
     let kind: NALUnits.Kind
     let isIntra: Bool
+    let parameterSet: [UInt8]?
 
-    init(_ codec: Codec, _ nal: RawSpan) {
+    init(_ codec: Codec, _ data: [UInt8], from start: Int) {
+        let bytes = unsafe data.span.bytes
+        let nal = bytes.extracting(start..<bytes.byteCount)
         kind = NALUnits.kind(codec, nal[0])
         isIntra = codec == .h264 && kind == .slice && NALUnits.isIntra(h264Slice: nal)
+        parameterSet = kind.isParameterSet ? nal.copied() : nil
     }
 }

@@ -24,7 +24,7 @@ package struct Timeline: Sendable {
     private var zero: Instant?
     /// Nanoseconds by which our clock has run ahead of the publisher's.
     private var drift: Int64 = 0
-    private var driftMoved = Instant.zero
+    private var driftMoved: Instant?
     /// What NTP times are counted from.
     private var ntpOrigin: NTPTime?
     /// Nanoseconds from the publisher's NTP time to media time, set so that the reference track stays where it is.
@@ -134,15 +134,15 @@ package struct Timeline: Sendable {
     // MARK: - Drift
 
     private mutating func moveDrift(_ now: Instant) {
-        defer { driftMoved = max(driftMoved, now) }
-        let elapsed = driftMoved == .zero ? 0 : (now - driftMoved).nanoseconds
+        let moved = driftMoved ?? now
+        driftMoved = max(moved, now)
         var target: Int64?
         for track in tracks where track.hasReport {
             guard let shortest = track.shortestWay else { continue }
             target = min(target ?? .max, shortest &- track.target)
         }
         guard let target else { return }
-        drift &+= Slew.drift.step(from: drift, to: target, elapsed: elapsed)
+        drift &+= Slew.drift.step(from: drift, to: target, elapsed: (now - moved).nanoseconds)
     }
 }
 

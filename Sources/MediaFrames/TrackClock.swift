@@ -66,7 +66,6 @@ struct TrackClock: Sendable {
         target = time
         hasReport = false
         doubted = nil
-        pendingReport = nil
         ways = MinimumWindow()
         ways.add(local, at: local)
     }

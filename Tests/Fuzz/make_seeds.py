@@ -32,7 +32,7 @@ RFC5769_RESPONSE_IPV6 = bytes.fromhex(
     "bc25f4b5bed2b9d900080014a382954e4be67bf11784c97c8292c275bfe3ed4180280004c8fb0b4c")
 
 # Codec.allCases of MediaFormats, then the two readers of parameter sets.
-CODECS = ["vp8", "vp9", "h264", "h265", "av1", "opus", "pcmu", "pcma", "g722", "sps", "sprop"]
+CODECS = ["vp8", "vp9", "h264", "h265", "av1", "opus", "pcmu", "pcma", "g722", "aac", "sps", "sprop"]
 # 320x240 constrained baseline, 1280x720 high with VUI (x264), and the picture parameter set of the latter.
 SPS_BASELINE = bytes.fromhex("6742e00df40a0fc8")
 SPS_HIGH = bytes.fromhex("6764001facd9405005bb011000000300100000030320f183196000")
@@ -233,7 +233,7 @@ def codec_seeds() -> dict[str, bytes]:
             "one-element": b"\x18" + av1_sequence, "continuation": b"\x90frame", "delta": b"\x10\x32\x10",
         },
         "opus": {"toc": b"\x78\x01\x02"}, "pcmu": {"silence": b"\xff" * 8}, "pcma": {"silence": b"\xd5" * 8},
-        "g722": {"bytes": b"\xfa" * 8},
+        "g722": {"bytes": b"\xfa" * 8}, "aac": {"unit": b"\x00\x10\x00\x20\xde\x02\x00\x4c"},
         "sps": {"baseline": SPS_BASELINE, "high": SPS_HIGH},
         "sprop": {"two-sets": sprop, "unpadded": sprop.replace(b"=", b"")},
     }
