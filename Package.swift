@@ -191,7 +191,7 @@ for (module, dependencies) in tests {
 // manifest of its own: the protocol cores and WCS's codec without the server around it, hence without packages.
 let fuzzing = environment["WEIR_FUZZ"] != nil
 if fuzzing {
-    let cores = ["COpenSSL", "Wire", "ICE", "DTLS", "MediaFormats", "RTP", "SDP", "WeirJSON"]
+    let cores = ["COpenSSL", "Wire", "ICE", "DTLS", "MediaFormats", "RTP", "MediaFrames", "SDP", "WeirJSON"]
     targets = targets.filter { cores.contains($0.name) }
     targets += [
         .target(
@@ -213,6 +213,7 @@ if fuzzing {
         ("STUN", ["ICE", "Wire"]), ("RTP", ["RTP", "Wire"]), ("RTCP", ["RTP", "Wire"]), ("SDP", ["SDP"]),
         ("Codecs", ["MediaFormats", "Wire"]), ("WCS", ["WCS", "WeirJSON"]),
         ("DTLS", ["DTLS", "Wire"]), ("Hooks", ["RESTHooks", "ControlPlane", "WeirJSON"]),
+        ("Frames", ["MediaFrames", "MediaFormats", "RTP", "Wire"]),
     ]
     for (name, dependencies) in fuzzTargets {
         targets.append(

@@ -243,6 +243,33 @@ def codec_seeds() -> dict[str, bytes]:
     }
 
 
+# Frames: a codec, then packets, see FuzzFrames.swift ------------------------------------------------------------------
+
+FRAME_CODECS = CODECS[:10]
+MARKER, NEXT, NO_PAYLOAD = 0x80, 5, 255
+
+
+def frame_packet(payload: bytes, step: int = NEXT, ticks: int = 33, marker: bool = True) -> bytes:
+    """A packet `step - 4` numbers behind the one before."""
+    return bytes([len(payload), step | (MARKER if marker else 0), ticks]) + payload
+
+
+def frame_seeds() -> dict[str, bytes]:
+    """Streams of the payloads of the Codecs target: in order, reordered, with a gap that runs out."""
+    seeds = {}
+    for codec in FRAME_CODECS:
+        payloads = [s[1:] for n, s in codec_seeds().items() if n.startswith(codec + "-")]
+        head = bytes([FRAME_CODECS.index(codec)])
+        in_order = b"".join(frame_packet(p) for p in payloads)
+        swapped = b"".join(frame_packet(p, step) for p, step in zip(payloads * 2, [NEXT, 6, 3, 6] * 4))
+        gap = b"".join(frame_packet(p, 7) for p in payloads) + bytes([NO_PAYLOAD, 1, 0]) + in_order
+        calls = bytes([NO_PAYLOAD, 2, 7]) + in_order + bytes([NO_PAYLOAD, 0, 0, NO_PAYLOAD, 3, 9]) + in_order
+        parts = b"".join(frame_packet(p, ticks=0, marker=False) for p in payloads) + frame_packet(b"", ticks=0)
+        for name, body in [("order", in_order), ("swapped", swapped), ("gap", gap), ("calls", calls), ("parts", parts)]:
+            seeds[f"{codec}-{name}"] = head + body
+    return seeds
+
+
 # SDP and WCS ----------------------------------------------------------------------------------------------------------
 
 OFFERS = ["publish-default", "publish-h264-only", "publish-audio-only", "publish-options", "play-default",
@@ -352,6 +379,7 @@ def main() -> None:
     write("RTP", rtp_seeds())
     write("RTCP", rtcp_seeds())
     write("Codecs", codec_seeds())
+    write("Frames", frame_seeds())
     write("SDP", sdp_seeds(traces))
     write("WCS", wcs_seeds(traces))
     write("Hooks", hook_seeds())

@@ -25,12 +25,13 @@ final class AudioDecoder {
 
     /// - Returns: the packet's samples; a damaged packet gives none.
     func decode(_ frame: MediaFrame) throws(CodecError) -> [FrameBuffer] {
-        do {
+        do throws(CodecError) {
             try context.send(frame.data, pts: frame.time.nanoseconds)
             var decoded: [FrameBuffer] = []
             while let samples = try context.receiveFrame() { decoded.append(samples) }
             return decoded
-        } catch CodecError.library(let error) where error.code == weir_averror_invalid_data {
+        } catch {
+            guard error.isDamagedData else { throw error }
             return []
         }
     }

@@ -1,3 +1,4 @@
+import CLibAV
 import MediaFormats
 
 /// Why a frame could not be decoded, encoded or drawn. The texts are for people who run the server.
@@ -14,6 +15,11 @@ package enum CodecError: Error, Equatable, CustomStringConvertible {
     /// The codec has no place here: sound for a picture, say.
     case unsupported(Codec)
     case outOfMemory
+
+    /// The bytes were at fault, not the decoder: it can go on with others.
+    var isDamagedData: Bool {
+        if case .library(let error) = self { error.code == weir_averror_invalid_data } else { false }
+    }
 
     package var description: String {
         switch self {

@@ -35,10 +35,11 @@ package final class SnapshotRenderer {
         let decoder = try self.decoder ?? VideoDecoder(description)
         self.decoder = nil
         var pictures: [VideoPicture] = []
-        do {
+        do throws(CodecError) {
             pictures = try decoder.decode(frame)
             if pictures.isEmpty { pictures = try decoder.finish() }
-        } catch CodecError.library {
+        } catch {
+            guard case .library = error else { throw error }
             // A damaged key frame: there will be another.
             return nil
         }

@@ -46,9 +46,10 @@ package final class VideoTranscoder {
     /// A damaged frame gives none.
     package func transcode(_ frame: MediaFrame) throws(CodecError) -> [MediaFrame] {
         let pictures: [VideoPicture]
-        do {
+        do throws(CodecError) {
             pictures = try decoder.decode(frame)
-        } catch CodecError.library(let error) where error.code == weir_averror_invalid_data {
+        } catch {
+            guard error.isDamagedData else { throw error }
             return []
         }
         var out: [MediaFrame] = []

@@ -20,10 +20,10 @@ package struct LibAVError: Error, Equatable, CustomStringConvertible {
     /// The library's words for one of its numbers.
     package static func text(of code: Int32) -> String {
         let capacity = Int(AV_ERROR_MAX_STRING_SIZE)
-        return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: capacity) { buffer in
-            guard let base = unsafe buffer.baseAddress else { return "error \(code)" }
-            unsafe weir_av_error_text(code, base, capacity)
-            return unsafe String(cString: base)
+        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: capacity) { buffer in
+            guard let base = buffer.baseAddress else { return "error \(code)" }
+            weir_av_error_text(code, base, capacity)
+            return String(cString: base)
         }
     }
 }
