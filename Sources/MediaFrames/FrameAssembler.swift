@@ -40,13 +40,20 @@ struct FrameAssembler: Sendable {
     private var hasLost = false
     private var rotation = VideoRotation.none
     private var knownSets: [[UInt8]] = []
+    private var aac: AACPackets?
 
     init(track: Int, description: TrackDescription, settings: AssemblerSettings) {
         self.track = track
+        var description = description
+        if description.codec == .aac, description.parameterSets.isEmpty {
+            let configuration = AACPackets.configuration(formatParameters: description.formatParameters)
+            if !configuration.isEmpty { description.parameterSets = [configuration] }
+        }
         self.description = description
         self.settings = settings
         builder = PictureBuilder(description)
         needsKeyFrame = description.isVideo
+        if description.codec == .aac { aac = AACPackets(formatParameters: description.formatParameters) }
     }
 
     /// Nothing can be given out before the next key frame.
@@ -140,7 +147,10 @@ struct FrameAssembler: Sendable {
     private mutating func lose(_ packets: Int64) {
         counts.lost += packets
         hasLost = true
-        guard description.isVideo else { return }
+        guard description.isVideo else {
+            aac?.lose()
+            return
+        }
         if current != nil || builder.hasPicture { counts.framesBroken += 1 }
         dropPicture()
         lastFinished = nil
@@ -232,10 +242,25 @@ struct FrameAssembler: Sendable {
 
     private mutating func sound(_ packet: MediaPacket, _ payload: RawSpan) {
         guard payload.byteCount > 0 else { return }
-        let frame = MediaFrame(
-            track: track, data: payload.copied(), time: .zero,
-            duration: AudioPackets.duration(description, payload))
-        give(frame, packet.timestamp, packet.arrival)
+        let duration = AudioPackets.duration(description, payload)
+        guard description.codec == .aac else {
+            let frame = MediaFrame(track: track, data: payload.copied(), time: .zero, duration: duration)
+            return give(frame, packet.timestamp, packet.arrival)
+        }
+        guard let units = aac?.units(payload, timestamp: packet.timestamp) else {
+            counts.framesBroken += 1
+            hasLost = true
+            return
+        }
+        for unit in units {
+            var frame = MediaFrame(track: track, data: unit.data, time: .zero, duration: duration)
+            let configuration = description.parameterSets
+            if knownSets.isEmpty, !configuration.isEmpty {
+                knownSets = configuration
+                frame.parameterSets = configuration
+            }
+            give(frame, unit.timestamp, packet.arrival)
+        }
     }
 
     private mutating func give(_ frame: MediaFrame, _ timestamp: UInt32, _ arrival: Instant) {

@@ -112,10 +112,28 @@ import Wire
         #expect(assembler.drain().map(\.data) == [sequence + frame])
     }
 
-    @Test func aacPacketsCarryTheirSize() {
-        var packetiser = Packetiser(codec: .aac)
-        let payloads = packetiser.payloads(of: [UInt8](repeating: 5, count: 300), isKeyFrame: true)
-        #expect(payloads.count == 1)
-        #expect(payloads[0].prefix(4) == [0, 16, 9, 0x60])
+    @Test func aacUnitsComeBackAlsoInPiecesAndSeveralToAPacket() {
+        let track = TrackDescription(
+            codec: .aac, formatParameters: "streamtype=5; mode=AAC-hbr; config=1190; SizeLength=13;IndexLength=3;indexdeltalength=3")
+        var assembler = StreamAssembler(tracks: [track])
+        var packetiser = Packetiser(codec: .aac, limit: 200)
+        let long = (0..<500).map { UInt8(truncatingIfNeeded: $0) }
+        let payloads = packetiser.payloads(of: long, isKeyFrame: true)
+        #expect(payloads.count == 3 && payloads[0].prefix(4) == [0, 16, 15, 0xa0])
+        // Two units in one packet: 32 bits of headers.
+        let both: [UInt8] = [0, 32, 0, 3 << 3, 0, 2 << 3, 1, 2, 3, 4, 5]
+        for (index, payload) in ([both] + payloads + [[0, 16, 0, 8, 9], [0, 16, 0, 16, 9], [9]]).enumerated() {
+            let timestamp: UInt32 = index == 0 ? 0 : index < 4 ? 2_048 : 3_072
+            let packet = MediaPacket(
+                track: 0, number: Int64(index), timestamp: timestamp, marker: true,
+                arrival: .zero + .microseconds(Int64(timestamp) * 1_000 / 48))
+            assembler.handle(packet, payload)
+        }
+        let frames = assembler.drain()
+        #expect(frames.map(\.data) == [[1, 2, 3], [4, 5], long, [9]])
+        #expect(frames.map(\.parameterSets) == [[[0x11, 0x90]], nil, nil, nil])
+        let times = zip(frames, [0, 21_333, 42_666, 64_000] as [Int64])
+        #expect(times.allSatisfy { abs($0.time.microseconds - $1) < 3_000 })
+        #expect(assembler.counts(track: 0).framesBroken == 1)
     }
 }

@@ -32,7 +32,8 @@ package final class SnapshotRenderer {
         guard frame.isKeyFrame, !frame.data.isEmpty else { return nil }
         // A key frame is a whole picture. Decoders that reorder give it when they hear that nothing follows; the next
         // key frame then gets a new decoder.
-        let decoder = try self.decoder ?? VideoDecoder(description)
+        let decoder: VideoDecoder
+        if let prepared = self.decoder { decoder = prepared } else { decoder = try VideoDecoder(description) }
         self.decoder = nil
         var pictures: [VideoPicture] = []
         do throws(CodecError) {
