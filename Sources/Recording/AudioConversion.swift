@@ -14,3 +14,29 @@ package protocol AudioConversion: AnyObject {
 
 /// Makes conversions; nil when it has none from this codec to that.
 package typealias AudioConversionMaker = @Sendable (_ from: TrackDescription, _ to: Codec) -> (any AudioConversion)?
+
+/// `AudioTranscoder` as a recording uses it: sound that cannot be decoded is left out and counted.
+package final class TranscodedAudio: AudioConversion {
+    private let transcoder: AudioTranscoder
+    package private(set) var failures = 0
+
+    package init(from input: TrackDescription, to codec: Codec) throws(CodecError) {
+        transcoder = try AudioTranscoder(from: input, to: codec)
+    }
+
+    /// For `Recorder`.
+    package static let maker: AudioConversionMaker = { input, codec in
+        try? TranscodedAudio(from: input, to: codec)
+    }
+
+    package var description: TrackDescription { transcoder.output }
+
+    package func convert(_ frame: MediaFrame) -> [MediaFrame] {
+        do { return try transcoder.transcode(frame) } catch {
+            failures += 1
+            return []
+        }
+    }
+
+    package func finish() -> [MediaFrame] { (try? transcoder.finish()) ?? [] }
+}

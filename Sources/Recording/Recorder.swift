@@ -59,7 +59,7 @@ package final class Recorder {
     package init(
         identity: RecordingIdentity, tracks: [TrackDescription], settings: RecordingSettings, folder: RecordingFolder,
         finaliser: RecordingFinaliser, wallClock: @escaping () -> WallMillis = RecordingClock.now,
-        conversion: AudioConversionMaker? = nil
+        conversion: AudioConversionMaker? = TranscodedAudio.maker
     ) {
         self.identity = identity
         self.settings = settings

@@ -198,6 +198,19 @@ package struct RecordingJournal: Codable, Sendable, Equatable {
     package var videoCodec: String?
     /// Set when the part has ended as it should: its name is decided.
     package var name: String?
+
+    package init(
+        id: String, identity: RecordingIdentity, startedAt: WallMillis, part: Int, audioCodec: String? = nil,
+        videoCodec: String? = nil, name: String? = nil
+    ) {
+        self.id = id
+        self.identity = identity
+        self.startedAt = startedAt
+        self.part = part
+        self.audioCodec = audioCodec
+        self.videoCodec = videoCodec
+        self.name = name
+    }
 }
 
 /// `renameat2` with RENAME_NOREPLACE. File systems without it (EINVAL: some network mounts) get link and unlink.

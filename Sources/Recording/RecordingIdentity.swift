@@ -44,6 +44,22 @@ package struct RecordedFile: Sendable, Equatable {
     package var wasRepaired: Bool
     /// False: it is as it was written, playable but without an index in front, since there was no room for a copy.
     package var isIndexed: Bool
+
+    package init(
+        identity: RecordingIdentity, name: String, path: String, format: ContainerFormat, duration: Interval,
+        bytes: Int64, startedAt: WallMillis, part: Int, wasRepaired: Bool, isIndexed: Bool
+    ) {
+        self.identity = identity
+        self.name = name
+        self.path = path
+        self.format = format
+        self.duration = duration
+        self.bytes = bytes
+        self.startedAt = startedAt
+        self.part = part
+        self.wasRepaired = wasRepaired
+        self.isIndexed = isIndexed
+    }
 }
 
 /// Why a recording came to an end before its stream.
