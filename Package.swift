@@ -48,7 +48,8 @@ var targets: [Target] = [
         swiftSettings: common),
 
     // Codecs and files: beside the media threads
-    .target(name: "MediaFiles", dependencies: ["Wire", "MediaFormats", "MediaFrames", "CLibAV"], swiftSettings: common),
+    .target(
+        name: "MediaFiles", dependencies: ["Wire", "MediaFormats", "MediaFrames", "CLibAV"], swiftSettings: common),
     .target(
         name: "Recording", dependencies: ["CFiles", "MediaFiles", "MediaFrames", "MediaFormats", "Wire"],
         swiftSettings: common),

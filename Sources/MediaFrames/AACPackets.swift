@@ -74,7 +74,9 @@ struct AACPackets: Sendable {
             used += sizeLength + (used == 0 ? indexLength : deltaLength)
             guard size > 0, size <= Self.maxUnitBytes else { return nil }
             let rest = payload.byteCount - at
-            if size > rest { return fragment(payload.extracting(at..<payload.byteCount), size, timestamp, units.isEmpty) }
+            if size > rest {
+                return fragment(payload.extracting(at..<payload.byteCount), size, timestamp, units.isEmpty)
+            }
             let time = timestamp &+ UInt32(units.count) &* Self.samplesPerUnit
             units.append((payload.extracting(at..<(at + size)).copied(), time))
             at += size

@@ -34,7 +34,9 @@ package enum CodecConfiguration {
 
     /// `AudioSpecificConfig` of AAC-LC (ISO/IEC 14496-3 §1.6.2.1); `nil` for a rate that has no index.
     package static func audioSpecificConfig(sampleRate: Int, channels: Int) -> [UInt8]? {
-        let rates = [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350]
+        let rates = [
+            96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350,
+        ]
         guard let index = rates.firstIndex(of: sampleRate), (1...7).contains(channels) else { return nil }
         let lowComplexity: UInt16 = 2
         let bits = lowComplexity << 11 | UInt16(index) << 7 | UInt16(channels) << 3

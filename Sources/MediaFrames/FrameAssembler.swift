@@ -36,7 +36,9 @@ struct FrameAssembler: Sendable {
     private var lastFinished: UInt32?
     /// The publisher sets the marker within pictures, so that only the next timestamp ends one.
     private var markerIsUnreliable = false
+    /// Something is missing that the next picture may need.
     private var needsKeyFrame: Bool
+    private var layers = TemporalLayers()
     private var hasLost = false
     private var rotation = VideoRotation.none
     private var knownSets: [[UInt8]] = []
@@ -57,7 +59,7 @@ struct FrameAssembler: Sendable {
     }
 
     /// Nothing can be given out before the next key frame.
-    var wantsKeyFrame: Bool { needsKeyFrame }
+    var wantsKeyFrame: Bool { needsKeyFrame && !layers.mayResume }
 
     // MARK: - Order
 
@@ -134,6 +136,7 @@ struct FrameAssembler: Sendable {
         giveUpAll()
         finishPicture()
         lose(0)
+        layers.reset()
         received = RecentNumbers()
         expected = number
     }
@@ -153,9 +156,13 @@ struct FrameAssembler: Sendable {
         }
         if current != nil || builder.hasPicture { counts.framesBroken += 1 }
         dropPicture()
+        if packets > Self.maxResumableLoss { layers.reset() } else { layers.lose() }
         lastFinished = nil
         needsKeyFrame = true
     }
+
+    /// The numbers of the lowest layer's pictures wrap after 256: no fewer packets than these.
+    private static let maxResumableLoss: Int64 = 128
 
     private mutating func dropPicture() {
         builder.reset()
@@ -195,8 +202,18 @@ struct FrameAssembler: Sendable {
     /// While a key frame is waited for, a picture is begun only where one may begin.
     private func begins(_ payload: RawSpan) -> Bool {
         guard needsKeyFrame else { return true }
+        if layers.mayResume { return startsPicture(payload) }
         let facts = PayloadInspector.inspect(description.codec, payload)
         return facts.isKeyFrameStart && facts.isFrameStart || startsUnits(payload)
+    }
+
+    /// VP8 and VP9: the first packet of a picture, which may turn out to need nothing that is missing.
+    private func startsPicture(_ payload: RawSpan) -> Bool {
+        switch description.codec {
+        case .vp8: VP8Descriptor(parsing: payload)?.startsFrame ?? false
+        case .vp9: VP9Descriptor(parsing: payload).map { $0.startsFrame && $0.spatialLayer == 0 } ?? false
+        default: false
+        }
     }
 
     /// H264 and H265: what may come before the parameter sets of a key frame, and belongs to it.
@@ -221,13 +238,16 @@ struct FrameAssembler: Sendable {
             counts.framesBroken += 1
             hasLost = true
             needsKeyFrame = true
+            layers.lose()
             return
         }
-        if needsKeyFrame && !picture.isKeyFrame {
+        guard picture.isKeyFrame || canDecode(picture) else {
             counts.framesUndecodable += 1
+            hasLost = true
             return
         }
         needsKeyFrame = false
+        layers.give(picture.temporal, isKeyFrame: picture.isKeyFrame)
         var frame = MediaFrame(
             track: track, data: picture.data, time: .zero, isKeyFrame: picture.isKeyFrame,
             size: picture.isKeyFrame ? picture.size : nil, rotation: rotation)
@@ -236,6 +256,17 @@ struct FrameAssembler: Sendable {
             frame.parameterSets = knownSets
         }
         give(frame, begun.timestamp, begun.arrival)
+    }
+
+    /// Whether a picture that is no key frame has all that it needs.
+    private mutating func canDecode(_ picture: Picture) -> Bool {
+        guard needsKeyFrame || layers.isIncomplete else { return true }
+        if let place = picture.temporal, layers.canDecode(place) { return true }
+        // Upper layers are left out until one can be joined; the lowest must be whole.
+        let isUpper = picture.temporal.map { $0.layer > 0 } ?? false
+        if !isUpper { needsKeyFrame = true }
+        layers.refuse(picture.temporal)
+        return false
     }
 
     // MARK: - Sound

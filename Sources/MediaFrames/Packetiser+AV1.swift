@@ -49,7 +49,9 @@ extension Packetiser {
             var length = bytes.byteCount - payloadStart
             guard length >= 0 else { break }
             if header & 0x02 != 0 {
-                guard let given = AV1.leb128(bytes, &payloadStart), given <= bytes.byteCount - payloadStart else { break }
+                guard let given = AV1.leb128(bytes, &payloadStart), given <= bytes.byteCount - payloadStart else {
+                    break
+                }
                 length = given
             }
             switch AV1.type(header) {

@@ -15,7 +15,10 @@ extension PictureBuilder {
             isBroken = true
             return
         }
-        if descriptor.startsFrame { size = PayloadInspector.inspect(.vp8, payload).size }
+        if descriptor.startsFrame {
+            size = PayloadInspector.inspect(.vp8, payload).size
+            temporal = descriptor.temporal
+        }
         append(payload, from: descriptor.length)
     }
 
@@ -34,6 +37,7 @@ extension PictureBuilder {
                 let header = VP9.keyFrameSize(payload.extracting(descriptor.length..<payload.byteCount))
                 hasKeySlice = header != nil
                 size = header == nil ? nil : descriptor.size ?? header
+                temporal = descriptor.temporal
             }
             layerStarts.append(data.count)
             fragmentIsOpen = true
@@ -43,7 +47,7 @@ extension PictureBuilder {
     }
 
     mutating func finishVP9() -> Picture {
-        var picture = Picture(data: data, isKeyFrame: hasKeySlice, size: size)
+        var picture = Picture(data: data, isKeyFrame: hasKeySlice, size: size, temporal: temporal)
         if layerStarts.count > 1 { appendSuperframeIndex(&picture.data) }
         return picture
     }
@@ -64,15 +68,23 @@ extension PictureBuilder {
     }
 }
 
+/// A picture's place among temporal layers, as VP8 and VP9 in packets tell it: which pictures must have come before it.
+package struct TemporalPlace: Equatable, Sendable {
+    /// Counts the pictures of the lowest layer: this one's number, or that of the one that it builds on.
+    package var base: UInt8
+    package var layer: UInt8
+    /// Builds on no picture of its own layer: VP8's layer sync, VP9's switching point.
+    package var needsOnlyBase: Bool
+}
+
 /// What is in front of a piece of a VP8 frame (RFC 7741 §4.2).
 package struct VP8Descriptor: Equatable, Sendable {
     package var length: Int
     /// Beginning of the first partition, hence of the frame.
     package var startsFrame: Bool
     package var pictureID: UInt16?
-    /// Counts the frames of the lowest temporal layer.
-    package var baseLayerIndex: UInt8?
-    package var temporalLayer: UInt8 = 0
+    /// Where the encoder numbers its temporal layers.
+    package var temporal: TemporalPlace?
 
     package init?(parsing payload: RawSpan) {
         guard payload.byteCount > 0 else { return nil }
@@ -91,16 +103,19 @@ package struct VP8Descriptor: Equatable, Sendable {
                 long ? payload.loadBigEndian(at: length, as: UInt16.self) & 0x7fff : UInt16(payload[length] & 0x7f)
             length += long ? 2 : 1
         }
+        var base: UInt8?
         if present & 0x40 != 0 {
             guard payload.byteCount > length else { return nil }
-            baseLayerIndex = payload[length]
+            base = payload[length]
             length += 1
         }
-        if present & 0x30 != 0 {
-            guard payload.byteCount > length else { return nil }
-            if present & 0x20 != 0 { temporalLayer = payload[length] >> 6 }
-            length += 1
+        guard present & 0x30 != 0 else { return }
+        guard payload.byteCount > length else { return nil }
+        if let base, present & 0x20 != 0 {
+            temporal = TemporalPlace(
+                base: base, layer: payload[length] >> 6, needsOnlyBase: payload[length] & 0x20 != 0)
         }
+        length += 1
     }
 }
 
@@ -112,7 +127,8 @@ package struct VP9Descriptor: Equatable, Sendable {
     package var endsFrame: Bool
     package var isPredicted: Bool
     package var spatialLayer: UInt8 = 0
-    package var temporalLayer: UInt8 = 0
+    /// Where the encoder numbers its temporal layers; not in flexible mode.
+    package var temporal: TemporalPlace?
     /// Size of the highest layer, if the scalability structure is here and tells it.
     package var size: VideoSize?
 
@@ -131,9 +147,14 @@ package struct VP9Descriptor: Equatable, Sendable {
         }
         if first & 0x20 != 0 {
             guard count > at else { return nil }
-            spatialLayer = payload[at] >> 1 & 0x07
-            temporalLayer = payload[at] >> 5
+            let layers = payload[at]
+            spatialLayer = layers >> 1 & 0x07
             at += isFlexible ? 1 : 2
+            if !isFlexible {
+                guard count >= at else { return nil }
+                temporal = TemporalPlace(
+                    base: payload[at - 1], layer: layers >> 5, needsOnlyBase: layers & 0x10 != 0)
+            }
         }
         if isFlexible && isPredicted {
             // At most three reference indices, each saying whether another follows.

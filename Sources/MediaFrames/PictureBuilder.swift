@@ -10,6 +10,8 @@ struct PictureBuilder: Sendable {
     /// Far above any picture that a publisher sends, and a bound on what a hostile one can make us keep.
     static let maxBytes = 16 * 1024 * 1024
 
+    private static let firstCapacity = 8 * 1024
+
     static let startCode: [UInt8] = [0, 0, 0, 1]
 
     let codec: Codec
@@ -37,6 +39,8 @@ struct PictureBuilder: Sendable {
     var fragmentStart = 0
     /// AV1: the OBU that is coming in, header first, without its size field if it had none.
     var obu: [UInt8] = []
+    /// VP8, VP9.
+    var temporal: TemporalPlace?
     /// VP9: where each spatial layer's frame begins in `data`.
     var layerStarts: [Int] = []
 
@@ -70,7 +74,7 @@ struct PictureBuilder: Sendable {
         guard !isBroken, !fragmentIsOpen, hasPicture else { return nil }
         switch codec {
         case .h264, .h265: return finishUnits()
-        case .vp8: return Picture(data: data, isKeyFrame: data[0] & 1 == 0, size: size)
+        case .vp8: return Picture(data: data, isKeyFrame: data[0] & 1 == 0, size: size, temporal: temporal)
         case .vp9: return finishVP9()
         case .av1: return finishAV1()
         case .opus, .pcmu, .pcma, .g722, .aac: return Picture(data: data, isKeyFrame: true)
@@ -79,8 +83,9 @@ struct PictureBuilder: Sendable {
 
     /// Forgets the picture; parameter sets stay.
     mutating func reset() {
-        // What goes into a frame is the frame's; the next picture gets memory of about the same size at once.
-        let capacity = min(data.count, 1 << 18)
+        // What went into a frame is the frame's. The next picture gets some memory at once, but not as much as a key
+        // frame before it took: frames are kept by others, with all the memory that they have.
+        let capacity = min(data.count, Self.firstCapacity)
         data = []
         data.reserveCapacity(capacity)
         obu.removeAll(keepingCapacity: true)
@@ -88,7 +93,7 @@ struct PictureBuilder: Sendable {
         (hasPicture, isBroken, fragmentIsOpen) = (false, false, false)
         (hasKeySlice, hasIntraSlice, hasInterSlice) = (false, false, false)
         (hasSequenceParameterSet, setsInPicture) = (false, 0)
-        size = nil
+        (size, temporal) = (nil, nil)
     }
 
     mutating func append(_ bytes: RawSpan, from start: Int) {
@@ -104,6 +109,7 @@ struct Picture: Sendable {
     var size: VideoSize?
     /// Key frames of H264, H265 and AV1: what they need, in the form of `TrackDescription.parameterSets`.
     var parameterSets: [[UInt8]] = []
+    var temporal: TemporalPlace?
 }
 
 extension [UInt8] {

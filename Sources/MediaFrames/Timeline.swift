@@ -36,7 +36,9 @@ package struct Timeline: Sendable {
 
     /// - Parameter tracks: clock rate of each track, and whether it is sound.
     package init(tracks: [(clockRate: Int, isAudio: Bool)]) {
-        self.tracks = tracks.map { TrackClock(rate: Int64(min(max(1, $0.clockRate), Self.maxClockRate)), isAudio: $0.isAudio) }
+        self.tracks = tracks.map {
+            TrackClock(rate: Int64(min(max(1, $0.clockRate), Self.maxClockRate)), isAudio: $0.isAudio)
+        }
     }
 
     /// Ticks per second that a session description may claim; more would overflow.

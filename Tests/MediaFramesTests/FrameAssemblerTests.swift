@@ -151,6 +151,50 @@ private func vp8() -> StreamAssembler { StreamAssembler(tracks: [TrackDescriptio
     }
 }
 
+/// Losses in streams with temporal layers: what needs nothing that is missing goes on.
+@Suite struct TemporalLayerTests {
+    /// L1T3 as libwebrtc sends it: layers 0 2 1 2, a picture a packet; a base picture every four.
+    private static let pattern: [(layer: UInt8, isSync: Bool)] = [(0, false), (2, true), (1, true), (2, false)]
+
+    private func payload(_ codec: Codec, _ index: Int, isKey: Bool) -> [UInt8] {
+        let (layer, isSync) = Self.pattern[index % 4]
+        let base = UInt8(truncatingIfNeeded: 250 + index / 4)
+        let frame = SyntheticClip.frame(codec, isKey: isKey, body: [UInt8(truncatingIfNeeded: index)])
+        if codec == .vp8 {
+            return [0x90, 0xe0, UInt8(index & 0x7f), base, layer << 6 | (isSync ? 0x20 : 0)] + frame
+        }
+        let flags: UInt8 = isKey ? 0xac : 0xec
+        return [flags, UInt8(index & 0x7f), layer << 5 | (isSync ? 0x10 : 0), base] + frame
+    }
+
+    /// Bodies of the frames that come out of 40 pictures without those lost.
+    private func run(_ codec: Codec, losing lost: Set<Int>) -> (bodies: [Int], wantsKeyFrame: Bool) {
+        var assembler = StreamAssembler(tracks: [TrackDescription(codec: codec)])
+        for index in 0..<40 where !lost.contains(index) {
+            let at = Interval.milliseconds(Int64(index) * 33)
+            assembler.handle(
+                packet(Int64(index), UInt32(index) * 2_970, at: at), payload(codec, index, isKey: index == 0))
+        }
+        let wants = assembler.wantsKeyFrame
+        assembler.finish()
+        return (assembler.drain().compactMap { $0.data.last.map(Int.init) }, wants || assembler.wantsKeyFrame)
+    }
+
+    @Test(arguments: [Codec.vp8, .vp9]) func aLostUpperPictureCostsItsLayerUntilItCanBeJoined(_ codec: Codec) {
+        // Picture 5 is of layer 2: 7 may build on it, 6 is known not to.
+        #expect(run(codec, losing: [5]).bodies == Array(0..<40).filter { $0 != 5 && $0 != 7 })
+        // Picture 10 is of layer 1, 11 builds on it.
+        #expect(run(codec, losing: [10]).bodies == Array(0..<40).filter { $0 != 10 && $0 != 11 })
+        #expect(!run(codec, losing: [5, 10]).wantsKeyFrame)
+    }
+
+    @Test(arguments: [Codec.vp8, .vp9]) func aLostBasePictureNeedsAKeyFrame(_ codec: Codec) {
+        let outcome = run(codec, losing: [8])
+        #expect(outcome.bodies == Array(0..<8))
+        #expect(outcome.wantsKeyFrame)
+    }
+}
+
 /// Parameter sets of H264 and H265.
 @Suite struct ParameterSetTests {
     private let idr: [UInt8] = [0x65, 0x88, 1, 2, 3]
@@ -223,6 +267,36 @@ private func vp8() -> StreamAssembler { StreamAssembler(tracks: [TrackDescriptio
         #expect(frames.suffix(4).allSatisfy { $0.data == SyntheticClip.annexB([slice, second]) })
     }
 
+    @Test func aKeyFrameWithoutItsFirstSliceIsNone() {
+        let sets = SyntheticClip.parameterSets(.h264)
+        var assembler = StreamAssembler(tracks: [TrackDescription(codec: .h264, parameterSets: sets)])
+        let secondSlice: [UInt8] = [0x65, 0x42, 7]
+        assembler.handle(packet(1), secondSlice)
+        assembler.handle(packet(2, 3_000, marker: false), idr)
+        assembler.handle(packet(3, 3_000), secondSlice)
+        #expect(assembler.drain().map(\.data) == [SyntheticClip.annexB(sets + [idr, secondSlice])])
+    }
+
+    @Test(arguments: [Codec.h264, .h265]) func piecesWithoutABeginningBreakThePicture(_ codec: Codec) {
+        let clip = SyntheticClip(codec, frames: 1, sizes: 10...10)
+        var packetiser = Packetiser(codec: codec)
+        let key = packetiser.payloads(of: clip.frames[0].data, isKeyFrame: true)
+        let middle: [UInt8] = codec == .h264 ? [0x7c, 0x01, 1, 2] : [0x62, 0x01, 0x01, 1, 2]
+        let begin: [UInt8] = codec == .h264 ? [0x5c, 0x81, 0x9a, 2] : [0x62, 0x01, 0x81, 0xd0, 2]
+        for broken in [[middle], [begin, begin], [begin], [begin, key[0]]] {
+            var assembler = StreamAssembler(tracks: [TrackDescription(codec: codec)])
+            var number: Int64 = 0
+            for (index, payload) in (key + broken).enumerated() {
+                number += 1
+                let timestamp: UInt32 = index < key.count ? 0 : 3_000
+                let marker = index == key.count - 1 || index == key.count + broken.count - 1
+                assembler.handle(packet(number, timestamp, marker: marker), payload)
+            }
+            #expect(assembler.drain().count == 1)
+            #expect(assembler.counts(track: 0).framesBroken == 1)
+        }
+    }
+
     @Test func fragmentedParameterSetsAreKnownToo() {
         let clip = SyntheticClip(.h264, frames: 1, sizes: 10...10)
         var packetiser = Packetiser(codec: .h264, limit: 64)
@@ -258,7 +332,11 @@ private func vp8() -> StreamAssembler { StreamAssembler(tracks: [TrackDescriptio
             #expect(AudioPackets.duration(opus, toc.span.bytes) == .milliseconds(milliseconds))
         }
         #expect(AudioPackets.duration(opus, [0xff, 63].span.bytes) == nil)
-        #expect(AudioPackets.duration(TrackDescription(codec: .pcma), [UInt8](repeating: 0, count: 160).span.bytes) == .milliseconds(20))
-        #expect(AudioPackets.duration(TrackDescription(codec: .g722), [UInt8](repeating: 0, count: 160).span.bytes) == .milliseconds(20))
+        #expect(
+            AudioPackets.duration(TrackDescription(codec: .pcma), [UInt8](repeating: 0, count: 160).span.bytes)
+                == .milliseconds(20))
+        #expect(
+            AudioPackets.duration(TrackDescription(codec: .g722), [UInt8](repeating: 0, count: 160).span.bytes)
+                == .milliseconds(20))
     }
 }

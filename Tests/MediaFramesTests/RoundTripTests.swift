@@ -114,7 +114,8 @@ import Wire
 
     @Test func aacUnitsComeBackAlsoInPiecesAndSeveralToAPacket() {
         let track = TrackDescription(
-            codec: .aac, formatParameters: "streamtype=5; mode=AAC-hbr; config=1190; SizeLength=13;IndexLength=3;indexdeltalength=3")
+            codec: .aac,
+            formatParameters: "streamtype=5; mode=AAC-hbr; config=1190; SizeLength=13;IndexLength=3;indexdeltalength=3")
         var assembler = StreamAssembler(tracks: [track])
         var packetiser = Packetiser(codec: .aac, limit: 200)
         let long = (0..<500).map { UInt8(truncatingIfNeeded: $0) }

@@ -38,7 +38,8 @@ struct SyntheticClip {
         var random = SeededRandom(seed: seed)
         for index in 0..<count {
             let isKey = !codec.isVideo || index % keyEvery == 0
-            let body = (0..<Int.random(in: sizes, using: &random)).map { _ in UInt8.random(in: 1...255, using: &random) }
+            let body = (0..<Int.random(in: sizes, using: &random)).map { _ in UInt8.random(in: 1...255, using: &random)
+            }
             frames.append((Self.frame(codec, isKey: isKey, body: body), isKey))
         }
     }

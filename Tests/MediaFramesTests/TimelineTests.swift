@@ -23,6 +23,8 @@ private struct Publisher {
     /// Sender reports of each track are so far apart; `nil`: none.
     var reportEvery: Interval? = .seconds(1)
     var reportFrom = Interval.milliseconds(500)
+    /// How much later those of sound begin.
+    var soundReportsLater = Interval.zero
     /// Error of the pairs of NTP time and timestamp in reports.
     var reportError: ClosedRange<Int64> = -500_000...500_000
     var random = SeededRandom(seed: 7)
@@ -54,7 +56,7 @@ private struct Publisher {
         var timeline = Timeline(tracks: tracks.map { ($0.rate, $0.isAudio) })
         var placed: [Placed] = []
         var next = [Interval](repeating: .zero, count: tracks.count)
-        var nextReport = [Interval](repeating: reportFrom, count: tracks.count)
+        var nextReport = tracks.map { reportFrom + ($0.isAudio ? soundReportsLater : .zero) }
         // Our clock at the publisher's time zero: not zero, as it never is.
         let origin = Instant.zero + .seconds(12_345)
         var zero: Instant?
@@ -172,6 +174,16 @@ private func rises(_ frames: [Publisher.Placed]) -> Bool {
         publisher.reportError = 0...0
         let frames = publisher.run(seconds: 3)
         #expect(skew(frames) < .milliseconds(2), "skew \(skew(frames))")
+    }
+
+    @Test func soundDoesNotMoveForReportsOfVideoThatCameFirst() {
+        var publisher = Publisher(tracks: [Publisher.audio, Publisher.video])
+        publisher.soundReportsLater = .milliseconds(700)
+        publisher.network = 20_000_000...20_000_000
+        let frames = publisher.run(seconds: 20)
+        let sound = frames.filter { $0.track == 0 }
+        #expect(zip(sound, sound.dropFirst()).allSatisfy { abs(($1.time - $0.time).microseconds - 20_000) < 30 })
+        #expect(skew(frames.filter { $0.captured > .seconds(6) }) < .milliseconds(5))
     }
 
     @Test func timestampsMayWrapAsOftenAsTheyLike() {
@@ -295,14 +307,17 @@ private func rises(_ frames: [Publisher.Placed]) -> Bool {
             // After 30 s the wall clock is set an hour ahead; the report of video comes before that of sound.
             let ntp = { (at: Int64) -> NTPTime in
                 let wall = at + (at >= 30_000 ? 3_600_000 : 0)
-                return NTPTime(rawValue: 0xe000_0000 << 32 + UInt64(wall / 1_000) << 32 + UInt64(wall % 1_000) << 32 / 1_000)
+                return NTPTime(
+                    rawValue: 0xe000_0000 << 32 + UInt64(wall / 1_000) << 32 + UInt64(wall % 1_000) << 32 / 1_000)
             }
             let now = Instant.zero + .milliseconds(milliseconds + 50)
             if step % 100 == 30 {
-                timeline.handleReport(track: 1, ntp: ntp(milliseconds), timestamp: UInt32(milliseconds * 90), arrival: now)
+                timeline.handleReport(
+                    track: 1, ntp: ntp(milliseconds), timestamp: UInt32(milliseconds * 90), arrival: now)
             }
             if step % 100 == 60 {
-                timeline.handleReport(track: 0, ntp: ntp(milliseconds), timestamp: UInt32(milliseconds * 48), arrival: now)
+                timeline.handleReport(
+                    track: 0, ntp: ntp(milliseconds), timestamp: UInt32(milliseconds * 48), arrival: now)
             }
             times[0].append(timeline.place(track: 0, timestamp: UInt32(milliseconds * 48), arrival: now).time)
             times[1].append(timeline.place(track: 1, timestamp: UInt32(milliseconds * 90), arrival: now).time)
@@ -318,7 +333,9 @@ private func rises(_ frames: [Publisher.Placed]) -> Bool {
         var timeline = Timeline(tracks: [(Int.max, true), (0, false), (-5, false), (90_000, false)])
         var last = Int64(0)
         for _ in 0..<20_000 {
-            last = Bool.random(using: &random) ? last &+ Int64.random(in: 0...1 << 40, using: &random)
+            last =
+                Bool.random(using: &random)
+                ? last &+ Int64.random(in: 0...1 << 40, using: &random)
                 : Int64.random(in: .min ... .max, using: &random)
             let track = Int.random(in: 0...4, using: &random)
             let timestamp = UInt32.random(in: 0 ... .max, using: &random)

@@ -85,7 +85,9 @@ final class CodecContext {
         try checked("make a packet of \(bytes.count) bytes", av_new_packet(packet, Int32(clamping: bytes.count)))
         defer { av_packet_unref(packet) }
         bytes.withUnsafeBytes { source in
-            if let base = source.baseAddress { packet.pointee.data.update(from: base.assumingMemoryBound(to: UInt8.self), count: bytes.count) }
+            if let base = source.baseAddress {
+                packet.pointee.data.update(from: base.assumingMemoryBound(to: UInt8.self), count: bytes.count)
+            }
         }
         packet.pointee.pts = pts
         packet.pointee.dts = pts
@@ -157,7 +159,8 @@ final class FrameBuffer {
         pointer.pointee.nb_samples = samples
         pointer.pointee.format = context.pointee.sample_fmt.rawValue
         pointer.pointee.sample_rate = context.pointee.sample_rate
-        try checked("copy a channel layout", av_channel_layout_copy(&pointer.pointee.ch_layout, &context.pointee.ch_layout))
+        try checked(
+            "copy a channel layout", av_channel_layout_copy(&pointer.pointee.ch_layout, &context.pointee.ch_layout))
         try checked("get memory for sound", av_frame_get_buffer(pointer, 0))
     }
 

@@ -46,7 +46,9 @@ package enum PNGEncoder {
         let size = source.size
         let turned = rotation.isSideways ? VideoSize(width: size.height, height: size.width) : size
         let result = try FrameBuffer(size: turned, format: AV_PIX_FMT_RGB24)
-        guard let from = source.pointer.pointee.data.0, let to = result.pointer.pointee.data.0 else { throw .outOfMemory }
+        guard let from = source.pointer.pointee.data.0, let to = result.pointer.pointee.data.0 else {
+            throw .outOfMemory
+        }
         let fromLine = Int(source.pointer.pointee.linesize.0)
         let toLine = Int(result.pointer.pointee.linesize.0)
         for y in 0..<turned.height {

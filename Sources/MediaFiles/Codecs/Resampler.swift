@@ -42,7 +42,9 @@ final class Resampler {
                 from.pointee.sample_rate, 0, nil))
         // Also where the rates are the same, since time may have to be stretched.
         let flag: Int64 = 1
-        if let context { try checked("set up resampling", av_opt_set_int(UnsafeMutableRawPointer(context), "flags", flag, 0)) }
+        if let context {
+            try checked("set up resampling", av_opt_set_int(UnsafeMutableRawPointer(context), "flags", flag, 0))
+        }
         try checked("set up resampling", swr_init(context))
         (inputFormat, inputRate, inputChannels) = (from.pointee.format, from.pointee.sample_rate, channels)
     }
@@ -77,7 +79,8 @@ final class Resampler {
         of frame: UnsafeMutablePointer<AVFrame>, _ body: (UnsafeMutablePointer<UnsafePointer<UInt8>?>?) -> Int32
     ) -> Int32 {
         guard let planes = frame.pointee.extended_data else { return weir_averror(EINVAL) }
-        let count = av_sample_fmt_is_planar(AVSampleFormat(frame.pointee.format)) != 0
+        let count =
+            av_sample_fmt_is_planar(AVSampleFormat(frame.pointee.format)) != 0
             ? Int(frame.pointee.ch_layout.nb_channels) : 1
         return planes.withMemoryRebound(to: UnsafePointer<UInt8>?.self, capacity: count) { body($0) }
     }

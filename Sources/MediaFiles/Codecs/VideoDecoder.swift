@@ -29,7 +29,9 @@ package final class VideoPicture {
         for y in 0..<size.height {
             for x in 0..<size.width { plane[y * Int(pointer.pointee.linesize.0) + x] = luma(x, y) }
         }
-        for chroma in [(pointer.pointee.data.1, pointer.pointee.linesize.1), (pointer.pointee.data.2, pointer.pointee.linesize.2)] {
+        for chroma in [
+            (pointer.pointee.data.1, pointer.pointee.linesize.1), (pointer.pointee.data.2, pointer.pointee.linesize.2),
+        ] {
             chroma.0?.update(repeating: 128, count: Int(chroma.1) * ((size.height + 1) / 2))
         }
     }
@@ -39,7 +41,9 @@ package final class VideoPicture {
 
     /// The brightness of one sample, 0...255, for tests and marks burned into pictures. Planar 8-bit formats only.
     package func luma(x: Int, y: Int) -> UInt8? {
-        guard x >= 0, y >= 0, x < size.width, y < size.height, let plane = frame.pointer.pointee.data.0 else { return nil }
+        guard x >= 0, y >= 0, x < size.width, y < size.height, let plane = frame.pointer.pointee.data.0 else {
+            return nil
+        }
         return plane[y * Int(frame.pointer.pointee.linesize.0) + x]
     }
 }

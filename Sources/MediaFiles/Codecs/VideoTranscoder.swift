@@ -57,7 +57,8 @@ package final class VideoTranscoder {
         return out
     }
 
-    private func encode(_ picture: VideoPicture, of frame: MediaFrame, into out: inout [MediaFrame]) throws(CodecError) {
+    private func encode(_ picture: VideoPicture, of frame: MediaFrame, into out: inout [MediaFrame]) throws(CodecError)
+    {
         // 4:2:0 has no odd sizes.
         let even = VideoSize(width: max(2, picture.size.width & ~1), height: max(2, picture.size.height & ~1))
         let encoder = try encoder(for: even)

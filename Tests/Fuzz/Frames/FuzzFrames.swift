@@ -27,7 +27,9 @@ public func fuzzOneInput(_ data: UnsafeRawPointer?, _ count: Int) -> CInt {
             if let size = frame.size { precondition(size.width > 0 && size.height > 0, "a picture without area") }
             // What has been a frame can be sent again, in payloads of bounded size.
             let payloads = packetiser.payloads(of: frame.data, isKeyFrame: frame.isKeyFrame)
-            if codec.isVideo && frame.track == 0 { precondition(payloads.allSatisfy { $0.count <= 100 }, "payload size") }
+            if codec.isVideo && frame.track == 0 {
+                precondition(payloads.allSatisfy { $0.count <= 100 }, "payload size")
+            }
         }
     }
 
