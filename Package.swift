@@ -192,7 +192,7 @@ for (module, dependencies) in tests {
 // manifest of its own: the protocol cores and WCS's codec without the server around it, hence without packages.
 let fuzzing = environment["WEIR_FUZZ"] != nil
 if fuzzing {
-    let cores = ["COpenSSL", "Wire", "ICE", "DTLS", "MediaFormats", "RTP", "MediaFrames", "SDP", "WeirJSON"]
+    let cores = ["COpenSSL", "Wire", "ICE", "DTLS", "MediaFormats", "RTP", "MediaFrames", "CLibAV", "MediaFiles", "SDP", "WeirJSON"]
     targets = targets.filter { cores.contains($0.name) }
     targets += [
         .target(
@@ -215,6 +215,7 @@ if fuzzing {
         ("Codecs", ["MediaFormats", "Wire"]), ("WCS", ["WCS", "WeirJSON"]),
         ("DTLS", ["DTLS", "Wire"]), ("Hooks", ["RESTHooks", "ControlPlane", "WeirJSON"]),
         ("Frames", ["MediaFrames", "MediaFormats", "RTP", "Wire"]),
+        ("TornFiles", ["MediaFiles", "MediaFormats", "Wire"]),
     ]
     for (name, dependencies) in fuzzTargets {
         targets.append(
