@@ -67,6 +67,7 @@ import Wire
     @Test func soundFromBeforeTheFirstKeyFrameIsKeptAndPicturesBeforeItAreNot() throws {
         let studio = try Studio()
         var video = try TestClip.video(.h264, count: 60)
+        video.frames[15].parameterSets = video.frames[0].parameterSets
         video.frames.removeFirst(5)
         let audio = try TestClip.audio(.opus, count: 100)
         let recorder = studio.recorder([video.description, audio.description])
