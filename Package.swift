@@ -20,11 +20,15 @@ let swiftLog: Target.Dependency = .product(name: "Logging", package: "swift-log"
 var targets: [Target] = [
     // C libraries
     .target(name: "CLinuxNet"),
+    .target(name: "CFiles"),
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CSRTP", pkgConfig: "libsrtp2", providers: [.apt(["libsrtp2-dev"])]),
     .systemLibrary(name: "CIPsecMB", providers: [.apt(["libipsec-mb-dev"])]),
     .systemLibrary(name: "COpus", pkgConfig: "opus", providers: [.apt(["libopus-dev"])]),
     .systemLibrary(name: "CVPX", pkgConfig: "vpx", providers: [.apt(["libvpx-dev"])]),
+    .systemLibrary(
+        name: "CLibAV", pkgConfig: "libavformat",
+        providers: [.apt(["libavformat-dev", "libavcodec-dev", "libswscale-dev", "libswresample-dev"])]),
 
     // Protocol cores: no I/O, no clock, no Foundation
     .target(name: "Wire", swiftSettings: strict),
@@ -34,12 +38,20 @@ var targets: [Target] = [
     .target(name: "MediaFormats", dependencies: ["Wire"], swiftSettings: strict),
     .target(name: "RTP", dependencies: ["Wire", "MediaFormats"], swiftSettings: strict),
     .target(name: "SDP", dependencies: ["Wire"], swiftSettings: strict),
+    .target(name: "MediaFrames", dependencies: ["Wire", "MediaFormats", "RTP"], swiftSettings: strict),
 
     // Media side
     .target(name: "LinuxNet", dependencies: ["Wire", "CLinuxNet"], swiftSettings: common),
     .target(
         name: "MediaEngine",
         dependencies: ["LinuxNet", "CLinuxNet", "ICE", "DTLS", "SRTP", "RTP", "SDP", "MediaFormats", "Wire"],
+        swiftSettings: common),
+
+    // Codecs and files: beside the media threads
+    .target(
+        name: "MediaFiles", dependencies: ["Wire", "MediaFormats", "MediaFrames", "CLibAV"], swiftSettings: common),
+    .target(
+        name: "Recording", dependencies: ["CFiles", "MediaFiles", "MediaFrames", "MediaFormats", "Wire"],
         swiftSettings: common),
 
     // Control side
@@ -89,10 +101,14 @@ var targets: [Target] = [
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         ], resources: [.copy("Web")], swiftSettings: common),
     .target(
+        name: "MediaTaps",
+        dependencies: ["MediaEngine", "MediaFrames", "MediaFormats", "LinuxNet", "RTP", "Wire"],
+        swiftSettings: common),
+    .target(
         name: "Weir",
         dependencies: [
-            "MediaEngine", "ControlPlane", "Diagnostics", "RESTHooks", "Tokens", "WCS", "HTTPServer", "WeirJSON",
-            "WeirMetrics", "SDP", "DTLS", "SRTP", "LinuxNet", swiftLog,
+            "MediaEngine", "MediaTaps", "MediaFiles", "MediaFormats", "ControlPlane", "Diagnostics", "RESTHooks",
+            "Tokens", "WCS", "HTTPServer", "WeirJSON", "WeirMetrics", "SDP", "DTLS", "SRTP", "LinuxNet", swiftLog,
             .product(name: "Yams", package: "Yams"),
             .product(name: "X509", package: "swift-certificates"),
             .product(name: "Crypto", package: "swift-crypto"),
@@ -120,6 +136,11 @@ var targets: [Target] = [
 
 // Shared by test targets and benchmarks: a clock and state to wait for, recorded offers.
 targets.append(.target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: common))
+// Real bitstreams, made by libavcodec.
+targets.append(
+    .target(
+        name: "MediaTestSupport", dependencies: ["MediaFrames", "MediaFormats", "CLibAV", "Wire"],
+        path: "Tests/MediaTestSupport", swiftSettings: common))
 
 /// What each module's tests use beside the module itself.
 let tests: [(module: String, dependencies: [Target.Dependency])] = [
@@ -132,6 +153,10 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     ("SDP", ["TestSupport", "Wire"]),
     ("LinuxNet", ["Wire"]),
     ("MediaEngine", ["LinuxNet", "ICE", "DTLS", "SRTP", "RTP", "SDP", "MediaFormats", "Wire"]),
+    ("MediaFrames", ["MediaFormats", "RTP", "Wire"]),
+    ("MediaTaps", ["TestSupport", "MediaEngine", "MediaFrames", "MediaFormats", "DTLS", "SDP", "Wire"]),
+    ("MediaFiles", ["MediaTestSupport", "CLibAV", "MediaFormats", "MediaFrames", "RTP", "Wire"]),
+    ("Recording", ["MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "CLibAV", "Wire"]),
     ("ControlPlane", ["TestSupport", "WeirMetrics", swiftLog]),
     ("WeirMetrics", []),
     (
@@ -191,7 +216,7 @@ for (module, dependencies) in tests {
 // manifest of its own: the protocol cores and WCS's codec without the server around it, hence without packages.
 let fuzzing = environment["WEIR_FUZZ"] != nil
 if fuzzing {
-    let cores = ["COpenSSL", "Wire", "ICE", "DTLS", "MediaFormats", "RTP", "SDP", "WeirJSON"]
+    let cores = ["COpenSSL", "Wire", "ICE", "DTLS", "MediaFormats", "RTP", "MediaFrames", "CLibAV", "MediaFiles", "SDP", "WeirJSON"]
     targets = targets.filter { cores.contains($0.name) }
     targets += [
         .target(
@@ -228,6 +253,8 @@ if fuzzing {
         ("DTLS", ["DTLS", "Wire"]), ("Hooks", ["RESTHooks", "ControlPlane", "WeirJSON"]),
         ("REST", ["HTTPServer", "RESTHooks", "WeirJSON"]), ("Tokens", ["Tokens", "ControlPlane", "WeirJSON"]),
         ("Redaction", ["ControlPlane"]),
+        ("Frames", ["MediaFrames", "MediaFormats", "RTP", "Wire"]),
+        ("TornFiles", ["MediaFiles", "MediaFormats", "Wire"]),
     ]
     for (name, dependencies) in fuzzTargets {
         targets.append(

@@ -38,3 +38,9 @@ static inline void weir_av_error_text(int error, char *text, size_t length) {
 static inline AVRational weir_rational(int numerator, int denominator) {
     return (AVRational){numerator, denominator};
 }
+
+/* Containers. */
+static const int weir_averror_exit = AVERROR_EXIT;
+static const int weir_av_seek_size = AVSEEK_SIZE;
+static const int weir_av_seek_force = AVSEEK_FORCE;
+static inline int weir_posix_error(int libavError) { return AVUNERROR(libavError); }

@@ -1,8 +1,19 @@
 import Wire
 
 /// AV1 payloads (RTP Payload Format For AV1, v1.0.0) and the sequence header (AV1 specification §5.5).
-enum AV1 {
-    private static let sequenceHeader: UInt8 = 1
+package enum AV1 {
+    /// Types of OBUs (AV1 specification §6.2.2).
+    package enum OBUType {
+        package static let sequenceHeader: UInt8 = 1
+        package static let temporalDelimiter: UInt8 = 2
+        package static let frameHeader: UInt8 = 3
+        package static let frame: UInt8 = 6
+        package static let tileList: UInt8 = 8
+        package static let padding: UInt8 = 15
+    }
+
+    /// - Parameter header: the first byte of an OBU.
+    package static func type(_ header: UInt8) -> UInt8 { header >> 3 & 0x0f }
 
     static func inspect(_ payload: RawSpan, _ facts: inout RTPPayloadFacts) {
         let head = payload[0]
@@ -27,15 +38,17 @@ enum AV1 {
             guard length > 0 else { continue }
             let obu = payload.extracting(at..<(at + length))
             at += length
-            if obu[0] >> 3 & 0x0f == sequenceHeader {
+            if type(obu[0]) == OBUType.sequenceHeader {
                 facts.hasParameterSets = true
-                facts.size = size(obu)
+                facts.size = size(sequenceHeader: obu)
                 return
             }
         }
     }
 
-    private static func leb128(_ bytes: RawSpan, _ at: inout Int) -> Int? {
+    /// Little-endian number of seven bits a byte (§4.10.5); `at` moves behind it. Numbers of more than four bytes, which
+    /// no packet can need, are none.
+    package static func leb128(_ bytes: RawSpan, _ at: inout Int) -> Int? {
         var value = 0
         for i in 0..<4 {
             guard at < bytes.byteCount else { return nil }
@@ -47,7 +60,9 @@ enum AV1 {
         return nil
     }
 
-    private static func size(_ obu: RawSpan) -> VideoSize? {
+    /// - Parameter obu: a sequence header OBU, with or without its size field.
+    package static func size(sequenceHeader obu: RawSpan) -> VideoSize? {
+        guard obu.byteCount > 1 else { return nil }
         var at = obu[0] & 0x04 != 0 ? 2 : 1
         if obu[0] & 0x02 != 0 { guard leb128(obu, &at) != nil else { return nil } }
         guard at < obu.byteCount else { return nil }
@@ -80,6 +95,14 @@ enum AV1 {
         let width = Int(bits.read(widthBits)) + 1
         let height = Int(bits.read(heightBits)) + 1
         return bits.isValid ? VideoSize(width: width, height: height) : nil
+    }
+
+    /// Whether a frame or frame header OBU begins a key frame (§5.9.2: `show_existing_frame` is 0 and `frame_type` is
+    /// KEY_FRAME). Still pictures have no such bits and are taken for what the bits happen to say.
+    ///
+    /// - Parameter payload: what follows the OBU's header.
+    package static func isKeyFrame(frameHeader payload: RawSpan) -> Bool {
+        payload.byteCount > 0 && payload[0] & 0xe0 == 0
     }
 
     private static func skipUVLC(_ bits: inout BitReader) {

@@ -2,25 +2,25 @@ import Wire
 
 /// Bits of a header, most significant first. Past the end every read gives zero and `isValid` turns false, so that a
 /// parser checks once, at its end.
-struct BitReader: ~Escapable {
+package struct BitReader: ~Escapable {
     private let bytes: RawSpan
     private var position = 0
     private var bit = 0
     private var zeros = 0
     /// H264 and H265: a 3 after two zero bytes is not part of the data (H.264 §7.4.1).
     private let skipsEmulationPrevention: Bool
-    private(set) var isValid = true
+    package private(set) var isValid = true
 
     @_lifetime(copy bytes)
-    init(_ bytes: RawSpan, emulationPrevention: Bool = false) {
+    package init(_ bytes: RawSpan, emulationPrevention: Bool = false) {
         self.bytes = bytes
         skipsEmulationPrevention = emulationPrevention
     }
 
-    mutating func flag() -> Bool { read(1) != 0 }
+    package mutating func flag() -> Bool { read(1) != 0 }
 
     /// - Parameter count: 0...32.
-    mutating func read(_ count: Int) -> UInt32 {
+    package mutating func read(_ count: Int) -> UInt32 {
         var value: UInt32 = 0
         for _ in 0..<count {
             guard position < bytes.byteCount else {
@@ -35,7 +35,7 @@ struct BitReader: ~Escapable {
         return value
     }
 
-    mutating func skip(_ count: Int) { for _ in 0..<count where isValid { _ = read(1) } }
+    package mutating func skip(_ count: Int) { for _ in 0..<count where isValid { _ = read(1) } }
 
     private mutating func next(after byte: UInt8) {
         bit = 0
@@ -49,7 +49,7 @@ struct BitReader: ~Escapable {
     }
 
     /// Unsigned Exp-Golomb (H.264 §9.1).
-    mutating func ue() -> UInt32 {
+    package mutating func ue() -> UInt32 {
         var leading = 0
         while isValid, !flag() {
             leading += 1
@@ -62,5 +62,5 @@ struct BitReader: ~Escapable {
     }
 
     /// Signed Exp-Golomb; only its having been read matters here.
-    mutating func se() { _ = ue() }
+    package mutating func se() { _ = ue() }
 }

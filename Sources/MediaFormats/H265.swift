@@ -52,20 +52,7 @@ enum H265 {
     static func size(ofSPS nal: RawSpan) -> VideoSize? {
         guard nal.byteCount > 3 else { return nil }
         var bits = BitReader(nal.extracting(2..<nal.byteCount), emulationPrevention: true)
-        bits.skip(4)
-        let subLayers = Int(bits.read(3))
-        bits.skip(1)
-        // profile_tier_level: 88 bits of profile and 8 of level, then the same for sub-layers that have them.
-        bits.skip(96)
-        if subLayers > 0 {
-            var skipped = 0
-            for _ in 0..<subLayers {
-                if bits.flag() { skipped += 88 }
-                if bits.flag() { skipped += 8 }
-            }
-            bits.skip(2 * (8 - subLayers))
-            bits.skip(skipped)
-        }
+        skipProfile(&bits)
         _ = bits.ue()
         let chroma = bits.ue()
         if chroma == 3 { bits.skip(1) }
@@ -82,5 +69,23 @@ enum H265 {
             width: Int(width) - unitX * Int(crop.left + crop.right),
             height: Int(height) - unitY * Int(crop.top + crop.bottom))
         return size.width > 0 && size.height > 0 ? size : nil
+    }
+
+    /// What comes before the number of a sequence parameter set: its video parameter set, layers, and
+    /// profile_tier_level (H.265 §7.3.3).
+    static func skipProfile(_ bits: inout BitReader) {
+        bits.skip(4)
+        let subLayers = Int(bits.read(3))
+        bits.skip(1)
+        // 88 bits of profile and 8 of level, then the same for sub-layers that have them.
+        bits.skip(96)
+        guard subLayers > 0 else { return }
+        var skipped = 0
+        for _ in 0..<subLayers {
+            if bits.flag() { skipped += 88 }
+            if bits.flag() { skipped += 8 }
+        }
+        bits.skip(2 * (8 - subLayers))
+        bits.skip(skipped)
     }
 }

@@ -1,7 +1,7 @@
 import Wire
 
 /// VP9 payloads (RFC 9628) and the uncompressed header (VP9 bitstream specification §6.2).
-enum VP9 {
+package enum VP9 {
     static func inspect(_ payload: RawSpan, _ facts: inout RTPPayloadFacts) {
         let first = payload[0]
         let hasPictureID = first & 0x80 != 0
@@ -39,11 +39,11 @@ enum VP9 {
         facts.isFrameStart = true
         guard !isPredicted else { return }
         facts.isKeyFrameStart = true
-        if facts.size == nil { facts.size = size(payload.extracting(at..<count)) }
+        if facts.size == nil { facts.size = keyFrameSize(payload.extracting(at..<count)) }
     }
 
     /// Scalability structure (RFC 9628 §4.2.1): the size of its highest layer is the picture's.
-    private static func skipStructure(_ payload: RawSpan, _ at: inout Int, _ facts: inout RTPPayloadFacts) -> Bool {
+    package static func skipStructure(_ payload: RawSpan, _ at: inout Int, _ facts: inout RTPPayloadFacts) -> Bool {
         let count = payload.byteCount
         guard count > at else { return false }
         let head = payload[at]
@@ -69,7 +69,8 @@ enum VP9 {
         return true
     }
 
-    private static func size(_ frame: RawSpan) -> VideoSize? {
+    /// Size of a key frame; `nil` if the frame is another or its header cannot be read.
+    package static func keyFrameSize(_ frame: RawSpan) -> VideoSize? {
         var bits = BitReader(frame)
         guard bits.read(2) == 2 else { return nil }
         let low = bits.read(1)

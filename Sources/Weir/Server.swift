@@ -6,6 +6,7 @@ import HTTPServer
 import LinuxNet
 import Logging
 import MediaEngine
+import MediaTaps
 import NIOSSL
 import RESTHooks
 import SRTP
@@ -62,9 +63,10 @@ package struct Server {
         let hooks = try restHooks(
             stateDirectory: stateDirectory, nodeId: nodeId, transport: transport, metrics: metrics)
         let diagnostics = try diagnosticFolder(stateDirectory: stateDirectory, metrics: metrics)
+        let reader = try FrameReader(engine: media.engine)
         let control = ControlPlane(
             media: media, hooks: hooks, rights: tokens, configuration: controlConfiguration(), metrics: metrics,
-            logger: logger, diagnostics: diagnostics)
+            logger: logger, diagnostics: diagnostics, snapshots: EngineSnapshots(reader: reader))
         let connections = ConnectionBudget(
             limit: configuration.limits.connections, limitPerAddress: configuration.limits.connectionsPerAddress,
             proxies: TrustedProxies(configuration.proxies.trusted))
@@ -101,11 +103,13 @@ package struct Server {
                         control: control, hooks: hooks, tokens: tokens, http: http, connections: connections, log: log),
                     logger: logger, reread: reread))
         } catch {
+            reader.stop()
             media.stop()
             await transport.shutdown()
             await diagnostics?.shutdown()
             throw error
         }
+        reader.stop()
         media.stop()
         await transport.shutdown()
         await diagnostics?.shutdown()

@@ -32,7 +32,7 @@ RFC5769_RESPONSE_IPV6 = bytes.fromhex(
     "bc25f4b5bed2b9d900080014a382954e4be67bf11784c97c8292c275bfe3ed4180280004c8fb0b4c")
 
 # Codec.allCases of MediaFormats, then the two readers of parameter sets.
-CODECS = ["vp8", "vp9", "h264", "h265", "av1", "opus", "pcmu", "pcma", "g722", "sps", "sprop"]
+CODECS = ["vp8", "vp9", "h264", "h265", "av1", "opus", "pcmu", "pcma", "g722", "aac", "sps", "sprop"]
 # 320x240 constrained baseline, 1280x720 high with VUI (x264), and the picture parameter set of the latter.
 SPS_BASELINE = bytes.fromhex("6742e00df40a0fc8")
 SPS_HIGH = bytes.fromhex("6764001facd9405005bb011000000300100000030320f183196000")
@@ -233,7 +233,7 @@ def codec_seeds() -> dict[str, bytes]:
             "one-element": b"\x18" + av1_sequence, "continuation": b"\x90frame", "delta": b"\x10\x32\x10",
         },
         "opus": {"toc": b"\x78\x01\x02"}, "pcmu": {"silence": b"\xff" * 8}, "pcma": {"silence": b"\xd5" * 8},
-        "g722": {"bytes": b"\xfa" * 8},
+        "g722": {"bytes": b"\xfa" * 8}, "aac": {"unit": b"\x00\x10\x00\x20\xde\x02\x00\x4c"},
         "sps": {"baseline": SPS_BASELINE, "high": SPS_HIGH},
         "sprop": {"two-sets": sprop, "unpadded": sprop.replace(b"=", b"")},
     }
@@ -241,6 +241,33 @@ def codec_seeds() -> dict[str, bytes]:
         f"{codec}-{name}": bytes([CODECS.index(codec)]) + payload
         for codec, named in payloads.items() for name, payload in named.items()
     }
+
+
+# Frames: a codec, then packets, see FuzzFrames.swift ------------------------------------------------------------------
+
+FRAME_CODECS = CODECS[:10]
+MARKER, NEXT, NO_PAYLOAD = 0x80, 5, 255
+
+
+def frame_packet(payload: bytes, step: int = NEXT, ticks: int = 33, marker: bool = True) -> bytes:
+    """A packet `step - 4` numbers behind the one before."""
+    return bytes([len(payload), step | (MARKER if marker else 0), ticks]) + payload
+
+
+def frame_seeds() -> dict[str, bytes]:
+    """Streams of the payloads of the Codecs target: in order, reordered, with a gap that runs out."""
+    seeds = {}
+    for codec in FRAME_CODECS:
+        payloads = [s[1:] for n, s in codec_seeds().items() if n.startswith(codec + "-")]
+        head = bytes([FRAME_CODECS.index(codec)])
+        in_order = b"".join(frame_packet(p) for p in payloads)
+        swapped = b"".join(frame_packet(p, step) for p, step in zip(payloads * 2, [NEXT, 6, 3, 6] * 4))
+        gap = b"".join(frame_packet(p, 7) for p in payloads) + bytes([NO_PAYLOAD, 1, 0]) + in_order
+        calls = bytes([NO_PAYLOAD, 2, 7]) + in_order + bytes([NO_PAYLOAD, 0, 0, NO_PAYLOAD, 3, 9]) + in_order
+        parts = b"".join(frame_packet(p, ticks=0, marker=False) for p in payloads) + frame_packet(b"", ticks=0)
+        for name, body in [("order", in_order), ("swapped", swapped), ("gap", gap), ("calls", calls), ("parts", parts)]:
+            seeds[f"{codec}-{name}"] = head + body
+    return seeds
 
 
 # SDP and WCS ----------------------------------------------------------------------------------------------------------
@@ -418,6 +445,7 @@ def main() -> None:
     write("RTP", rtp_seeds())
     write("RTCP", rtcp_seeds())
     write("Codecs", codec_seeds())
+    write("Frames", frame_seeds())
     write("SDP", sdp_seeds(traces))
     write("WCS", wcs_seeds(traces))
     write("Hooks", hook_seeds())

@@ -1,0 +1,225 @@
+import CLibAV
+import Glibc
+import MediaFormats
+import MediaFrames
+import Wire
+
+/// Reads a media file as frames, in the forms of `MediaFrame`: what a publisher would have sent. One thread at a time;
+/// blocks on the disk.
+package final class Demuxer {
+    /// A frame with what pacing needs beside it.
+    package struct Sample: Sendable, Equatable {
+        /// `frame.time` counts from the file's beginning, which is zero.
+        package var frame: MediaFrame
+        /// When a decoder wants it: before `frame.time` where pictures are out of order. What a sender paces by.
+        package var decodeTime: Interval
+    }
+
+    /// Pictures further apart than this, or frames beyond it, are a damaged clock.
+    private static let longestFile = Interval.seconds(10 * 24 * 3_600)
+
+    package let tracks: [TrackDescription]
+    /// Of the pictures as stored; nil for sound and where the file does not say.
+    package let sizes: [VideoSize?]
+    package let rotations: [VideoRotation]
+    /// As the file says; zero if it does not.
+    package let duration: Interval
+
+    private let input: InputContext
+    private let packet: UnsafeMutablePointer<AVPacket>
+    /// By stream of the file: which track it is.
+    private let map: [Int?]
+    private let filters: [BitstreamFilter?]
+    private let zero: Interval
+    /// By track: H264 and H265.
+    private var forms: [NALUnitForm?]
+    /// By track: the first key frame has told its parameter sets.
+    private var sentSets: [Bool]
+    /// A filter that may have more to give.
+    private var draining: Int?
+
+    /// - Parameter isCancelled: asked while reading, from the reading thread.
+    package init(path: String, isCancelled: @escaping () -> Bool = { false }) throws(ContainerError) {
+        let input = try InputContext(path: path, isCancelled: isCancelled)
+        self.input = input
+        var tracks: [TrackDescription] = []
+        var sizes: [VideoSize?] = []
+        var rotations: [VideoRotation] = []
+        var map: [Int?] = []
+        var filters: [BitstreamFilter?] = []
+        var forms: [NALUnitForm?] = []
+        // One picture and one sound: the best of each, as a player would choose.
+        let best = [AVMEDIA_TYPE_VIDEO, AVMEDIA_TYPE_AUDIO].map {
+            av_find_best_stream(input.context, $0, -1, -1, nil, 0)
+        }
+        for index in 0..<Int(input.context.pointee.nb_streams) {
+            guard best.contains(Int32(index)), let stream = input.context.pointee.streams[index],
+                stream.pointee.disposition & AV_DISPOSITION_ATTACHED_PIC == 0,
+                let parameters = stream.pointee.codecpar, let codec = Codec(libavID: parameters.pointee.codec_id)
+            else {
+                input.context.pointee.streams[index]?.pointee.discard = AVDISCARD_ALL
+                map.append(nil)
+                filters.append(nil)
+                continue
+            }
+            let filter = try Self.filter(codec, stream)
+            map.append(tracks.count)
+            filters.append(filter)
+            let configuration = filter?.extradata ?? parameters.extradataBytes
+            let form = NALUnitForm(codec: codec, configuration: configuration)
+            forms.append(form)
+            tracks.append(Self.describe(codec, parameters, configuration, form))
+            let size = VideoSize(width: Int(parameters.pointee.width), height: Int(parameters.pointee.height))
+            sizes.append(codec.isVideo && size.width > 0 && size.height > 0 ? size : nil)
+            rotations.append(Self.rotation(stream))
+        }
+        guard !tracks.isEmpty, let packet = av_packet_alloc() else { throw .wrongFormat }
+        self.packet = packet
+        self.tracks = tracks
+        self.sizes = sizes
+        self.rotations = rotations
+        self.map = map
+        self.filters = filters
+        self.forms = forms
+        sentSets = Array(repeating: false, count: tracks.count)
+        let start = input.context.pointee.start_time
+        zero = start == weir_av_nopts ? .zero : .microseconds(start)
+        let length = input.context.pointee.duration
+        duration = length > 0 ? min(.microseconds(length), Self.longestFile) : .zero
+    }
+
+    deinit {
+        var owned: UnsafeMutablePointer<AVPacket>? = packet
+        av_packet_free(&owned)
+    }
+
+    /// Length of the file.
+    package var byteCount: Int64 { input.length }
+
+    /// The next frame in the file's order; nil at its end.
+    package func next() throws(ContainerError) -> Sample? {
+        while true {
+            if let stream = draining, let filter = filters[stream] {
+                if filter.receive(into: packet) {
+                    defer { av_packet_unref(packet) }
+                    if let sample = sample(stream) { return sample }
+                    continue
+                }
+                draining = nil
+            }
+            guard try input.read(into: packet) else { return nil }
+            let stream = Int(packet.pointee.stream_index)
+            guard stream < map.count, map[stream] != nil else {
+                av_packet_unref(packet)
+                continue
+            }
+            if let filter = filters[stream] {
+                if filter.send(packet) { draining = stream }
+                continue
+            }
+            defer { av_packet_unref(packet) }
+            if let sample = sample(stream) { return sample }
+        }
+    }
+
+    /// Goes back to the beginning: for loops. The next frames are as after opening.
+    package func rewind() throws(ContainerError) {
+        draining = nil
+        for filter in filters { filter?.flush() }
+        input.renewBudget()
+        let result = avformat_seek_file(input.context, -1, .min, input.context.pointee.start_time, .max, 0)
+        // A file without an index: from its first byte.
+        if result < 0 {
+            guard av_seek_frame(input.context, -1, 0, AVSEEK_FLAG_BYTE) >= 0 else { throw input.failure(result) }
+        }
+        sentSets = Array(repeating: false, count: tracks.count)
+    }
+
+    /// Makes a frame of `packet`, which is of a stream that is a track.
+    private func sample(_ stream: Int) -> Sample? {
+        guard let track = map[stream], let timeBase = input.context.pointee.streams[stream]?.pointee.time_base,
+            packet.pointee.size > 0
+        else { return nil }
+        let presented = packet.pointee.pts == weir_av_nopts ? packet.pointee.dts : packet.pointee.pts
+        let decoded = packet.pointee.dts == weir_av_nopts ? packet.pointee.pts : packet.pointee.dts
+        guard presented != weir_av_nopts else { return nil }
+        let time = Self.interval(presented, timeBase) - zero
+        guard time > Interval.zero - Self.longestFile, time < Self.longestFile else { return nil }
+        let description = tracks[track]
+        let isVideo = description.isVideo
+        let isKeyFrame = !isVideo || packet.pointee.flags & AV_PKT_FLAG_KEY != 0
+        let data: [UInt8]
+        var hasNewSets = false
+        if let (units, changed) = forms[track]?.frame(packet.bytes, isKeyFrame: isKeyFrame) {
+            data = units
+            hasNewSets = changed
+        } else if forms[track] == nil {
+            data = [UInt8](packet.bytes)
+        } else {
+            return nil
+        }
+        var frame = MediaFrame(track: track, data: data, time: time, isKeyFrame: isKeyFrame)
+        if !isVideo, packet.pointee.duration > 0 { frame.duration = Self.interval(packet.pointee.duration, timeBase) }
+        if isVideo {
+            frame.rotation = rotations[track]
+            if isKeyFrame {
+                frame.size = sizes[track]
+                let sets = forms[track]?.sets ?? description.parameterSets
+                if !sets.isEmpty, hasNewSets || !sentSets[track] {
+                    frame.parameterSets = sets
+                    sentSets[track] = true
+                }
+            }
+        }
+        return Sample(frame: frame, decodeTime: Self.interval(decoded, timeBase) - zero)
+    }
+
+    private static func interval(_ ticks: Int64, _ timeBase: AVRational) -> Interval {
+        .nanoseconds(av_rescale_q(ticks, timeBase, weir_rational(1, 1_000_000_000)))
+    }
+
+    /// What makes raw AAC of ADTS.
+    private static func filter(
+        _ codec: Codec, _ stream: UnsafeMutablePointer<AVStream>
+    ) throws(ContainerError) -> BitstreamFilter? {
+        let configuration = stream.pointee.codecpar.extradataBytes
+        switch codec {
+        case .aac where configuration.isEmpty: return try BitstreamFilter("aac_adtstoasc", for: stream)
+        default: return nil
+        }
+    }
+
+    private static func describe(
+        _ codec: Codec, _ parameters: UnsafeMutablePointer<AVCodecParameters>, _ configuration: [UInt8],
+        _ form: NALUnitForm?
+    ) -> TrackDescription {
+        var sets: [[UInt8]] = []
+        switch codec {
+        case .h264, .h265: sets = form?.sets ?? []
+        case .aac: sets = configuration.isEmpty ? [] : [configuration]
+        // av1C: four bytes, then the sequence header (AV1-ISOBMFF §2.3.3).
+        case .av1: sets = configuration.count > 4 && configuration[0] & 0x80 != 0 ? [Array(configuration[4...])] : []
+        default: break
+        }
+        let channels = Int(parameters.pointee.ch_layout.nb_channels)
+        let rate = Int(parameters.pointee.sample_rate)
+        switch codec {
+        case .aac, .pcmu, .pcma:
+            return TrackDescription(
+                codec: codec, clockRate: rate > 0 ? rate : nil, channels: channels > 0 ? channels : nil,
+                parameterSets: sets)
+        default: return TrackDescription(codec: codec, parameterSets: sets)
+        }
+    }
+
+    private static func rotation(_ stream: UnsafeMutablePointer<AVStream>) -> VideoRotation {
+        var size = 0
+        guard let bytes = av_stream_get_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, &size), size >= 36 else {
+            return .none
+        }
+        let degrees = bytes.withMemoryRebound(to: Int32.self, capacity: 9) { -av_display_rotation_get($0) }
+        guard degrees.isFinite else { return .none }
+        let turned = (Int(degrees.rounded()) % 360 + 360) % 360
+        return VideoRotation(rawValue: (turned + 45) / 90 * 90 % 360) ?? .none
+    }
+}

@@ -1,0 +1,244 @@
+import CLibAV
+import Glibc
+import MediaFormats
+import Wire
+
+/// Makes the final file of one written as fragments: same samples, not encoded anew, with an index at its front
+/// (fast-start MP4; Matroska and WebM with cues and duration).
+///
+/// Reads the source twice: the first time to know how large the index will be. One thread; blocks on the disk.
+package struct Remuxer {
+    package struct Result: Equatable, Sendable {
+        package var duration: Interval
+        package var bytes: Int64
+        /// Samples per track, in the source's order.
+        package var samples: [Int]
+    }
+
+    /// Spare bytes of an index whose size was measured: lengths in its boxes may need more room at their real places.
+    private static let indexSlack: Int64 = 4 << 10
+    /// From here on chunk offsets may need 64 bits, when the index in front of the media moves it up.
+    private static let wideOffsets: Int64 = 3 << 30
+
+    private let source: String
+    private let limit: Int64?
+    private let format: ContainerFormat
+    private let metadata: [String: String]
+    /// Called now and then with the share that is done; false stops with `.cancelled`.
+    private let progress: (Double) -> Bool
+
+    /// - Parameters:
+    ///   - source: a file of `Muxer`, perhaps torn.
+    ///   - limit: read only so many bytes of it (`TornFile.wholeLength`).
+    ///   - metadata: of the file, in libavformat's names (`title`, `creation_time`).
+    package init(
+        source: String, limit: Int64? = nil, format: ContainerFormat, metadata: [String: String] = [:],
+        progress: @escaping (Double) -> Bool = { _ in true }
+    ) {
+        self.source = source
+        self.limit = limit
+        self.format = format
+        self.metadata = metadata
+        self.progress = progress
+    }
+
+    /// - Parameter output: must be able to go back.
+    package func run(into output: any ByteOutput) throws(ContainerError) -> Result {
+        var plan = Plan()
+        let first = try pass(into: CountingOutput(), reserving: nil, plan: &plan, share: 0..<0.4)
+        var index = first.indexBytes + first.indexBytes / 64 + Self.indexSlack
+        if first.result.bytes > Self.wideOffsets { index += index / 2 }
+        return try pass(into: output, reserving: index, plan: &plan, share: 0.4..<1).result
+    }
+
+    /// What the first pass has learnt for the second.
+    private struct Plan {
+        /// By stream of the source: nil where the codec has no parameter sets, or its record cannot be read.
+        var scans: [Int: ParameterSetScan]?
+    }
+
+    private func pass(
+        into output: any ByteOutput, reserving index: Int64?, plan: inout Plan, share: Range<Double>
+    ) throws(ContainerError) -> (result: Result, indexBytes: Int64) {
+        let input = try InputContext(path: source, limit: limit)
+        var stopped = false
+        var nextReport: Int64 = 0
+        let target = try OutputContext(format: format, output: output)
+        let isFirst = plan.scans == nil
+        var scans = plan.scans ?? [:]
+        let map = try addStreams(input, target, scans: &scans, isFirst: isFirst)
+        for (key, value) in metadata { av_dict_set(&target.context.pointee.metadata, key, value, 0) }
+        try target.writeHeader(options: options(reserving: index))
+        guard let packet = av_packet_alloc() else { throw .system(errno: ENOMEM) }
+        defer {
+            var owned: UnsafeMutablePointer<AVPacket>? = packet
+            av_packet_free(&owned)
+        }
+        var samples = Array(repeating: 0, count: map.count(where: { $0 != nil }))
+        var end = Interval.zero
+        let delays = try samples.map { _ throws(ContainerError) in try PacketDelay() }
+        while try input.read(into: packet) {
+            defer { av_packet_unref(packet) }
+            let number = Int(packet.pointee.stream_index)
+            guard number < map.count, let to = map[number], packet.pointee.pts != weir_av_nopts else { continue }
+            let from = input.context.pointee.streams[number]!.pointee.time_base
+            if isFirst {
+                scans[number]?.scan(packet.bytes)
+            } else if let scan = scans[number], !scan.hasForeignSets, let less = scan.stripped(packet.bytes) {
+                try packet.replace(less)
+            }
+            samples[to] += 1
+            packet.pointee.stream_index = Int32(to)
+            packet.pointee.pos = -1
+            av_packet_rescale_ts(packet, from, target.stream(to).pointee.time_base)
+            if delays[to].exchange(packet) {
+                end = max(end, packet.endTime(target.stream(to).pointee.time_base))
+                try target.write(packet, interleaved: true)
+            }
+            if input.progress >= nextReport {
+                nextReport = input.progress + max(1 << 20, input.length / 100)
+                let done = Double(min(input.progress, input.length)) / Double(max(1, input.length))
+                stopped = !progress(share.lowerBound + done * (share.upperBound - share.lowerBound))
+            }
+            if stopped { throw .cancelled }
+        }
+        for (index, delay) in delays.enumerated() where delay.last(into: packet) {
+            end = max(end, packet.endTime(target.stream(index).pointee.time_base))
+            try target.write(packet, interleaved: true)
+            av_packet_unref(packet)
+        }
+        try target.write(nil, interleaved: true)
+        try target.flush()
+        let before = output.size
+        try target.writeTrailer()
+        plan.scans = scans
+        guard samples.contains(where: { $0 > 0 }) else { throw .wrongFormat }
+        return (Result(duration: end, bytes: output.size, samples: samples), output.size - before)
+    }
+
+    /// - Returns: by stream of the source its stream in the target; nil: not taken along.
+    private func addStreams(
+        _ input: InputContext, _ target: OutputContext, scans: inout [Int: ParameterSetScan], isFirst: Bool
+    ) throws(ContainerError) -> [Int?] {
+        var map: [Int?] = []
+        var next = 0
+        for index in 0..<Int(input.context.pointee.nb_streams) {
+            guard let stream = input.context.pointee.streams[index], let parameters = stream.pointee.codecpar,
+                let codec = Codec(libavID: parameters.pointee.codec_id), format.holds(codec)
+            else {
+                map.append(nil)
+                continue
+            }
+            map.append(next)
+            next += 1
+            if isFirst, format == .mp4, codec == .h264 || codec == .h265 {
+                scans[index] = ParameterSetScan(codec: codec, record: parameters.extradataBytes)
+            }
+            let new = try target.newStream()
+            guard let copy = new.pointee.codecpar, avcodec_parameters_copy(copy, parameters) >= 0 else {
+                throw .system(errno: ENOMEM)
+            }
+            copy.pointee.codec_tag = format == .mp4 ? tag(codec, inBand: scans[index]?.hasForeignSets ?? true) : 0
+            new.pointee.time_base = stream.pointee.time_base
+            new.pointee.sample_aspect_ratio = stream.pointee.sample_aspect_ratio
+            var size = 0
+            if let matrix = av_stream_get_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, &size), size > 0,
+                let memory = av_stream_new_side_data(new, AV_PKT_DATA_DISPLAYMATRIX, size)
+            {
+                UnsafeMutableRawPointer(memory).copyMemory(from: matrix, byteCount: size)
+            }
+        }
+        guard next > 0 else { throw .wrongFormat }
+        return map
+    }
+
+    private func tag(_ codec: Codec, inBand: Bool) -> UInt32 { MuxerTrack.mp4Tag(codec, inBand: inBand) }
+
+    private func options(reserving index: Int64?) -> [String: String] {
+        switch format {
+        case .mp4:
+            guard let index else { return [:] }
+            return ["moov_size": String(index)]
+        case .webm, .mkv:
+            guard let index else { return [:] }
+            return ["reserve_index_space": String(index)]
+        case .ts: return [:]
+        }
+    }
+}
+
+/// Keeps the newest packet of a stream back until the next tells how long it lasts: libavformat reads no durations of
+/// Opus from fragments, and a last sample without one would be outside of its track.
+private final class PacketDelay {
+    private let held: UnsafeMutablePointer<AVPacket>
+    private var isFull = false
+    private var lastStep: Int64 = 1
+
+    init() throws(ContainerError) {
+        guard let packet = av_packet_alloc() else { throw .system(errno: ENOMEM) }
+        held = packet
+    }
+
+    deinit {
+        var owned: UnsafeMutablePointer<AVPacket>? = held
+        av_packet_free(&owned)
+    }
+
+    /// Takes the packet's contents and gives those of the one before. False: there was none; the packet is empty.
+    func exchange(_ packet: UnsafeMutablePointer<AVPacket>) -> Bool {
+        let next = packet.pointee.dts
+        let before = held.pointee
+        if isFull, next != weir_av_nopts, before.dts != weir_av_nopts, next > before.dts {
+            lastStep = next - before.dts
+            held.pointee.duration = lastStep
+        }
+        var other = AVPacket()
+        withUnsafeMutablePointer(to: &other) { spare in
+            av_packet_move_ref(spare, packet)
+            av_packet_move_ref(packet, held)
+            av_packet_move_ref(held, spare)
+        }
+        defer { isFull = true }
+        return isFull
+    }
+
+    func last(into packet: UnsafeMutablePointer<AVPacket>) -> Bool {
+        guard isFull else { return false }
+        isFull = false
+        av_packet_move_ref(packet, held)
+        if packet.pointee.duration <= 0 { packet.pointee.duration = lastStep }
+        return true
+    }
+}
+
+extension UnsafeMutablePointer<AVPacket> {
+    var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: pointee.data, count: Int(pointee.size)) }
+
+    /// When what is in the packet is over; zero if it does not say.
+    func endTime(_ timeBase: AVRational) -> Interval {
+        guard pointee.pts != weir_av_nopts else { return .zero }
+        let end = pointee.pts.addingReportingOverflow(max(0, pointee.duration))
+        guard !end.overflow else { return .zero }
+        return .nanoseconds(av_rescale_q(end.partialValue, timeBase, weir_rational(1, 1_000_000_000)))
+    }
+
+    /// Other bytes with the same times.
+    func replace(_ bytes: [UInt8]) throws(ContainerError) {
+        guard let fresh = av_packet_alloc() else { throw .system(errno: ENOMEM) }
+        var owned: UnsafeMutablePointer<AVPacket>? = fresh
+        defer { av_packet_free(&owned) }
+        guard av_new_packet(fresh, Int32(bytes.count)) == 0, av_packet_copy_props(fresh, self) >= 0,
+            let target = fresh.pointee.data
+        else { throw .system(errno: ENOMEM) }
+        bytes.withUnsafeBytes { UnsafeMutableRawPointer(target).copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+        av_packet_unref(self)
+        av_packet_move_ref(self, fresh)
+    }
+}
+
+extension UnsafeMutablePointer<AVCodecParameters> {
+    var extradataBytes: [UInt8] {
+        guard let data = pointee.extradata, pointee.extradata_size > 0 else { return [] }
+        return [UInt8](UnsafeBufferPointer(start: data, count: Int(pointee.extradata_size)))
+    }
+}

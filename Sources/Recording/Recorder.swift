@@ -1,0 +1,367 @@
+import MediaFiles
+import MediaFormats
+import MediaFrames
+import Wire
+
+/// Records one stream: frames in, files out. One thread at a time, which may block on the disk; never a media thread.
+///
+/// A file begins with the first key frame of each picture track, or without pictures when they stay away
+/// (`videoWait`); sound from before is kept. A new file is begun when it is due (`rotationInterval`, `rotationBytes`),
+/// when a track turns up that the present file has not, or when the picture is turned: always at a key frame, and sound
+/// that is older than that frame but comes later goes to the file before, so that no frame is lost between two.
+package final class Recorder {
+    package enum State: Equatable, Sendable {
+        /// No file yet: waiting for the first key frame.
+        case waiting
+        case recording
+        case stopped
+        case failed(RecordingFailure)
+    }
+
+    /// What is kept before a file begins: frames and bytes of at most so much.
+    private static let pendingBytes = 8 << 20
+    private static let pendingFrames = 4_096
+    /// How long the file before stays open for late sound, in stream time.
+    private static let overlap = Interval.seconds(2)
+    private static let spaceCheckInterval = Interval.seconds(1)
+
+    package let identity: RecordingIdentity
+    package private(set) var state = State.waiting
+    /// Names of the files of this recording, in order.
+    package private(set) var names: [String] = []
+    /// A new file is due: the publisher should be asked for a key frame.
+    package private(set) var wantsKeyFrame = false
+    /// Frames written into files.
+    package private(set) var framesWritten: UInt64 = 0
+    package private(set) var bytesWritten: Int64 = 0
+
+    private let settings: RecordingSettings
+    private let folder: RecordingFolder
+    private let finaliser: RecordingFinaliser
+    private let wallClock: () -> WallMillis
+    private let observer: any RecordingObserver
+    private var tracks: [TrackDescription]
+    private var conversions: [(any AudioConversion)?]
+    private var part: RecordingPart?
+    /// The file before, until sound has passed its end.
+    private var closing: (part: RecordingPart, end: Interval)?
+    private var pending: [MediaFrame] = []
+    private var pendingSize = 0
+    /// Newest key frame's parameter sets by track: not every key frame tells them.
+    private var parameterSets: [[[UInt8]]?]
+    private var sizes: [VideoSize?]
+    private var partNumber = 0
+    private var nextSpaceCheck: Instant?
+    private var startedAt: (stream: Interval, wall: WallMillis)?
+    /// Told at the start, where the template knows it then.
+    private var promised: (base: String, name: String)?
+
+    package init(
+        identity: RecordingIdentity, tracks: [TrackDescription], settings: RecordingSettings, folder: RecordingFolder,
+        finaliser: RecordingFinaliser, wallClock: @escaping () -> WallMillis = RecordingClock.now,
+        conversion: AudioConversionMaker? = TranscodedAudio.maker
+    ) {
+        self.identity = identity
+        self.settings = settings
+        self.folder = folder
+        self.finaliser = finaliser
+        self.wallClock = wallClock
+        observer = finaliser.observer
+        self.tracks = tracks
+        parameterSets = tracks.map { $0.parameterSets.isEmpty ? nil : $0.parameterSets }
+        sizes = tracks.map { _ in nil }
+        conversions = tracks.map { _ in nil }
+        guard let format = settings.format(for: tracks.map(\.codec)) else { return }
+        for (index, track) in tracks.enumerated() where !track.isVideo {
+            guard let target = Self.target(track.codec, format, settings), let made = conversion?(track, target) else {
+                continue
+            }
+            conversions[index] = made
+            self.tracks[index] = made.description
+        }
+    }
+
+    /// What sound must become; nil: it stays.
+    private static func target(_ codec: Codec, _ format: ContainerFormat, _ settings: RecordingSettings) -> Codec? {
+        if settings.convertsToAAC, codec != .aac, format.holds(.aac) { return .aac }
+        guard !format.holds(codec) else { return nil }
+        return format.holds(.aac) ? .aac : .opus
+    }
+
+    // MARK: Input
+
+    /// - Parameter now: monotonic.
+    package func write(_ frame: MediaFrame, now: Instant) {
+        guard isRunning, frame.track >= 0, frame.track < tracks.count else { return }
+        if let conversion = conversions[frame.track] {
+            for converted in conversion.convert(frame) { take(converted, now: now) }
+        } else {
+            take(frame, now: now)
+        }
+    }
+
+    /// Lets fragments end and the disk be looked at while no frames come. Call at least once per second.
+    package func advance(now: Instant) {
+        guard isRunning else { return }
+        attempt { () throws(ContainerError) in
+            try part?.advance(now: now)
+            try closing?.part.advance(now: now)
+        }
+        checkSpace(now: now)
+    }
+
+    /// Ends the recording.
+    ///
+    /// - Returns: the last file's name; nil if nothing was recorded.
+    @discardableResult
+    package func stop(now: Instant) -> String? {
+        guard isRunning else { return names.last }
+        for conversion in conversions { for frame in conversion?.finish() ?? [] { take(frame, now: now) } }
+        guard isRunning else { return names.last }
+        // Sound alone, before the wait for pictures was over.
+        if part == nil, !pending.isEmpty { attempt { () throws(ContainerError) in try begin(now: now, withVideo: false) } }
+        endClosing()
+        if let part { end(part, isLast: true) }
+        part = nil
+        pending = []
+        if isRunning { state = .stopped }
+        if let promised { folder.release(promised.name) }
+        promised = nil
+        return names.last
+    }
+
+    private var isRunning: Bool { state == .waiting || state == .recording }
+
+    // MARK: Frames
+
+    private func take(_ frame: MediaFrame, now: Instant) {
+        guard isRunning else { return }
+        if let sets = frame.parameterSets { parameterSets[frame.track] = sets }
+        if let size = frame.size { sizes[frame.track] = size }
+        attempt { () throws(ContainerError) in
+            if part == nil { try wait(with: frame, now: now) } else { try record(frame, now: now) }
+        }
+        checkSpace(now: now)
+    }
+
+    /// Before the first file: keeps frames until it can begin.
+    private func wait(with frame: MediaFrame, now: Instant) throws(ContainerError) {
+        let isVideo = tracks[frame.track].isVideo
+        if isVideo, !frame.isKeyFrame, !pending.contains(where: { $0.track == frame.track }) { return }
+        pending.append(frame)
+        pendingSize += frame.data.count
+        while pending.count > Self.pendingFrames || pendingSize > Self.pendingBytes {
+            pendingSize -= pending.removeFirst().data.count
+        }
+        let waitingFor = tracks.indices.filter { track in
+            tracks[track].isVideo && !pending.contains { $0.track == track && $0.isKeyFrame }
+        }
+        if waitingFor.isEmpty { return try begin(now: now, withVideo: true) }
+        guard let first = pending.first, frame.time - first.time >= settings.videoWait else { return }
+        try begin(now: now, withVideo: true)
+    }
+
+    /// Begins the first file with what has been kept.
+    private func begin(now: Instant, withVideo: Bool) throws(ContainerError) {
+        let frames = pending
+        pending = []
+        pendingSize = 0
+        guard let first = frames.map(\.time).min() else { return }
+        let present = Set(frames.map(\.track))
+        try open(origin: first, now: now) { track in
+            !tracks[track].isVideo || (withVideo && present.contains(track))
+        } keyFrame: { track in frames.first { $0.track == track && $0.isKeyFrame } }
+        for frame in frames { try record(frame, now: now) }
+    }
+
+    private func record(_ frame: MediaFrame, now: Instant) throws(ContainerError) {
+        guard let part else { return }
+        if let closing {
+            if frame.track < closing.part.map.count, !tracks[frame.track].isVideo, frame.time < closing.end {
+                try closing.part.write(frame, now: now)
+                framesWritten += 1
+                return
+            }
+            if frame.time - closing.end >= Self.overlap { endClosing() }
+        }
+        if needsNewFile(for: frame, part) {
+            guard canBegin(with: frame) else {
+                wantsKeyFrame = true
+                // A track that the file has not cannot be kept until it has a key frame.
+                if part.map[frame.track] != nil { try writeToPart(frame, part, now: now) }
+                return
+            }
+            return try rotate(at: frame, now: now)
+        }
+        try writeToPart(frame, part, now: now)
+    }
+
+    private func writeToPart(_ frame: MediaFrame, _ part: RecordingPart, now: Instant) throws(ContainerError) {
+        guard part.map[frame.track] != nil else { return }
+        let before = part.bytes
+        try part.write(frame, now: now)
+        framesWritten += 1
+        bytesWritten += part.bytes - before
+    }
+
+    private func needsNewFile(for frame: MediaFrame, _ part: RecordingPart) -> Bool {
+        let isVideo = tracks[frame.track].isVideo
+        if part.map[frame.track] == nil { return isVideo }
+        let hasVideo = tracks.indices.contains { tracks[$0].isVideo && part.map[$0] != nil }
+        guard isVideo || !hasVideo else { return false }
+        if isVideo, frame.isKeyFrame, settings.rotatesOnTurn, part.format.carriesRotation,
+            frame.rotation != part.rotation
+        {
+            return true
+        }
+        if settings.rotationInterval > .zero, frame.time - part.origin >= settings.rotationInterval { return true }
+        return settings.rotationBytes > 0 && part.bytes >= settings.rotationBytes
+    }
+
+    private func canBegin(with frame: MediaFrame) -> Bool { frame.isKeyFrame }
+
+    /// Begins the next file with this key frame, and keeps the one before open for late sound.
+    private func rotate(at frame: MediaFrame, now: Instant) throws(ContainerError) {
+        endClosing()
+        guard isRunning else { return }
+        let before = part
+        part = nil
+        if let before { closing = (before, frame.time) }
+        try open(origin: frame.time, now: now) { track in
+            track == frame.track || !tracks[track].isVideo || before?.map[track] != nil
+        } keyFrame: { $0 == frame.track ? frame : nil }
+        wantsKeyFrame = false
+        if !tracks.indices.contains(where: { $0 != frame.track && closing?.part.map[$0] != nil }) { endClosing() }
+        guard let part, isRunning else { return }
+        try writeToPart(frame, part, now: now)
+    }
+
+    private func open(
+        origin: Interval, now: Instant, taking: (Int) -> Bool, keyFrame: (Int) -> MediaFrame?
+    ) throws(ContainerError) {
+        var chosen: [MuxerTrack?] = tracks.indices.map { index in
+            guard taking(index) else { return nil }
+            var track = MuxerTrack(tracks[index], first: keyFrame(index))
+            if let sets = parameterSets[index] { track.parameterSets = sets }
+            if track.size == nil { track.size = sizes[index] }
+            return track
+        }
+        guard let format = settings.format(for: chosen.compactMap { $0?.description.codec }) else {
+            let codec = chosen.compactMap { $0?.description.codec }.first(where: \.isVideo)
+            throw .unsupported(codec: codec?.name ?? "this stream", container: "none")
+        }
+        // Sound without its configuration, or that nothing converts into what the container takes, is left out of a
+        // file with pictures; alone it is an error that says so.
+        let hasVideo = chosen.contains { $0?.description.isVideo == true }
+        for index in chosen.indices where hasVideo {
+            guard let track = chosen[index], !track.description.isVideo else { continue }
+            let isUnknown = track.description.codec == .aac && track.parameterSets.isEmpty
+            if isUnknown || !format.holds(track.description.codec) { chosen[index] = nil }
+        }
+        let wall = wallClock()
+        let start = startedAt ?? (origin, wall)
+        startedAt = start
+        partNumber += 1
+        let startWall = start.wall + (origin - start.stream).milliseconds
+        part = try RecordingPart(
+            .init(
+                id: RecordingClock.newID(), identity: identity, format: format, number: partNumber,
+                startedAt: startWall, origin: origin, tracks: chosen),
+            folder: folder, settings: settings, now: now)
+        if state == .waiting, let part {
+            state = .recording
+            if settings.template.isKnownAtStart || identity.fileName != nil {
+                let base = base(part)
+                promised = (base, folder.reserve(base: base, part: "", fileExtension: format.fileExtension))
+            }
+            observer.recordingStarted(identity, name: promised?.name)
+        }
+    }
+
+    // MARK: Ends
+
+    private func endClosing() {
+        guard let last = closing else { return }
+        closing = nil
+        end(last.part, isLast: false)
+    }
+
+    /// Closes a file and hands it to the finaliser.
+    private func end(_ part: RecordingPart, isLast: Bool) {
+        guard part.hasMedia else { return part.discard() }
+        let name = reserveName(part, isLast: isLast)
+        names.append(name)
+        do {
+            try part.finish(as: name)
+            finaliser.add(.init(part: part, name: name, limit: nil))
+        } catch {
+            part.abandon()
+            finaliser.add(.init(part: part, name: name, limit: part.wholeLength))
+            fail(RecordingFailure(error))
+        }
+        observer.recordingFileEnded(identity, name: name)
+    }
+
+    private func base(_ part: RecordingPart) -> String {
+        let values = FileNameTemplate.Values(
+            identity: identity, start: part.startedAt, end: part.startedAt + part.duration.milliseconds,
+            duration: part.duration, audioCodec: part.journal.audioCodec, videoCodec: part.journal.videoCodec)
+        return settings.template.base(values, keepsUnicode: settings.keepsUnicodeNames)
+    }
+
+    private func reserveName(_ part: RecordingPart, isLast: Bool) -> String {
+        let base = base(part)
+        if isLast, let promised {
+            self.promised = nil
+            if promised.base == base, promised.name.hasSuffix("." + part.format.fileExtension) { return promised.name }
+            folder.release(promised.name)
+        }
+        // WCS numbers the files of a rotated recording from 1 and leaves the last without a number.
+        return folder.reserve(
+            base: base, part: isLast ? "" : "_\(part.number)", fileExtension: part.format.fileExtension)
+    }
+
+    private func attempt(_ body: () throws(ContainerError) -> Void) {
+        do { try body() } catch { abandon(RecordingFailure(error)) }
+    }
+
+    /// Ends everything after an error; what was written is kept.
+    private func abandon(_ failure: RecordingFailure) {
+        let open = [closing?.part, part].compactMap { $0 }
+        closing = nil
+        part = nil
+        pending = []
+        fail(failure)
+        for (index, part) in open.enumerated() {
+            part.abandon()
+            guard part.wholeLength > 0, part.hasMedia else {
+                part.discard()
+                continue
+            }
+            let name = reserveName(part, isLast: index == open.count - 1)
+            names.append(name)
+            finaliser.add(.init(part: part, name: name, limit: part.wholeLength))
+            observer.recordingFileEnded(identity, name: name)
+        }
+    }
+
+    private func fail(_ failure: RecordingFailure) {
+        guard isRunning else { return }
+        state = .failed(failure)
+        wantsKeyFrame = false
+        observer.recordingFailed(identity, failure)
+    }
+
+    private func checkSpace(now: Instant) {
+        guard isRunning, settings.freeSpaceFloor > 0, now >= nextSpaceCheck ?? now else { return }
+        nextSpaceCheck = now + Self.spaceCheckInterval
+        guard let free = folder.freeSpace() else { return }
+        guard free < settings.freeSpaceFloor else { return }
+        // There is still room to end the file as it should end.
+        endClosing()
+        if let part { end(part, isLast: true) }
+        part = nil
+        pending = []
+        fail(.freeSpaceFloor(free: free, floor: settings.freeSpaceFloor))
+    }
+}

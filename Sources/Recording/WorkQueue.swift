@@ -1,0 +1,89 @@
+import Foundation
+
+/// A few threads that take jobs in order: work that blocks on disks and processes, away from media threads and from
+/// the threads of Swift concurrency. Threads are started with the first jobs and end with `stop`.
+package final class WorkQueue<Job: Sendable>: @unchecked Sendable {
+    private let condition = NSCondition()
+    private let name: String
+    private let threads: Int
+    private let capacity: Int
+    private let work: @Sendable (Job) -> Void
+    // Behind `condition`:
+    private var jobs: [Job] = []
+    private var running = 0
+    private var busy = 0
+    private var isStopped = false
+
+    /// - Parameter capacity: jobs that may wait.
+    package init(name: String, threads: Int, capacity: Int, work: @escaping @Sendable (Job) -> Void) {
+        self.name = name
+        self.threads = max(1, threads)
+        self.capacity = capacity
+        self.work = work
+    }
+
+    /// False: too many wait, or the queue has been stopped; the job is not taken.
+    package func add(_ job: Job) -> Bool {
+        condition.withLock {
+            guard !isStopped, jobs.count < capacity else { return false }
+            jobs.append(job)
+            if running < threads, jobs.count > running - busy {
+                running += 1
+                let thread = Thread { self.run() }
+                thread.name = name
+                thread.start()
+            }
+            condition.signal()
+            return true
+        }
+    }
+
+    /// Waiting and running jobs.
+    package var count: Int { condition.withLock { jobs.count + busy } }
+
+    /// Takes nothing more, forgets what waits and returns when what runs has ended.
+    ///
+    /// - Returns: the jobs that were never begun.
+    @discardableResult
+    package func stop() -> [Job] {
+        condition.withLock {
+            isStopped = true
+            let rest = jobs
+            jobs = []
+            condition.broadcast()
+            while running > 0 { condition.wait() }
+            return rest
+        }
+    }
+
+    /// Returns when nothing waits and nothing runs.
+    package func waitUntilIdle() {
+        condition.withLock { while !(jobs.isEmpty && busy == 0) { condition.wait() } }
+    }
+
+    private func run() {
+        condition.lock()
+        while true {
+            while jobs.isEmpty && !isStopped { condition.wait() }
+            if jobs.isEmpty { break }
+            let job = jobs.removeFirst()
+            busy += 1
+            condition.unlock()
+            work(job)
+            condition.lock()
+            busy -= 1
+            condition.broadcast()
+        }
+        running -= 1
+        condition.broadcast()
+        condition.unlock()
+    }
+}
+
+extension NSCondition {
+    fileprivate func withLock<Value>(_ body: () -> Value) -> Value {
+        lock()
+        defer { unlock() }
+        return body()
+    }
+}
