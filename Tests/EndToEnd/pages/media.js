@@ -7,8 +7,9 @@ import { toneStream } from "./sound.js";
  * (`tone: { left, right }` in Hz, without picture).
  */
 export async function capture(
-    { audio = true, video = true, width = 320, height = 240, frameRate = 15, noise = false, tone = null } = {}) {
+    { audio = true, video = true, width = 320, height = 240, frameRate = 15, noise = false, tone = null, quarters = false } = {}) {
     if (tone) return toneStream(tone);
+    if (quarters) return quartersStream(width, height, frameRate);
     if (noise) return noiseStream(width, height, frameRate);
     return navigator.mediaDevices.getUserMedia({
         audio,
@@ -34,6 +35,20 @@ function noiseStream(width, height, frameRate) {
         }
         context.putImageData(picture, 0, 0);
     }, 1000 / frameRate);
+    return canvas.captureStream(frameRate);
+}
+
+/** Red and green above, blue and white below: which way up a picture is, and whether its colours are right. */
+function quartersStream(width, height, frameRate) {
+    const canvas = document.createElement("canvas");
+    canvas.width = width;
+    canvas.height = height;
+    const context = canvas.getContext("2d");
+    const paint = () => ["#f00", "#0f0", "#00f", "#fff"].forEach((colour, i) => {
+        context.fillStyle = colour;
+        context.fillRect((i % 2) * width / 2, Math.floor(i / 2) * height / 2, width / 2, height / 2);
+    });
+    setInterval(paint, 1000 / frameRate);
     return canvas.captureStream(frameRate);
 }
 
