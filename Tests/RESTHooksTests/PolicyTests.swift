@@ -148,24 +148,6 @@ struct PolicyTests {
         #expect(plant.transport.state.value.posts.last?.body["info"]?.text == "StreamStatusEvent: Oops")
     }
 
-    @Test func viewersWithoutASessionAreRefusedByAnyAnswerBut200() async throws {
-        let plant = try Plant()
-        let viewer = ViewerRequest(
-            method: .playRTSP, appKey: "app", sessionId: "s", name: "cam", mediaSessionId: "u-cam-RTSP", token: "t",
-            rtspUrl: "rtsp://h/cam", userAgent: "VLC")
-        #expect(await plant.service.play(viewer) == .allow)
-        let body = try #require(plant.transport.state.value.posts.last?.body)
-        #expect(body["rtspUrl"]?.text == "rtsp://h/cam" && body["User-Agent"]?.text == "VLC")
-        #expect(body["mediaProvider"]?.text == "RTSP" && body["token"]?.text == "t")
-        for behaviour in [FakeTransport.Behaviour.status(403, "No"), .json("x"), .fail(.unreachable("x"))] {
-            plant.transport.script("playRTSP", behaviour)
-            guard case .refuse = await plant.service.play(viewer) else { throw Plant.NotAdmitted() }
-        }
-        var unknown = viewer
-        unknown.appKey = "nobody"
-        #expect(await plant.service.play(unknown) == .refuse(code: 403, reason: "Unknown application"))
-    }
-
     @Test func builtInApplicationsAskNobody() async throws {
         let plant = try Plant()
         for key in ["defaultApp", "roomApp"] {
