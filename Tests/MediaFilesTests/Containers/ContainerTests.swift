@@ -272,6 +272,33 @@ struct Combination: Sendable, CustomStringConvertible {
         #expect(try readBack(part)[0].count == 30)
     }
 
+    @Test(arguments: [ContainerFormat.mp4, .webm])
+    func twentyHoursAreNoProblem(_ format: ContainerFormat) throws {
+        var clip = try TestClip.video(.vp9, count: 60)
+        for index in clip.frames.indices { clip.frames[index].time = .seconds(Int64(index) * 1_200) }
+        let part = folder.file("long.part")
+        try record(format, [clip], to: part)
+        let final = folder.file("long")
+        let result = try finalise(part, format, to: final)
+        #expect(abs(result.duration.seconds - 59 * 1_200) <= 1_201)
+        for file in [part, final] {
+            let frames = try readBack(file)[0]
+            #expect(frames.count == 60)
+            #expect(timeError(clip.frames, frames) <= 1_100_000, "\(file)")
+        }
+    }
+
+    @Test func thumbnailsArePicturesOfTheFile() throws {
+        let video = folder.file("t.mp4")
+        try record(.mp4, [try TestClip.video(.h264, count: 90)], to: video)
+        let png = try Thumbnail.png(path: video, maxWidth: 80)
+        #expect(Array(png.prefix(8)) == [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a])
+        #expect(png.count > 100)
+        let sound = folder.file("s.mp4")
+        try record(.mp4, [try TestClip.audio(.opus, count: 20, track: 0)], to: sound)
+        #expect(throws: ContainerError.wrongFormat) { try Thumbnail.png(path: sound, maxWidth: 80) }
+    }
+
     @Test func aRefusalOfTheOutputIsTold() throws {
         let clips = try Combination(format: .mp4, video: .h264, audio: .opus).clips()
         var taken = 0
