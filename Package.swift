@@ -147,7 +147,10 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     ("MediaEngine", ["LinuxNet", "ICE", "DTLS", "SRTP", "RTP", "SDP", "MediaFormats", "Wire"]),
     ("MediaFrames", ["MediaFormats", "RTP", "Wire"]),
     ("MediaFiles", ["MediaTestSupport", "CLibAV", "MediaFormats", "MediaFrames", "RTP", "Wire"]),
-    ("Recording", ["record-torture", "MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "CLibAV", "Wire"]),
+    (
+        "Recording",
+        ["record-torture", "MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "CLibAV", "Wire"]
+    ),
     ("ControlPlane", ["TestSupport", "WeirMetrics", swiftLog]),
     ("WeirMetrics", []),
     (
@@ -200,7 +203,8 @@ for (module, dependencies) in tests {
 let fuzzing = environment["WEIR_FUZZ"] != nil
 if fuzzing {
     let cores = [
-        "COpenSSL", "Wire", "ICE", "DTLS", "MediaFormats", "RTP", "MediaFrames", "CLibAV", "MediaFiles", "SDP", "WeirJSON",
+        "COpenSSL", "Wire", "ICE", "DTLS", "MediaFormats", "RTP", "MediaFrames", "CLibAV", "MediaFiles", "SDP",
+        "WeirJSON",
     ]
     targets = targets.filter { cores.contains($0.name) }
     targets += [
