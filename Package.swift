@@ -142,6 +142,13 @@ targets.append(
         name: "MediaTestSupport", dependencies: ["MediaFrames", "MediaFormats", "CLibAV", "Wire"],
         path: "Tests/MediaTestSupport", swiftSettings: common))
 
+// A process that tests kill while it records.
+targets.append(
+    .executableTarget(
+        name: "record-torture",
+        dependencies: ["Recording", "MediaTestSupport", "MediaFiles", "MediaFrames", "MediaFormats", "Wire"],
+        path: "Tests/RecordTorture", swiftSettings: common))
+
 /// What each module's tests use beside the module itself.
 let tests: [(module: String, dependencies: [Target.Dependency])] = [
     ("Wire", []),
@@ -156,7 +163,10 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     ("MediaFrames", ["MediaFormats", "RTP", "Wire"]),
     ("MediaTaps", ["TestSupport", "MediaEngine", "MediaFrames", "MediaFormats", "DTLS", "SDP", "Wire"]),
     ("MediaFiles", ["MediaTestSupport", "CLibAV", "MediaFormats", "MediaFrames", "RTP", "Wire"]),
-    ("Recording", ["MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "CLibAV", "Wire"]),
+    (
+        "Recording",
+        ["record-torture", "MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "CLibAV", "Wire"]
+    ),
     ("ControlPlane", ["TestSupport", "WeirMetrics", swiftLog]),
     ("WeirMetrics", []),
     (
@@ -216,7 +226,10 @@ for (module, dependencies) in tests {
 // manifest of its own: the protocol cores and WCS's codec without the server around it, hence without packages.
 let fuzzing = environment["WEIR_FUZZ"] != nil
 if fuzzing {
-    let cores = ["COpenSSL", "Wire", "ICE", "DTLS", "MediaFormats", "RTP", "MediaFrames", "CLibAV", "MediaFiles", "SDP", "WeirJSON"]
+    let cores = [
+        "COpenSSL", "Wire", "ICE", "DTLS", "MediaFormats", "RTP", "MediaFrames", "CLibAV", "MediaFiles", "SDP",
+        "WeirJSON",
+    ]
     targets = targets.filter { cores.contains($0.name) }
     targets += [
         .target(

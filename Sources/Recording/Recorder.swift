@@ -119,7 +119,9 @@ package final class Recorder {
         for conversion in conversions { for frame in conversion?.finish() ?? [] { take(frame, now: now) } }
         guard isRunning else { return names.last }
         // Sound alone, before the wait for pictures was over.
-        if part == nil, !pending.isEmpty { attempt { () throws(ContainerError) in try begin(now: now, withVideo: false) } }
+        if part == nil, !pending.isEmpty {
+            attempt { () throws(ContainerError) in try begin(now: now, withVideo: false) }
+        }
         endClosing()
         if let part { end(part, isLast: true) }
         part = nil
@@ -170,7 +172,9 @@ package final class Recorder {
         let present = Set(frames.map(\.track))
         try open(origin: first, now: now) { track in
             !tracks[track].isVideo || (withVideo && present.contains(track))
-        } keyFrame: { track in frames.first { $0.track == track && $0.isKeyFrame } }
+        } keyFrame: { track in
+            frames.first { $0.track == track && $0.isKeyFrame }
+        }
         for frame in frames { try record(frame, now: now) }
     }
 
@@ -229,7 +233,9 @@ package final class Recorder {
         if let before { closing = (before, frame.time) }
         try open(origin: frame.time, now: now) { track in
             track == frame.track || !tracks[track].isVideo || before?.map[track] != nil
-        } keyFrame: { $0 == frame.track ? frame : nil }
+        } keyFrame: {
+            $0 == frame.track ? frame : nil
+        }
         wantsKeyFrame = false
         if !tracks.indices.contains(where: { $0 != frame.track && closing?.part.map[$0] != nil }) { endClosing() }
         guard let part, isRunning else { return }

@@ -70,7 +70,9 @@ package final class RecordingFolder: Sendable {
     }
 
     package func readJournal(_ id: String) -> RecordingJournal? {
-        guard let bytes = FileManager.default.contents(atPath: journalPath(id)), bytes.count <= 1 << 20 else { return nil }
+        guard let bytes = FileManager.default.contents(atPath: journalPath(id)), bytes.count <= 1 << 20 else {
+            return nil
+        }
         return try? JSONDecoder().decode(RecordingJournal.self, from: bytes)
     }
 
@@ -88,7 +90,9 @@ package final class RecordingFolder: Sendable {
         _ id: String, _ format: ContainerFormat, from source: String, as name: String
     ) throws(ContainerError) -> String {
         let part = partPath(id, format)
-        if source != part { guard rename(part, spentPath(id)) == 0 || errno == ENOENT else { throw .system(errno: errno) } }
+        if source != part {
+            guard rename(part, spentPath(id)) == 0 || errno == ENOENT else { throw .system(errno: errno) }
+        }
         syncFolder(unfinished)
         let final = try place(source, as: name)
         unlink(spentPath(id))

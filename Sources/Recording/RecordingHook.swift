@@ -59,7 +59,9 @@ enum ChildProcess {
     /// How often a child that has closed its output is asked whether it has ended.
     private static let pollMillis: Int32 = 20
     /// All that a hook gets of our environment.
-    private static let environment = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"]
+    private static let environment = [
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
+    ]
 
     static func run(
         _ program: String, _ arguments: [String], timeout: Interval, outputBytes: Int

@@ -224,7 +224,8 @@ private func rises(_ frames: [Publisher.Placed]) -> Bool {
         #expect(abs((place.time - hours).milliseconds) < 5)
     }
 
-    @Test(arguments: [0, 0x1234_5678, 0x8000_0000, 0xffff_0000] as [UInt32])
+    // The last one is three seconds back.
+    @Test(arguments: [0, 0x1234_5678, 0x8000_0000, 0xffff_0000, 0x3ffb_e150] as [UInt32])
     func aSourceThatBeginsAnewGoesOnByArrival(_ other: UInt32) {
         var timeline = Timeline(tracks: [(90_000, false), (48_000, true)])
         var last = Interval.zero
@@ -240,18 +241,23 @@ private func rises(_ frames: [Publisher.Placed]) -> Bool {
     }
 
     @Test func reportsOfAnotherTimeAreIgnored() {
-        var timeline = Timeline(tracks: [(90_000, false)])
-        for index in 0..<100 {
-            let now = Instant.zero + .milliseconds(Int64(index) * 40)
+        var timeline = Timeline(tracks: [(48_000, true), (90_000, false)])
+        for index in 0..<200 {
+            let milliseconds = Int64(index) * 40
+            let now = Instant.zero + .milliseconds(milliseconds)
+            let ntp = NTPTime(rawValue: 0xe000_0000 << 32 + UInt64(milliseconds) << 32 / 1_000)
             if index % 10 == 5 {
-                let stale = 0x9000_0000 &+ UInt32(index)
-                timeline.handleReport(
-                    track: 0, ntp: NTPTime(rawValue: UInt64(index) << 40), timestamp: stale, arrival: now)
-                timeline.handleReport(track: 0, ntp: NTPTime(rawValue: 0), timestamp: 0, arrival: now)
-                timeline.handleReport(track: 7, ntp: NTPTime(rawValue: 1), timestamp: 0, arrival: now)
+                timeline.handleReport(track: 0, ntp: ntp, timestamp: UInt32(milliseconds * 48), arrival: now)
+                // From before the source began anew: 100 s away. Without a wall clock; of no track.
+                let stale = UInt32(milliseconds * 90) &- 9_000_000
+                timeline.handleReport(track: 1, ntp: ntp, timestamp: stale, arrival: now)
+                timeline.handleReport(track: 1, ntp: NTPTime(rawValue: 0), timestamp: 0, arrival: now)
+                timeline.handleReport(track: 7, ntp: ntp, timestamp: 0, arrival: now)
             }
-            let place = timeline.place(track: 0, timestamp: UInt32(index) * 3_600, arrival: now)
-            #expect(place.time == .milliseconds(Int64(index) * 40))
+            for (track, rate) in [(0, Int64(48)), (1, 90)] {
+                let place = timeline.place(track: track, timestamp: UInt32(milliseconds * rate), arrival: now)
+                #expect(abs((place.time - .milliseconds(milliseconds)).microseconds) < 100)
+            }
         }
     }
 

@@ -114,7 +114,9 @@ final class TestEncoder {
     /// Fast, one thread, no look-ahead and no B frames.
     private static let options: [Codec: [String: String]] = [
         .h264: ["preset": "ultrafast", "tune": "zerolatency"],
-        .h265: ["preset": "ultrafast", "tune": "zerolatency", "x265-params": "log-level=none:pools=none:repeat-headers=1"],
+        .h265: [
+            "preset": "ultrafast", "tune": "zerolatency", "x265-params": "log-level=none:pools=none:repeat-headers=1",
+        ],
         .vp8: ["deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"],
         .vp9: ["deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"],
         .av1: ["usage": "realtime", "cpu-used": "8", "lag-in-frames": "0", "row-mt": "0"],

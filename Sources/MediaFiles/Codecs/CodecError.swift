@@ -16,9 +16,10 @@ package enum CodecError: Error, Equatable, CustomStringConvertible {
     case unsupported(Codec)
     case outOfMemory
 
-    /// The bytes were at fault, not the decoder: it can go on with others.
+    /// Of a decoder: the bytes were at fault, and it can go on with others. Decoders call damage by many names; what they
+    /// cannot help is want of memory.
     var isDamagedData: Bool {
-        if case .library(let error) = self { error.code == weir_averror_invalid_data } else { false }
+        if case .library(let error) = self { error.code != weir_averror(ENOMEM) } else { false }
     }
 
     package var description: String {

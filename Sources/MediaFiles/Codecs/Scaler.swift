@@ -32,14 +32,14 @@ final class Scaler {
         return result
     }
 
-    /// Which matrix and range the picture's numbers have; what is not told is BT.601 in the narrow range, as in WebRTC.
+    /// Which matrix and range the picture's numbers have; what is not told is BT.601 in the narrow range, as in
+    /// WebRTC. What comes out is narrow, too; RGB is always full.
     private func setColours(_ context: OpaquePointer, _ frame: UnsafeMutablePointer<AVFrame>) {
         let isUnknown = frame.pointee.colorspace == AVCOL_SPC_UNSPECIFIED || frame.pointee.colorspace == AVCOL_SPC_RGB
         let matrix = isUnknown ? SWS_CS_DEFAULT : Int32(frame.pointee.colorspace.rawValue)
         let isFull = frame.pointee.color_range == AVCOL_RANGE_JPEG
-        let isWide: Int32 = format == AV_PIX_FMT_RGB24 ? 1 : 0
         sws_setColorspaceDetails(
-            context, sws_getCoefficients(matrix), isFull ? 1 : 0, sws_getCoefficients(SWS_CS_DEFAULT), isWide, 0,
+            context, sws_getCoefficients(matrix), isFull ? 1 : 0, sws_getCoefficients(SWS_CS_DEFAULT), 0, 0,
             1 << 16, 1 << 16)
     }
 }

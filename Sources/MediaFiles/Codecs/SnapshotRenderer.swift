@@ -40,7 +40,7 @@ package final class SnapshotRenderer {
             pictures = try decoder.decode(frame)
             if pictures.isEmpty { pictures = try decoder.finish() }
         } catch {
-            guard case .library = error else { throw error }
+            guard error.isDamagedData else { throw error }
             // A damaged key frame: there will be another.
             return nil
         }

@@ -33,7 +33,7 @@ package enum ContainerError: Error, Equatable, Sendable {
         switch code {
         case weir_averror_invalid_data: self = .wrongFormat
         case weir_averror_exit: self = .cancelled
-        case -4095 ..< 0: self = .system(errno: weir_posix_error(code))
+        case -4095..<0: self = .system(errno: weir_posix_error(code))
         default: self = .library(code: code)
         }
     }

@@ -105,7 +105,9 @@ final class InputContext {
     }
 
     /// For who reads the file again from its beginning.
-    func renewBudget() { budget = max(Self.readAtLeast, length.multipliedReportingOverflow(by: Self.readFactor).partialValue) }
+    func renewBudget() {
+        budget = max(Self.readAtLeast, length.multipliedReportingOverflow(by: Self.readFactor).partialValue)
+    }
 
     /// The next packet, which the caller unrefs. False: the end.
     func read(into packet: UnsafeMutablePointer<AVPacket>) throws(ContainerError) -> Bool {
@@ -153,7 +155,9 @@ final class InputContext {
     }
 }
 
-private func giveBytes(_ opaque: UnsafeMutableRawPointer?, _ bytes: UnsafeMutablePointer<UInt8>?, _ count: Int32) -> Int32 {
+private func giveBytes(
+    _ opaque: UnsafeMutableRawPointer?, _ bytes: UnsafeMutablePointer<UInt8>?, _ count: Int32
+) -> Int32 {
     guard let opaque, let bytes, count > 0 else { return weir_averror(EINVAL) }
     return Unmanaged<InputContext>.fromOpaque(opaque).takeUnretainedValue().give(bytes, count)
 }

@@ -116,7 +116,9 @@ final class OutputContext {
     }
 }
 
-private func takeBytes(_ opaque: UnsafeMutableRawPointer?, _ bytes: UnsafeMutablePointer<UInt8>?, _ count: Int32) -> Int32 {
+private func takeBytes(
+    _ opaque: UnsafeMutableRawPointer?, _ bytes: UnsafeMutablePointer<UInt8>?, _ count: Int32
+) -> Int32 {
     guard let opaque, let bytes, count >= 0 else { return weir_averror(EINVAL) }
     return Unmanaged<OutputContext>.fromOpaque(opaque).takeUnretainedValue()
         .take(UnsafeRawBufferPointer(start: bytes, count: Int(count)))

@@ -57,11 +57,11 @@ private func decoded(_ frames: [MediaFrame], _ track: TrackDescription) throws -
             onset(try decoded(frames, TrackDescription(codec: .pcmu))).map { abs($0.milliseconds - 1_000) < 2 } == true)
         let (transcoder, out) = try transcoded(frames, from: .pcmu, to: codec)
         let heard = try #require(onset(try decoded(out, transcoder.output)))
-        #expect(abs(heard.microseconds - 1_000_000) < 5_000, "heard at \(heard.microseconds) µs")
+        #expect(abs(heard.microseconds - 5_000_000) < 1_200, "heard at \(heard.microseconds) µs")
         // Encoders' delay: the first frames are early, the last ones hold the end.
         #expect(out[0].time < .zero && out[0].time > .milliseconds(-30))
         let end = out.last.map { $0.time + ($0.duration ?? .zero) }
-        #expect(end! >= .milliseconds(2_999))
+        #expect(end! >= .milliseconds(5_999))
         #expect(zip(out, out.dropFirst()).allSatisfy { abs(($1.time - $0.time - $0.duration!).nanoseconds) <= 2 })
         #expect(out.allSatisfy { $0.track == 1 && $0.isKeyFrame })
         #expect(transcoder.output.codec == codec && transcoder.output.clockRate == 48_000)
@@ -99,7 +99,7 @@ private func decoded(_ frames: [MediaFrame], _ track: TrackDescription) throws -
         #expect(zip(out, out.dropFirst()).allSatisfy { abs(($1.time - $0.time - $0.duration!).nanoseconds) <= 2 })
         let heard = try #require(onset(try decoded(out, transcoder.output)))
         let wanted = 290_000_000 + 290 * millionths
-        #expect(abs(heard.microseconds - wanted) < 20_000, "off by \(heard.microseconds - wanted) µs")
+        #expect(abs(heard.microseconds - wanted) < 5_000, "off by \(heard.microseconds - wanted) µs")
     }
 
     @Test func shortHolesAreFilledAndLongOnesStay() throws {

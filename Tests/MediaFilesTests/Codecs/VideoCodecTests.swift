@@ -137,6 +137,60 @@ private func pixels(ofPNG file: [UInt8]) throws -> (size: VideoSize, at: (Int, I
         #expect("\(CodecError.decoderMissing(.av1))".contains("libavcodec59"))
     }
 
+    @Test func aStreamWithPicturesOutOfOrderGivesItsFirstOneAtOnce() throws {
+        // As a camera's encoder: B frames, so that a decoder holds pictures back.
+        let encoder = try #require(avcodec_alloc_context3(avcodec_find_encoder_by_name("libx264")))
+        var owned: UnsafeMutablePointer<AVCodecContext>? = encoder
+        defer { avcodec_free_context(&owned) }
+        (encoder.pointee.width, encoder.pointee.height, encoder.pointee.pix_fmt) = (64, 64, AV_PIX_FMT_YUV420P)
+        (encoder.pointee.time_base, encoder.pointee.max_b_frames) = (weir_rational(1, 25), 3)
+        try #require(avcodec_open2(encoder, nil, nil) >= 0)
+        var frame = av_frame_alloc()
+        var packet = av_packet_alloc()
+        defer {
+            av_frame_free(&frame)
+            av_packet_free(&packet)
+        }
+        (frame!.pointee.width, frame!.pointee.height) = (64, 64)
+        frame!.pointee.format = AV_PIX_FMT_YUV420P.rawValue
+        try #require(av_frame_get_buffer(frame, 0) >= 0)
+        var first: [UInt8] = []
+        for index in 0...60 where first.isEmpty {
+            frame!.pointee.pts = Int64(index)
+            avcodec_send_frame(encoder, index < 60 ? frame : nil)
+            guard avcodec_receive_packet(encoder, packet) >= 0 else { continue }
+            first = Array(UnsafeBufferPointer(start: packet!.pointee.data, count: Int(packet!.pointee.size)))
+        }
+        let renderer = try SnapshotRenderer(track: TrackDescription(codec: .h264))
+        let png = try renderer.handle(MediaFrame(track: 0, data: first, time: .zero, isKeyFrame: true))
+        #expect(try pixels(ofPNG: #require(png)).size == VideoSize(width: 64, height: 64))
+    }
+
+    @Test(arguments: codecs) func damagedFramesDoNotEndAStream(_ codec: Codec) throws {
+        let clip = try TestClip.video(codec, count: 45)
+        let transcoder = try VideoTranscoder(from: clip.description)
+        var random = SeededRandom(seed: 9)
+        var last: [MediaFrame] = []
+        for (index, frame) in clip.frames.enumerated() {
+            var damaged = frame
+            if (16..<29).contains(index) {
+                for _ in 0..<8 {
+                    let place = Int.random(in: 0..<damaged.data.count, using: &random)
+                    damaged.data[place] = UInt8.random(in: 0...255, using: &random)
+                }
+                damaged.data.removeLast(damaged.data.count / 3)
+            }
+            let out = try transcoder.transcode(damaged)
+            if index >= 30 { last += out }
+        }
+        // From the next key frame on all is as it was.
+        #expect(last.count == 15)
+        let decoder = try VideoDecoder(transcoder.output)
+        transcoder.requestKeyFrame()
+        let again = try transcoder.transcode(clip.frames[30])
+        #expect(isPicture(try again.flatMap { try decoder.decode($0) }.last, 30))
+    }
+
     @Test(arguments: [Codec.vp8, .vp9, .av1]) func picturesBecomeH264(_ codec: Codec) throws {
         let clip = try TestClip.video(codec, count: 40)
         let transcoder = try VideoTranscoder(from: clip.description)

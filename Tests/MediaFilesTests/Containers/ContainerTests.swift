@@ -16,7 +16,7 @@ final class Folder {
         try? FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
 
-    deinit { if getenv("WEIR_KEEP") == nil { try? FileManager.default.removeItem(atPath: path) } }
+    deinit { try? FileManager.default.removeItem(atPath: path) }
 
     func file(_ name: String) -> String { path + "/" + name }
 }
@@ -45,7 +45,9 @@ func record(
     return muxer
 }
 
-func finalise(_ source: String, _ format: ContainerFormat, to path: String, limit: Int64? = nil) throws -> Remuxer.Result {
+func finalise(
+    _ source: String, _ format: ContainerFormat, to path: String, limit: Int64? = nil
+) throws -> Remuxer.Result {
     let output = try FileOutput(creating: path, seekable: true)
     return try Remuxer(source: source, limit: limit, format: format).run(into: output)
 }
@@ -199,8 +201,9 @@ struct Combination: Sendable, CustomStringConvertible {
         let final = folder.file("c.webm")
         _ = try finalise(part, .webm, to: final)
         let bytes = try [UInt8](Data(contentsOf: URL(fileURLWithPath: final)))
-        let cues = try #require(bytes.firstRange(of: [0x1c, 0x53, 0xbb, 0x6b, 0xbf].prefix(4)))
-        _ = cues
+        let cues = try #require(bytes.cuesBehindSeekHead)
+        let cluster = try #require(bytes.firstRange(of: [0x1f, 0x43, 0xb6, 0x75]))
+        #expect(cues.lowerBound < cluster.lowerBound)
         let probe = try MediaProbe(path: final)
         #expect(abs(probe.duration.seconds - 3) < 0.05)
         #expect(probe.codecs == [.vp8, .opus])
@@ -232,7 +235,8 @@ struct Combination: Sendable, CustomStringConvertible {
                 try demuxer.rewind()
             }
             #expect(runs[0].count == 40)
-            #expect(runs[0].map(\.data) == runs[1].map(\.data) && runs[1].map(\.time) == runs[2].map(\.time), "\(format)")
+            let same = runs[0].map(\.data) == runs[1].map(\.data) && runs[1].map(\.time) == runs[2].map(\.time)
+            #expect(same, "\(format)")
         }
     }
 
@@ -270,6 +274,33 @@ struct Combination: Sendable, CustomStringConvertible {
         let part = folder.file("step.part")
         try record(.mp4, [clip], to: part)
         #expect(try readBack(part)[0].count == 30)
+    }
+
+    @Test(arguments: [ContainerFormat.mp4, .webm])
+    func twentyHoursAreNoProblem(_ format: ContainerFormat) throws {
+        var clip = try TestClip.video(.vp9, count: 60)
+        for index in clip.frames.indices { clip.frames[index].time = .seconds(Int64(index) * 1_200) }
+        let part = folder.file("long.part")
+        try record(format, [clip], to: part)
+        let final = folder.file("long")
+        let result = try finalise(part, format, to: final)
+        #expect(abs(result.duration.seconds - 59 * 1_200) <= 1_201)
+        for file in [part, final] {
+            let frames = try readBack(file)[0]
+            #expect(frames.count == 60)
+            #expect(timeError(clip.frames, frames) <= 1_100_000, "\(file)")
+        }
+    }
+
+    @Test func thumbnailsArePicturesOfTheFile() throws {
+        let video = folder.file("t.mp4")
+        try record(.mp4, [try TestClip.video(.h264, count: 90)], to: video)
+        let png = try Thumbnail.png(path: video, maxWidth: 80)
+        #expect(Array(png.prefix(8)) == [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a])
+        #expect(png.count > 100)
+        let sound = folder.file("s.mp4")
+        try record(.mp4, [try TestClip.audio(.opus, count: 20, track: 0)], to: sound)
+        #expect(throws: ContainerError.wrongFormat) { try Thumbnail.png(path: sound, maxWidth: 80) }
     }
 
     @Test func aRefusalOfTheOutputIsTold() throws {
@@ -341,7 +372,9 @@ func decodedSizes(_ path: String) throws -> [VideoSize] {
     while let sample = try demuxer.next() {
         guard sample.frame.track == track else { continue }
         av_new_packet(packet, Int32(sample.frame.data.count))
-        sample.frame.data.withUnsafeBytes { packet!.pointee.data.update(from: $0.baseAddress!.assumingMemoryBound(to: UInt8.self), count: $0.count) }
+        sample.frame.data.withUnsafeBufferPointer {
+            packet!.pointee.data.update(from: $0.baseAddress!, count: $0.count)
+        }
         avcodec_send_packet(context, packet)
         av_packet_unref(packet)
         drain()
@@ -349,4 +382,13 @@ func decodedSizes(_ path: String) throws -> [VideoSize] {
     avcodec_send_packet(context, nil)
     drain()
     return sizes
+}
+
+extension [UInt8] {
+    /// The Cues element itself: its ID is in the SeekHead, too.
+    fileprivate var cuesBehindSeekHead: Range<Int>? {
+        let id: [UInt8] = [0x1c, 0x53, 0xbb, 0x6b]
+        guard let first = firstRange(of: id) else { return nil }
+        return self[first.upperBound...].firstRange(of: id)
+    }
 }
