@@ -4,7 +4,6 @@ import HTTPTypes
 enum BearerToken {
     static let challenge = "Bearer realm=\"weir\""
     static let invalidChallenge = "Bearer realm=\"weir\", error=\"invalid_token\""
-    static let scopeChallenge = "Bearer realm=\"weir\", error=\"insufficient_scope\""
     /// Tokens are carried to the backend; the longest JWT in use are a few KiB.
     static let maxBytes = 8_192
 

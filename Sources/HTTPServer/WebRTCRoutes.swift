@@ -90,18 +90,14 @@ struct WebRTCRoutes: Sendable {
         }
     }
 
-    /// The refusals of a request with a token say so to programs (RFC 6750 §3.1).
+    /// A request whose token is not good is told so for programs (RFC 6750 §3.1).
     private func answered(
         _ client: ClientSession, _ kind: SessionKind, _ stream: StreamRequest, _ token: String?
     ) async throws -> String {
         do {
             return try await answer(client, kind, stream)
-        } catch var problem as Problem where token != nil {
-            switch problem.status {
-            case .unauthorized: problem.headers[.wwwAuthenticate] = BearerToken.invalidChallenge
-            case .forbidden: problem.headers[.wwwAuthenticate] = BearerToken.scopeChallenge
-            default: break
-            }
+        } catch var problem as Problem where token != nil && problem.status == .unauthorized {
+            problem.headers[.wwwAuthenticate] = BearerToken.invalidChallenge
             throw problem
         }
     }

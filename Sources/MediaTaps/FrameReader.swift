@@ -63,7 +63,8 @@ package final class FrameReader: Sendable {
     ///   - consumer: makes the consumer, once the tracks and the tap are known.
     /// - Returns: nil if there is no such publisher, or the reader has stopped; then no consumer was made.
     package func tap(
-        publisher: UInt64, capacity: Int = PacketSink.defaultCapacity, settings: AssemblerSettings = AssemblerSettings(),
+        publisher: UInt64, capacity: Int = PacketSink.defaultCapacity,
+        settings: AssemblerSettings = AssemblerSettings(),
         consumer make: (FrameTap) -> any FrameConsumer
     ) -> FrameTap? {
         // Counted before it is attached: a stop waits for it.

@@ -77,7 +77,8 @@ struct TapReading {
             case .packet(let packet):
                 assembler.handle(MediaPacket(packet), payload: payload)
             case .report(let track, let ntp, let timestamp, let arrival):
-                assembler.handleReport(track: track, ntp: NTPTime(rawValue: ntp), timestamp: timestamp, arrival: arrival)
+                assembler.handleReport(
+                    track: track, ntp: NTPTime(rawValue: ntp), timestamp: timestamp, arrival: arrival)
             case .lost: assembler.handleGap()
             case .ended: isEnding = true
             }

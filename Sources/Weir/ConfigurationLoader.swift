@@ -262,7 +262,8 @@ package struct ConfigurationLoader {
     /// Rules of tokens without a key to check any would look like protection and be none.
     private mutating func checkTokens() {
         guard !configuration.tokens.settings.isEnabled else { return }
-        for key in ConfigurationKey.all where key.section == "tokens" && key.write(configuration) != key.write(.init()) {
+        for key in ConfigurationKey.all where key.section == "tokens" && key.write(configuration) != key.write(.init())
+        {
             report(
                 place(key.path), key.path, "has no effect: without a key nobody needs a token",
                 "set tokens.hs256_secrets or tokens.jwks_file, or remove it")

@@ -16,7 +16,8 @@ package struct EngineSnapshots: SnapshotMaker {
     package init(reader: FrameReader) { self.reader = reader }
 
     package func snapshot(of publisher: PeerID, stream: String) async throws(SnapshotError) -> [UInt8] {
-        let (keyFrames, continuation) = AsyncStream.makeStream(of: MediaFrame.self, bufferingPolicy: .bufferingNewest(1))
+        let (keyFrames, continuation) = AsyncStream.makeStream(
+            of: MediaFrame.self, bufferingPolicy: .bufferingNewest(1))
         let tap = reader.tap(publisher: publisher.rawValue, capacity: Self.sinkBytes) { tap in
             KeyFrames(of: tap.tracks, to: continuation)
         }

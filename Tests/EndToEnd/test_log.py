@@ -28,10 +28,13 @@ async def test_json_lines_have_the_fixed_fields(start_server, new_page, name):
     await publisher.wcs_publish(server, name, "VP8")
     await player.whep_play(server, name)
     await player.wait_frames("play")
+    # What clients choose must not break a line or forge a field.
     async with WcsClient(server.ws_url) as client:
-        # What clients choose must not break a line or forge a field.
-        await client.connect(appKey='a"b\n{"level":"critical"}')
+        await client.connect()
         await client.failure(await client.play('x","session":"forged\n', make_offer(False)))
+    async with WcsClient(server.ws_url) as client:
+        await client.send("connection", {"appKey": 'a"b\n{"level":"critical"}'})
+        await client.expect("fail")
     await player.call("stop", "play")
     await publisher.call("stop", "pub")
     assert server.stop() == 0

@@ -92,7 +92,7 @@ async def test_whip_to_whep_by_tokens(start_server, issuer, name, algorithm):
     status, headers, body = await post(server.whep(name), None, publishes=False)
     assert status == 401 and headers["WWW-Authenticate"] == 'Bearer realm="weir"' and "missing" in body
     status, headers, body = await post(server.whep(name), token({"publish": [name]}), publishes=False)
-    assert status == 403 and 'error="insufficient_scope"' in headers["WWW-Authenticate"], body
+    assert status == 403 and "WWW-Authenticate" not in headers, body
     status, headers, body = await post(server.whip(name), token({"publish": [name]}) + "A")
     assert status == 401 and 'error="invalid_token"' in headers["WWW-Authenticate"], body
 

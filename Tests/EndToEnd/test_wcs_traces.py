@@ -3,6 +3,7 @@
 Media peers of the recordings are gone, so replayed streams end before they are live; that our script client of the
 browser tests sends the same messages, with live media, is shown here too."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -54,7 +55,8 @@ async def check_answer(client: WcsClient, request: dict) -> None:
         assert got["status"] in ("true", "false")
     elif message == "snapshot":
         event = (await client.expect("notifyStreamEvent", lambda d: d[0]["mediaSessionId"] == identifier))[0]
-        assert event["type"] == "snapshotFailed" and event["payload"]["info"]
+        assert event["type"] == "snapshotCompleted", event
+        assert base64.b64decode(event["payload"]["snapshot"]).startswith(b"\x89PNG")
     elif message == "sendData":
         got = (await client.expect("DataStatusEvent"))[0]
         assert got["operationId"] == data["operationId"] and got["status"] in ("ACCEPTED", "FAILED")
