@@ -33,7 +33,9 @@ package struct RecordDetails: Hashable, Sendable {
     package var width: Int
     package var height: Int
 
-    package init(duration: Duration, audioCodec: String? = nil, videoCodec: String? = nil, width: Int = 0, height: Int = 0) {
+    package init(
+        duration: Duration, audioCodec: String? = nil, videoCodec: String? = nil, width: Int = 0, height: Int = 0
+    ) {
         self.duration = duration
         self.audioCodec = audioCodec
         self.videoCodec = videoCodec

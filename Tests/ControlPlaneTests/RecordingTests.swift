@@ -116,7 +116,7 @@ struct RecordingTests {
             plant.recorder.state.update { $0.servesRequests = true }
             var changed = ann.request("b", "other")
             changed.record = true
-            plant.hooks.state.update { $0.publish = .change(changed) }
+            plant.hooks.state.update { [changed] in $0.publish = .change(changed) }
             _ = try await Self.publish(ann, plant, record: false, id: "b")
             #expect(try await ann.status().record)
             #expect(plant.recorder.state.value.orders.map(\.stream) == ["other"])

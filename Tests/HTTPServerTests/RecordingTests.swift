@@ -63,11 +63,13 @@ private final class Shelf: RecordLibrary {
         try await withServer(recordings: try shelf()) { server in
             let whole = try await server.send(.get, Self.uri)
             #expect(whole.status == .ok && whole.text == "0123456789" && whole.headers[.acceptRanges] == "bytes")
-            #expect(whole.headers[.contentType] == "video/webm" && whole.headers[.lastModified] == "Tue, 14 Nov 2023 22:13:20 GMT")
+            #expect(whole.headers[.contentType] == "video/webm")
+            #expect(whole.headers[.lastModified] == "Tue, 14 Nov 2023 22:13:20 GMT")
             let parts: [(String, Int, String, String?)] = [
                 ("bytes=0-3", 206, "0123", "bytes 0-3/10"), ("bytes=8-", 206, "89", "bytes 8-9/10"),
                 ("bytes=-3", 206, "789", "bytes 7-9/10"), ("bytes=-99", 206, "0123456789", "bytes 0-9/10"),
-                ("bytes=5-999999999999999999", 206, "56789", "bytes 5-9/10"), ("Bytes= 1 - 2 ", 206, "12", "bytes 1-2/10"),
+                ("bytes=5-999999999999999999", 206, "56789", "bytes 5-9/10"),
+                ("Bytes= 1 - 2 ", 206, "12", "bytes 1-2/10"),
                 ("bytes=10-", 416, "", "bytes */10"), ("bytes=-0", 416, "", "bytes */10"),
                 ("bytes=4-2", 200, "0123456789", nil), ("bytes=0-1,4-5", 200, "0123456789", nil),
                 ("bytes=a-b", 200, "0123456789", nil), ("bytes=99999999999999999999-", 200, "0123456789", nil),

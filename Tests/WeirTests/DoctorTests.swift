@@ -201,12 +201,17 @@ private func text(_ findings: [Doctor.Finding], _ severity: Doctor.Severity) -> 
             machine.cannotWrite = { $0 == "/srv/records" ? "read-only" : nil }
         }
         #expect(text(found, .error).contains("recording.folder"))
-        #expect(text(examine { $0.recording.enabled = false; $1.cannotWrite = { $0.hasSuffix("records") ? "no" : nil } }, .error) == "")
+        let switchedOff = examine { configuration, machine in
+            configuration.recording.enabled = false
+            machine.cannotWrite = { $0.hasSuffix("records") ? "no" : nil }
+        }
+        #expect(text(switchedOff, .error) == "")
     }
 
     @Test func aFullDiskAndFilesForEverAreWarnings() {
         #expect(text(examine { $1.freeSpace = { _ in 100 << 20 } }, .warning).contains("100MiB free"))
-        #expect(text(examine { configuration, _ in configuration.recording.all = true }, .warning).contains("recording.keep"))
+        let endless = examine { configuration, _ in configuration.recording.all = true }
+        #expect(text(endless, .warning).contains("recording.keep"))
     }
 
     @Test func aHookMustBeAProgram() {

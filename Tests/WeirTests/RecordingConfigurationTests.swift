@@ -24,7 +24,8 @@ private func problems(_ yaml: String) -> String {
         #expect(try parse("recording: {sync: 500ms}").sync == .interval(.milliseconds(500)))
         #expect(try parse("recording: {formats: 'h264-ts, vp8-mkv'}").formats == [.h264: .ts, .vp8: .mkv])
         #expect(try parse("recording: {formats: [h264-mp4, vp9-mp4]}").formats == [.h264: .mp4, .vp9: .mp4])
-        #expect(try parse("recording: {template: '{streamName}-{startTime}'}").template.text == "{streamName}-{startTime}")
+        let template = try parse("recording: {template: '{streamName}-{startTime}'}").template
+        #expect(template.text == "{streamName}-{startTime}")
         #expect(try parse(nil, ["WEIR_RECORDING_TEMPLATE": "\"{streamName}\""]).template == .streamName)
         #expect(try parse("recording: {names: ['room-*', exact]}").names.map(\.text) == ["room-*", "exact"])
         #expect(try parse("recording: {keep: 48h, keep_size: 10GiB}").keepSize == 10 << 30)

@@ -44,7 +44,10 @@ struct RecordingOperations: Sendable {
     }
 
     static let schemas: [(String, [RESTField])] = [
-        (resultSchema, [RESTField("recordName", .text, "as /client/records/NAME has it; missing if nothing was recorded")]),
+        (
+            resultSchema,
+            [RESTField("recordName", .text, "as /client/records/NAME has it; missing if nothing was recorded")]
+        ),
         (RecordObject.schema, RecordObject.fields),
     ]
 
@@ -71,7 +74,8 @@ struct RecordingOperations: Sendable {
         case .stopped(let name):
             return JSONResponse.make(json: .object(name.map { [JSONMember("recordName", .string($0))] } ?? []))
         case .noStream: throw Problem.nothingFound("published stream")
-        case .notRecording: throw Problem(.notFound, "The stream is not being recorded", remedy: "Begin by startRecording.")
+        case .notRecording:
+            throw Problem(.notFound, "The stream is not being recorded", remedy: "Begin by startRecording.")
         case .notServed: throw Self.notServed
         }
     }

@@ -21,7 +21,8 @@ extension Doctor {
         let asksForLimit = recording.all || !recording.names.isEmpty
         if asksForLimit, recording.keep == .zero, recording.keepSize == 0 {
             add(
-                .warning, "recordings", "streams are recorded by configuration and nothing deletes them: the disk fills",
+                .warning, "recordings",
+                "streams are recorded by configuration and nothing deletes them: the disk fills",
                 "set recording.keep or recording.keep_size, or see to it by recording.hook")
         }
         if !recording.hook.isEmpty {

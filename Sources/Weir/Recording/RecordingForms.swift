@@ -86,7 +86,9 @@ extension ValueForm where Value == FileNameTemplate {
             read: { value throws(BadValue) in
                 var text = try value.scalarText(remedy)
                 // The environment has no other way to say that braces in front are no YAML.
-                if text.utf8.count >= 2, text.hasPrefix("\""), text.hasSuffix("\"") { text = String(text.dropFirst().dropLast()) }
+                if text.utf8.count >= 2, text.hasPrefix("\""), text.hasSuffix("\"") {
+                    text = String(text.dropFirst().dropLast())
+                }
                 guard let template = FileNameTemplate(text) else {
                     throw BadValue("is not a template of names", remedy: remedy)
                 }

@@ -59,7 +59,8 @@ package final class RecordingService: StreamRecorder {
         }
         finaliser = RecordingFinaliser(folder: folder, observer: log, hook: hook)
         let (folder, retention) = (folder, configuration.retention)
-        let swept = metrics.counter("weir_recording_deleted_total", help: "Files deleted by recording.keep and keep_size")
+        let swept = metrics.counter(
+            "weir_recording_deleted_total", help: "Files deleted by recording.keep and keep_size")
         writers = WorkQueue(
             name: "record", threads: configuration.writers, capacity: configuration.max + configuration.writers + 1
         ) { [sweep] work in
