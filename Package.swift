@@ -51,7 +51,7 @@ var targets: [Target] = [
     .target(
         name: "MediaFiles", dependencies: ["Wire", "MediaFormats", "MediaFrames", "CLibAV"], swiftSettings: common),
     .target(
-        name: "Recording", dependencies: ["CFiles", "MediaFiles", "MediaFrames", "MediaFormats", "Wire"],
+        name: "Recording", dependencies: ["CFiles", "MediaFiles", "MediaFrames", "MediaFormats", "RTP", "Wire"],
         swiftSettings: common),
 
     // Control side

@@ -119,8 +119,9 @@ import Wire
         let sameSound = sound == audio.frames.map(\.data)
         #expect(sameSound)
         #expect(recordings.allSatisfy { $0.frames[0].first?.isKeyFrame == true })
-        // Each file's sound is in step with its pictures.
+        // Each file's sound is in step with its pictures, and its clock begins with it.
         for recording in recordings.dropFirst() {
+            if byTime { #expect(recording.file.duration < .seconds(2)) }
             let first = try #require(recording.frames[1].first)
             #expect(first.time < .milliseconds(25))
         }

@@ -41,6 +41,7 @@ final class InputContext {
     init(
         path: String, analyze: Bool = true, limit: Int64? = nil, isCancelled: @escaping () -> Bool = { false }
     ) throws(ContainerError) {
+        LibAVLog.silence()
         self.isCancelled = isCancelled
         descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw .system(errno: errno) }
