@@ -166,7 +166,7 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     ("MediaFiles", ["MediaTestSupport", "CLibAV", "MediaFormats", "MediaFrames", "RTP", "Wire"]),
     (
         "Recording",
-        ["record-torture", "MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "CLibAV", "Wire"]
+        ["record-torture", "MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "RTP", "CLibAV", "Wire"]
     ),
     ("ControlPlane", ["TestSupport", "WeirMetrics", swiftLog]),
     ("WeirMetrics", []),

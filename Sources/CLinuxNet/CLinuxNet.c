@@ -65,12 +65,15 @@ static int bound_socket(const struct weir_address *address, int type) {
     int fd = socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return -errno;
     int one = 1;
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) < 0) goto fail;
+    /* Of ports that sockets share, the kernel may give one that is in use as the free one: those of another engine. */
+    int any_port = address->port == 0;
+    if (!any_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) < 0) goto fail;
     if (type == SOCK_STREAM && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0) goto fail;
     if (domain == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one) < 0) goto fail;
     struct sockaddr_in6 name;
     socklen_t length = to_sockaddr(address, &name);
     if (bind(fd, (struct sockaddr *)&name, length) < 0) goto fail;
+    if (any_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) < 0) goto fail;
     return fd;
 fail:;
     int error = errno;

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Logging
 import WeirJSON
 
@@ -82,7 +83,7 @@ extension ClientSession {
     /// Only so many pictures wait for backends at a time; beyond that they hear of the picture without getting it.
     private func snapshotCompleted(_ mediaSessionId: String, _ bytes: [UInt8]) {
         let type = "snapshotCompleted"
-        let payload = JSONText("{\"snapshot\":\"\(Base64.encode(bytes))\"}")
+        let payload = JSONText("{\"snapshot\":\"\(Data(bytes).base64EncodedString())\"}")
         emit(.streamEvent(mediaSessionId: mediaSessionId, type: type, payload: payload))
         let places = context.pictureCopies
         guard places.take() else {

@@ -34,8 +34,7 @@ package final class MediaEngine: Sendable {
         var tcp: [[CInt]] = Array(repeating: [], count: count)
         var opened: [CInt] = []
         do {
-            if configuration.port == 0 { configuration.port = try Self.freePort(configuration) }
-            lock = PortLockBox(try PortLock(port: configuration.port))
+            lock = try Self.claimPort(&configuration)
             for worker in 0..<count {
                 for var address in configuration.listen {
                     address.port = configuration.port
@@ -93,6 +92,21 @@ package final class MediaEngine: Sendable {
             for descriptor in opened { Glibc.close(descriptor) }
             throw error
         }
+    }
+
+    /// Another engine may be given the same free port before this one has claimed it.
+    private static let maxFreePorts = 32
+
+    private static func claimPort(_ configuration: inout EngineConfiguration) throws -> PortLockBox {
+        guard configuration.port == 0 else { return PortLockBox(try PortLock(port: configuration.port)) }
+        for _ in 1..<maxFreePorts {
+            let port = try freePort(configuration)
+            guard let lock = try? PortLock(port: port) else { continue }
+            configuration.port = port
+            return PortLockBox(lock)
+        }
+        configuration.port = try freePort(configuration)
+        return PortLockBox(try PortLock(port: configuration.port))
     }
 
     private static func freePort(_ configuration: EngineConfiguration) throws -> UInt16 {

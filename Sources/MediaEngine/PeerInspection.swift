@@ -104,9 +104,11 @@ extension Worker {
         of track: Track, from first: Int64, through last: Int64, count: Int,
         _ facts: (StoredPacket) -> (sequence: UInt16, header: [UInt8])
     ) -> [PeerInspection.Packet] {
+        guard last >= first, count > 0 else { return [] }
         var out: [PeerInspection.Packet] = []
-        guard last >= first, count > 0 else { return out }
-        for number in max(first, last - Int64(track.ring.capacity))...last {
+        out.reserveCapacity(min(count, track.ring.capacity))
+        // From the latest back, so that the worker makes no more than is asked for.
+        for number in (max(first, last - Int64(track.ring.capacity))...last).reversed() where out.count < count {
             guard let packet = track.ring.find(number)?.pointee else { continue }
             let (sequence, header) = facts(packet)
             out.append(
@@ -114,7 +116,7 @@ extension Worker {
                     age: now - packet.arrival, sequence: sequence, timestamp: packet.timestamp, marker: packet.marker,
                     isKeyFrameStart: packet.isKeyFrameStart, payloadLength: Int(packet.payloadLength), header: header))
         }
-        return out.suffix(count)
+        return out.reversed()
     }
 }
 

@@ -31,8 +31,9 @@ package final class RecordingFolder: Sendable {
                 atPath: unfinished, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o750])
         } catch {
             // Foundation hides the errno; asking again tells it.
-            let result = mkdir(unfinished, 0o750)
-            if result != 0, errno != EEXIST { throw .system(errno: errno) }
+            for folder in [absolute, unfinished] where mkdir(folder, 0o750) != 0 {
+                if errno != EEXIST { throw .system(errno: errno) }
+            }
         }
         lock = open(unfinished + "/.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o640)
         guard lock >= 0 else { throw .system(errno: errno) }

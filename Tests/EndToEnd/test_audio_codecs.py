@@ -10,6 +10,7 @@ LIMIT_SECONDS = 10
 LEAST_LEVEL = 0.05  # root mean square of a channel with the tone; it is sent at 0.3 / sqrt(2) = 0.21
 SILENT_PART = 0.1  # a channel below this part of the other is silent
 PACKETS_A_SECOND = 50  # of 20 ms each
+DTX_ATTEMPTS = 3
 DTX_SECONDS = 5.0
 DTX_PART = 0.9  # more of the packets than this are not DTX; with it 0.75 were measured
 
@@ -82,8 +83,13 @@ async def test_discontinuous_transmission_of_opus(server, new_page, name, opus):
     await publisher.whip_publish(server, name, media={"video": False}, opus=opus)
     await server.wait_live(name)
     await player.whep_play(server, name, options={"video": False})
-    facts = await check_media(publisher, player, video=False, seconds=DTX_SECONDS)
-    full = PACKETS_A_SECOND * facts["seconds"]
-    assert (facts["sentPackets"] < DTX_PART * full) == (opus is not None), facts
+    # On a busy machine the microphone's gaps crackle, and are then no silence to the encoder.
+    for _ in range(DTX_ATTEMPTS):
+        facts = await check_media(publisher, player, video=False, seconds=DTX_SECONDS)
+        full = PACKETS_A_SECOND * facts["seconds"]
+        has_gaps = facts["sentPackets"] < DTX_PART * full
+        if has_gaps == (opus is not None):
+            break
+    assert has_gaps == (opus is not None), facts
     assert abs(facts["gotPackets"] - facts["sentPackets"]) <= 0.1 * full, facts
     assert facts["stats"]["audio"]["lost"] == 0, facts

@@ -20,6 +20,27 @@ import Wire
         return (copy, copy + "/" + part)
     }
 
+    @Test func aFragmentThatIsNotWholeIsLeftOutWholly() throws {
+        let clips = [try TestClip.video(.h264, count: 100), try TestClip.audio(.opus, count: 166)]
+        let (path, part) = try torn(clips)
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        // Within the last sample: a reader that takes what it finds would take a part of it.
+        let length = try #require(FileHandle(forReadingAtPath: part)).seekToEnd()
+        #expect(truncate(part, Int(length) - 20) == 0)
+        let studio = try Studio(path: path)
+        #expect(studio.finaliser.repair(settings: Studio.settings) == 1)
+        let recording = try #require(try studio.recordings().first)
+        #expect(recording.frames[0].count >= 60 && recording.frames[1].count >= 100)
+        for (codec, clip, frames) in zip3([Codec.h264, .opus], clips, recording.frames) {
+            let same = essence(codec, frames) == Array(essence(codec, clip.frames).prefix(frames.count))
+            #expect(same, "\(codec)")
+        }
+    }
+
+    private func zip3<A, B, C>(_ a: [A], _ b: [B], _ c: [C]) -> [(A, B, C)] {
+        zip(a, zip(b, c)).map { ($0, $1.0, $1.1) }
+    }
+
     @Test(arguments: [Codec.h264, .vp8])
     func aTornRecordingIsMadeWholeAtTheNextStart(_ codec: Codec) throws {
         let clips = [try TestClip.video(codec, count: 100), try TestClip.audio(.opus, count: 166)]

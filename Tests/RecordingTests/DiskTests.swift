@@ -49,6 +49,27 @@ private final class SmallDisk {
         #expect(same)
     }
 
+    @Test func aDiskThatFillsWhileTheIndexIsMadeLeavesTheFileAsItWasWritten() throws {
+        guard let disk = SmallDisk(bytes: 8 << 20) else { return }
+        let filler = disk.path + "/filler"
+        let studio = try Studio(
+            path: disk.path + "/records",
+            events: Events { _ in
+                // Somebody else takes all the room that there was.
+                guard !FileManager.default.fileExists(atPath: filler), let file = fopen(filler, "w") else { return }
+                let block = [UInt8](repeating: 1, count: 4_096)
+                while fwrite(block, 1, block.count, file) == block.count {}
+                fclose(file)
+            })
+        let video = try TestClip.video(.h264, count: 200, size: VideoSize(width: 320, height: 240), keyEvery: 2)
+        let recorder = studio.recorder([video.description])
+        recorder.feed(video.frames)
+        #expect(recorder.stop(now: .zero) == "s1.mp4")
+        let recording = try #require(try studio.recordings().first)
+        #expect(!recording.file.isIndexed && recording.frames[0].count == 200)
+        #expect(studio.names.filter { $0.hasPrefix("unfinished/") } == ["unfinished/.lock"])
+    }
+
     @Test func aReadOnlyDiskIsSaidToBeOne() throws {
         guard let disk = SmallDisk(bytes: 1 << 20) else { return }
         let studio = try Studio(path: disk.path + "/records")

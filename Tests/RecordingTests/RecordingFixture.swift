@@ -20,6 +20,11 @@ final class Events: RecordingObserver {
     }
 
     private let state = Mutex(State())
+    /// Called on the finaliser's thread with each share of progress.
+    let onProgress: @Sendable (Double) -> Void
+
+    init(onProgress: @escaping @Sendable (Double) -> Void = { _ in }) { self.onProgress = onProgress }
+
     var all: State { state.withLock { $0 } }
 
     func recordingStarted(_ identity: RecordingIdentity, name: String?) { state.withLock { $0.started.append(name) } }
@@ -34,18 +39,22 @@ final class Events: RecordingObserver {
     func recordingNotFinalised(_ identity: RecordingIdentity, _ failure: RecordingFailure) {
         state.withLock { $0.notFinalised.append(failure) }
     }
-    func recordingProgress(_ name: String, _ share: Double) { state.withLock { $0.progress.append(share) } }
+    func recordingProgress(_ name: String, _ share: Double) {
+        state.withLock { $0.progress.append(share) }
+        onProgress(share)
+    }
 }
 
 /// A records folder with what writes into it.
 final class Studio {
     let path: String
     let folder: RecordingFolder
-    let events = Events()
+    let events: Events
     let finaliser: RecordingFinaliser
     private let removes: Bool
 
-    init(path: String? = nil, hook: RecordingHook? = nil) throws {
+    init(path: String? = nil, hook: RecordingHook? = nil, events: Events = Events()) throws {
+        self.events = events
         removes = path == nil
         self.path = path ?? NSTemporaryDirectory() + "weir-records-" + UUID().uuidString
         folder = try RecordingFolder(path: self.path)

@@ -106,6 +106,10 @@ struct TestServer: Sendable {
     ) async throws {
         var configuration = WCSConfiguration()
         configuration.listeners = [WCSListener(host: "127.0.0.1", port: 0)]
+        // A thousand tests at once starve each other: nobody is thrown out for that.
+        configuration.handshakeTimeout = .seconds(300)
+        configuration.firstMessageTimeout = .seconds(300)
+        configuration.keepAliveInterval = .seconds(300)
         configuration.closeTimeout = .milliseconds(500)
         configuration.shutdownTimeout = .seconds(2)
         change(&configuration)

@@ -39,7 +39,8 @@ struct weir_io; /* scratch memory of one thread for both batches */
 struct weir_io *weir_io_new(void);
 void weir_io_free(struct weir_io *io);
 
-/* UDP socket bound to `address` with SO_REUSEPORT, packet info and time stamps. Returns the descriptor or -errno. */
+/* UDP socket bound to `address` with SO_REUSEPORT, packet info and time stamps. Port 0 is one that no socket has.
+ * Returns the descriptor or -errno. */
 int weir_udp_open(const struct weir_address *address, int receive_buffer, int send_buffer);
 /* UDP socket to send from `local`, an address that the host has: the same port as a socket of weir_udp_open, which goes
  * on to receive everything, since this one is connected to itself. Returns the descriptor or -errno. */
