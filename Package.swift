@@ -54,6 +54,9 @@ var targets: [Target] = [
         name: "Recording", dependencies: ["CFiles", "MediaFiles", "MediaFrames", "MediaFormats", "RTP", "Wire"],
         swiftSettings: common),
 
+    .target(
+        name: "Playback", dependencies: ["MediaFiles", "MediaFrames", "MediaFormats", "Wire"], swiftSettings: common),
+
     // Control side
     .target(name: "WeirMetrics", swiftSettings: common),
     .target(name: "WeirJSON", swiftSettings: common),
@@ -107,8 +110,8 @@ var targets: [Target] = [
     .target(
         name: "Weir",
         dependencies: [
-            "MediaEngine", "MediaTaps", "MediaFiles", "MediaFormats", "Recording", "ControlPlane", "Diagnostics",
-            "RESTHooks",
+            "MediaEngine", "MediaTaps", "MediaFiles", "MediaFormats", "Playback", "Recording", "RTP", "ControlPlane",
+            "Diagnostics", "RESTHooks",
             "Tokens", "WCS", "HTTPServer", "WeirJSON", "WeirMetrics", "SDP", "DTLS", "SRTP", "LinuxNet", swiftLog,
             .product(name: "Yams", package: "Yams"),
             .product(name: "X509", package: "swift-certificates"),
@@ -168,6 +171,7 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
         "Recording",
         ["record-torture", "MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "RTP", "CLibAV", "Wire"]
     ),
+    ("Playback", ["MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "Wire"]),
     ("ControlPlane", ["TestSupport", "WeirMetrics", swiftLog]),
     ("WeirMetrics", []),
     (

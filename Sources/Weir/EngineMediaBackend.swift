@@ -25,7 +25,7 @@ package final class EngineMediaBackend: MediaBackend {
     private let candidates: [Candidate]
     private let fingerprint: String
     /// What publishers send, by peer: what players are offered.
-    private let published = Mutex<[PeerID: [PublishedTrack]]>([:])
+    let published = Mutex<[PeerID: [PublishedTrack]]>([:])
 
     /// Binds the media port and starts the workers.
     /// - Throws: `NetworkError` naming the address that could not be bound, `SRTPError`, `DTLSError`.
@@ -109,7 +109,7 @@ package final class EngineMediaBackend: MediaBackend {
     }
 
     /// Overload: who is there goes before who comes.
-    private func checkCapacity() throws(MediaError) {
+    func checkCapacity() throws(MediaError) {
         guard engine.counters.admits else {
             engine.counters.peersRefused.bump()
             throw .noCapacity

@@ -22,6 +22,8 @@ package final class Demuxer {
     /// Of the pictures as stored; nil for sound and where the file does not say.
     package let sizes: [VideoSize?]
     package let rotations: [VideoRotation]
+    /// Pictures may come in another order than they are shown in (B frames), as far as the file's head says.
+    package let reorders: [Bool]
     /// As the file says; zero if it does not.
     package let duration: Interval
 
@@ -39,12 +41,23 @@ package final class Demuxer {
     private var draining: Int?
 
     /// - Parameter isCancelled: asked while reading, from the reading thread.
-    package init(path: String, isCancelled: @escaping () -> Bool = { false }) throws(ContainerError) {
-        let input = try InputContext(path: path, isCancelled: isCancelled)
+    package convenience init(path: String, isCancelled: @escaping () -> Bool = { false }) throws(ContainerError) {
+        try self.init(InputContext(path: path, isCancelled: isCancelled))
+    }
+
+    /// - Parameter descriptor: of a regular file, open for reading; it is closed in any case.
+    package convenience init(
+        descriptor: Int32, isCancelled: @escaping () -> Bool = { false }
+    ) throws(ContainerError) {
+        try self.init(InputContext(descriptor: descriptor, isCancelled: isCancelled))
+    }
+
+    private init(_ input: InputContext) throws(ContainerError) {
         self.input = input
         var tracks: [TrackDescription] = []
         var sizes: [VideoSize?] = []
         var rotations: [VideoRotation] = []
+        var reorders: [Bool] = []
         var map: [Int?] = []
         var filters: [BitstreamFilter?] = []
         var forms: [NALUnitForm?] = []
@@ -72,12 +85,14 @@ package final class Demuxer {
             let size = VideoSize(width: Int(parameters.pointee.width), height: Int(parameters.pointee.height))
             sizes.append(codec.isVideo && size.width > 0 && size.height > 0 ? size : nil)
             rotations.append(Self.rotation(stream))
+            reorders.append(codec.isVideo && parameters.pointee.video_delay > 0)
         }
         guard !tracks.isEmpty, let packet = av_packet_alloc() else { throw .wrongFormat }
         self.packet = packet
         self.tracks = tracks
         self.sizes = sizes
         self.rotations = rotations
+        self.reorders = reorders
         self.map = map
         self.filters = filters
         self.forms = forms
