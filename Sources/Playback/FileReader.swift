@@ -125,7 +125,7 @@ package final class FileReader {
             } catch {
                 throw .codec(error)
             }
-            description.formatParameters = FormatParameters.transcodedH264
+            description.formatParameters = FormatParameters.baselineH264
         } else {
             let sets = keyFrame.parameterSets ?? track.parameterSets
             description.formatParameters = FormatParameters.video(

@@ -4,8 +4,9 @@ import Wire
 /// `a=fmtp` of what a file holds: what a player must be able to decode. The bytes are a file's, hence hostile.
 enum FormatParameters {
     static let opus = "minptime=10;useinbandfec=1"
-    /// What `VideoTranscoder` makes.
-    static let transcodedH264 = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
+    /// Constrained Baseline, which `VideoTranscoder` makes.
+    static let baselineH264 = h264 + "42e01f"
+    private static let h264 = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id="
 
     /// - Parameters:
     ///   - parameterSets: in the form of `TrackDescription.parameterSets`.
@@ -14,8 +15,8 @@ enum FormatParameters {
         switch codec {
         case .h264:
             let sps = parameterSets.first { $0.count >= 4 && $0[0] & 0x1f == 7 }
-            let profile = sps.map { hex($0[1]) + hex($0[2]) + hex($0[3]) } ?? "42e01f"
-            return "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=\(profile)"
+            guard let sps else { return baselineH264 }
+            return h264 + hex(sps[1]) + hex(sps[2]) + hex(sps[3])
         case .h265:
             // Profile space, tier and profile follow a byte of other things behind the header (H.265 §7.3.2.2, §7.3.3).
             let sps = parameterSets.first { $0.count >= 4 && $0[0] >> 1 & 0x3f == 33 }
@@ -26,6 +27,11 @@ enum FormatParameters {
         case .av1: return "profile=\(av1Profile(parameterSets.first ?? keyFrame))"
         default: return ""
         }
+    }
+
+    /// Main or High, eight bits, 4:2:0.
+    static func isUsualH264(_ parameters: String) -> Bool {
+        [h264 + "4d", h264 + "64"].contains { parameters.hasPrefix($0) }
     }
 
     /// Of the first sequence header (AV1 §5.5.1).

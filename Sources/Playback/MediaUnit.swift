@@ -43,4 +43,11 @@ package struct PlaybackTrack: Sendable, Equatable {
     /// As it is in the file.
     package var source: Codec
     package var isTranscoded: Bool
+
+    /// What to call it where its own `formatParameters` are not known: H264 of the profiles Main and High as files have
+    /// them. Many players state Baseline and decode these too, as long as no pictures are out of order.
+    package var lenientParameters: String? {
+        guard description.codec == .h264, !isTranscoded else { return nil }
+        return FormatParameters.isUsualH264(description.formatParameters) ? FormatParameters.baselineH264 : nil
+    }
 }

@@ -87,7 +87,10 @@ final class FileSource: OnDemandSource {
         }
         switch opened {
         case .success(let tracks):
-            let source = try desk.media.addSource(peer: peer, tracks: Self.negotiated(tracks))
+            var lenient: [Int: String] = [:]
+            for (index, track) in tracks.enumerated() { lenient[index] = track.lenientParameters }
+            let source = try desk.media.addSource(
+                peer: peer, tracks: Self.negotiated(tracks), secondChoice: lenient)
             sender.withLock { $0 = source }
             let audio = tracks.first { !$0.description.isVideo }
             let video = tracks.first { $0.description.isVideo }
