@@ -15,7 +15,7 @@ VIDEO = {
     "H265": ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:bframes=0", "-g", "30"],
     "VP8": ["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "500k", "-g", "30"],
     "VP9": ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "500k", "-g", "30"],
-    "AV1": ["-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "10", "-b:v", "500k", "-g", "30"],
+    "AV1": ["-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8", "-b:v", "500k", "-g", "30"],
 }
 
 

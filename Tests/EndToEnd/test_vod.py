@@ -18,16 +18,18 @@ from clips import make_clip, step_of
 from offers import make_offer
 from wcs_client import WcsClient
 
-SECONDS = 6.0
+SECONDS = 5.0
 # What the jitter buffer, the reading of a picture and a busy machine may cost, in steps of half a second.
 LAG_STEPS = 2
 LEAST_ENERGY = 1e-4
-PLAYER_OFFER = make_offer(False)
+# Of a file's pictures, the rest being what was shown after the last look.
+LEAST_SHOWN = 0.9
+PLAYER_OFFER = make_offer(False, video=("VP8", "H264"))
 
 
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory) -> Path:
-    """Made once: clip.mp4 (6 s), short.mp4 (2 s), b.mp4 (B frames)."""
+    """Made once: clip.mp4, short.mp4 (2 s), b.mp4 (B frames, 4 s)."""
     folder = tmp_path_factory.mktemp("clips")
     make_clip(folder / "clip.mp4", seconds=SECONDS)
     make_clip(folder / "short.mp4", seconds=2.0)
@@ -70,6 +72,20 @@ async def all_gone(server, limit: float = 10.0) -> None:
         await asyncio.sleep(0.05)
 
 
+async def play_out(page, key: str, limit: float = 12.0) -> int:
+    """Waits for the end, which is no failure; how many pictures were shown until just before it."""
+    end, frames = time.monotonic() + limit, 0
+    while True:
+        status = (await page.call("describe", key))["lastStatus"]
+        if status["status"] in ("STOPPED", "FAILED"):
+            assert (status["status"], status["info"]) == ("STOPPED", "Stopped by publisher stop"), status
+            return frames
+        video = (await page.call("stats", key))["video"]
+        frames = video["frames"] if video else frames
+        assert time.monotonic() < end, status
+        await asyncio.sleep(0.05)
+
+
 async def check_sound(page, key: str) -> None:
     before = (await page.wait_audio(key))["audio"]
     await asyncio.sleep(0.7)
@@ -95,10 +111,7 @@ async def test_each_player_of_a_private_file_sees_it_from_its_beginning(vod, new
     assert all(s["name"].startswith("vod://clip.mp4#") and s["videoCodec"] == "H264" for s in streams), streams
     assert (await first.call("stats", "play"))["video"]["codec"] == "video/H264"
     # The file ends, and with it the stream: nothing has gone wrong.
-    await first.call("waitStatus", "play", ["STOPPED", "FAILED"], 10_000)
-    end = (await first.call("describe", "play"))["lastStatus"]
-    assert (end["status"], end["info"]) == ("STOPPED", "Stopped by publisher stop"), end
-    assert (await first.call("stats", "play"))["video"]["frames"] >= 0.9 * 30 * SECONDS
+    assert await play_out(first, "play") >= LEAST_SHOWN * 30 * SECONDS
     await second.call("stop", "play")
     await all_gone(server)
     metrics = server.metrics()
@@ -118,7 +131,7 @@ async def test_players_of_a_shared_file_see_the_same_and_it_begins_anew(vod, new
     assert [(s["name"], s["kind"], s["players"]) for s in streams] == [(name, "on-demand", 2)], streams
     # Four steps to a pass: seen together, and more than one pass long.
     seen = []
-    for _ in range(30):
+    for _ in range(25):
         seen.append(await asyncio.gather(step(first, "play"), step(second, "play")))
         await asyncio.sleep(0.1)
     apart = [min((a - b) % 4, (b - a) % 4) for a, b in seen]
@@ -148,9 +161,8 @@ async def test_pictures_out_of_order_are_transcoded(vod, new_page):
         seen.append(await step(page, "play"))
         await asyncio.sleep(0.05)
     assert seen == sorted(seen), "pictures come in their order"
-    await page.call("waitStatus", "play", ["STOPPED"], 10_000)
-    frames = (await page.call("stats", "play"))["video"]["frames"]
-    assert frames >= 0.9 * 30 * 4, frames
+    frames = await play_out(page, "play")
+    assert frames >= LEAST_SHOWN * 30 * 4, frames
     await all_gone(server)
 
 
@@ -168,11 +180,11 @@ async def test_transcoding_is_bounded(vod, limit, info):
 
 @pytest.mark.parametrize("codec", ["VP8", "VP9", "AV1"])
 async def test_codecs_of_browsers_are_sent_as_they_are(vod, clips, new_page, codec):
-    make_clip(clips / f"{codec}.webm", codec, "libopus", 3.0)
+    make_clip(clips / f"{codec}.webm", codec, "libopus", 2.0)
     page = await new_page()
     server = vod()
     await page.wcs_play(server, f"vod://{codec}.webm")
-    await reach_step(page, "play", 4)
+    await reach_step(page, "play", 2)
     stats = await page.call("stats", "play")
     assert stats["video"]["codec"] == f"video/{codec}" and stats["audio"]["codec"] == "audio/opus", stats
 
@@ -263,17 +275,17 @@ async def test_a_paused_private_file_stands_still(vod):
         await client.status(identifier, "PAUSED")
         await asyncio.sleep(0.5)
         before, luma = peer.frames, peer.luma_mean
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(1.5)
         assert peer.frames <= before + 1, "no pictures come"
         await client.play("vod://clip.mp4", PLAYER_OFFER, identifier)
         await client.status(identifier, "PLAYING")
         await peer.wait_frames(before + 10)
-        # It goes on where it stopped: two seconds would be four steps.
-        assert step_of_limited(peer.luma_mean) - step_of_limited(luma) <= LAG_STEPS
+        # It goes on where it stopped: the pause would be three steps or four.
+        assert step_of_limited(peer.luma_mean) - step_of_limited(luma) <= 1
         # And it is as long as before.
         end = await client.status(identifier, "STOPPED", limit=12)
         assert end["info"] == "Stopped by publisher stop"
-        assert peer.frames >= 0.85 * 30 * SECONDS, peer.frames
+        assert peer.frames >= LEAST_SHOWN * 30 * SECONDS, peer.frames
         await peer.close()
     await all_gone(server)
 
