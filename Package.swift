@@ -238,8 +238,8 @@ for (module, dependencies) in tests {
 let fuzzing = environment["WEIR_FUZZ"] != nil
 if fuzzing {
     let cores = [
-        "COpenSSL", "Wire", "ICE", "DTLS", "MediaFormats", "RTP", "MediaFrames", "CLibAV", "MediaFiles", "SDP",
-        "WeirJSON",
+        "COpenSSL", "Wire", "ICE", "DTLS", "MediaFormats", "RTP", "MediaFrames", "CLibAV", "MediaFiles", "Playback",
+        "SDP", "WeirJSON",
     ]
     targets = targets.filter { cores.contains($0.name) }
     targets += [
@@ -279,6 +279,7 @@ if fuzzing {
         ("Redaction", ["ControlPlane"]),
         ("Frames", ["MediaFrames", "MediaFormats", "RTP", "Wire"]),
         ("TornFiles", ["MediaFiles", "MediaFormats", "Wire"]),
+        ("Playback", ["Playback", "MediaFiles", "MediaFormats", "Wire"]),
     ]
     for (name, dependencies) in fuzzTargets {
         targets.append(

@@ -32,6 +32,11 @@ extension Configuration {
     }
 }
 
+extension Configuration {
+    /// Whether recordings can be played as streams.
+    package var playsRecordings: Bool { vod.recordsFolder(recording, stateDirectory: "") != nil }
+}
+
 extension ConfigurationKey {
     static let vod: [ConfigurationKey] = [
         .init("vod", "enabled", \.vod.enabled, .flag),
