@@ -137,7 +137,8 @@ extension Problem {
         case .noAgentStorage:
             self.init(
                 .unprocessableContent, info,
-                remedy: "Streams named by a URL of this kind are not served; use a plain name, or vod:// with a file's.")
+                remedy: "Streams named by a URL of this kind are not served; use a plain name, or vod:// with a file's."
+            )
         case .fileNotFound:
             self.init(.notFound, info, remedy: "Check the name: it is that of a file in the server's media folder.")
         case .fileWrongFormat:

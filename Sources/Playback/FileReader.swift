@@ -9,7 +9,7 @@ import Wire
 package final class FileReader {
     /// How much of a file is looked at for a key frame and, behind it, for pictures out of order.
     private static let probeSamples = 3_000
-    private static let probeBytes = 16 << 20
+    private static let probeBytes = 8 << 20
     private static let probePictures = 48
     /// A file that is shorter is not played again and again.
     private static let shortestLoop = Interval.milliseconds(10)
@@ -174,8 +174,10 @@ package final class FileReader {
     }
 
     private func nextSample() throws(PlaybackError) -> Demuxer.Sample? {
-        if let sample = probed.popFirst() { return sample }
-        return try Self.next(of: demuxer)
+        guard let sample = probed.popFirst() else { return try Self.next(of: demuxer) }
+        // A slice keeps all that it ever had.
+        if probed.isEmpty { probed = [] }
+        return sample
     }
 
     private func take(_ sample: Demuxer.Sample) throws(PlaybackError) {

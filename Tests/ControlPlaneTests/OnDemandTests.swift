@@ -106,7 +106,8 @@ struct OnDemandTests {
             let second = try await plant.sources.opened(1)
             #expect(second.state.value.peer != first.state.value.peer)
             let streams = await plant.plane.streams()
-            #expect(streams.map(\.kind) == [.onDemand, .onDemand] && streams.allSatisfy { $0.players == 1 && $0.isLive })
+            #expect(
+                streams.map(\.kind) == [.onDemand, .onDemand] && streams.allSatisfy { $0.players == 1 && $0.isLive })
             #expect(streams.map(\.name) == ["own://x#1", "own://x#2"])
             // It ends with its player, at once, and the other goes on.
             await ann.session.stop(mediaSessionId: "a")

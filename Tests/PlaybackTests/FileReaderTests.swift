@@ -149,7 +149,9 @@ private func all(_ reader: FileReader, limit: Int = 10_000) throws -> [MediaUnit
         let descriptor = try media.open(["sub", "inner"])
         #expect(descriptor >= 0)
         close(descriptor)
-        #expect(throws: ContainerError.notFound) { _ = try MediaFolder(path: folder.path, isFlat: true).open(["sub", "inner"]) }
+        #expect(throws: ContainerError.notFound) {
+            _ = try MediaFolder(path: folder.path, isFlat: true).open(["sub", "inner"])
+        }
     }
 
     @Test func `the folder itself may be a link`() throws {

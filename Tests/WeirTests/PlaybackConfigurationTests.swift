@@ -8,7 +8,8 @@ import Wire
     }
 
     @Test func valuesAreRead() throws {
-        let vod = try parse("vod: {folder: /srv/films, loop: true, linger: 5s, max: 3, transcodings: 0, records: false}")
+        let vod = try parse(
+            "vod: {folder: /srv/films, loop: true, linger: 5s, max: 3, transcodings: 0, records: false}")
         #expect(vod.folder == "/srv/films" && vod.loop && vod.linger == .seconds(5) && vod.max == 3)
         #expect(vod.transcodings == 0 && !vod.records && vod.enabled && vod.readers == 4)
     }

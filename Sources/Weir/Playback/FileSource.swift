@@ -35,7 +35,7 @@ final class FileSource: OnDemandSource {
 
     private struct Shared {
         var playout: Playout?
-        /// It has, or waits for, a turn.
+        /// It has, or waits for, a turn on a reader thread: one at a time.
         var isScheduled = false
         var isAdmitted = false
         var isClosed = false
@@ -75,6 +75,7 @@ final class FileSource: OnDemandSource {
         }
         let isWanted = shared.withLock { shared in
             shared.isAdmitted = !shared.isClosed
+            shared.isScheduled = shared.isAdmitted
             return shared.isAdmitted
         }
         guard isWanted else {
@@ -131,18 +132,20 @@ final class FileSource: OnDemandSource {
 
     /// The first end counts.
     private func finish(_ end: OnDemandEnd) {
-        let (isFirst, wasAdmitted) = shared.withLock { shared in
-            guard !shared.isClosed else { return (false, false) }
+        let (isFirst, wasAdmitted, needsTurn) = shared.withLock { shared in
+            guard !shared.isClosed else { return (false, false, false) }
             shared.isClosed = true
             shared.end = end
             shared.playout = nil
-            return (true, shared.isAdmitted)
+            defer { shared.isScheduled = true }
+            return (true, shared.isAdmitted, !shared.isScheduled)
         }
         guard isFirst else { return }
         if wasAdmitted { desk.dismiss(self) }
         hasEnded.open()
-        // The file is closed where waiting for a disk harms nobody; if there is no room, with the last reference to us.
-        _ = desk.schedule { self.turn() }
+        // The file is closed where waiting for a disk harms nobody: by the turn that it has, or by one more. If there is no
+        // room for that, with the last reference to us.
+        if needsTurn { _ = desk.schedule { self.turn() } }
     }
 
     private var isClosed: Bool { shared.withLock { $0.isClosed } }
@@ -158,7 +161,8 @@ final class FileSource: OnDemandSource {
                 throw .container(error)
             }
             let reader = try FileReader(
-                descriptor: descriptor, loops: loops, places: desk.places, isCancelled: { [weak self] in
+                descriptor: descriptor, loops: loops, places: desk.places,
+                isCancelled: { [weak self] in
                     self?.isClosed ?? true
                 })
             self.reader = reader
@@ -166,7 +170,6 @@ final class FileSource: OnDemandSource {
                 Playout.Clock(rate: track.description.clockRate, first: .random(in: 0 ... .max))
             }
             shared.withLock { shared in
-                shared.isScheduled = true
                 if !shared.isClosed { shared.playout = Playout(clocks: clocks) }
             }
             desk.log.opened(name, reader)
@@ -185,7 +188,7 @@ final class FileSource: OnDemandSource {
             let (isClosed, wantsMore) = shared.withLock { shared in
                 let wantsMore = shared.playout?.wantsMore(now: now) == true
                 // What is wanted later has a turn of its own.
-                if !wantsMore { shared.isScheduled = false }
+                if !wantsMore, !shared.isClosed { shared.isScheduled = false }
                 return (shared.isClosed, wantsMore)
             }
             if isClosed { return self.reader = nil }
