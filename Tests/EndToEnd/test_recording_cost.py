@@ -27,7 +27,7 @@ COPIES = 8
 BITRATE = "2M"
 # Many short windows, with and without by turns: what other programs do to the machine comes and goes.
 WINDOW_SECONDS, FULL_WINDOW_SECONDS = 2.0, 5.0
-WINDOWS, FULL_WINDOWS = 5, 15
+WINDOWS, FULL_WINDOWS = 3, 15
 MOST_COST = 1.2
 # As large as the packets that Weir was sent.
 PACKET_BYTES = 1_200
