@@ -107,7 +107,8 @@ var targets: [Target] = [
     .target(
         name: "Weir",
         dependencies: [
-            "MediaEngine", "MediaTaps", "MediaFiles", "MediaFormats", "ControlPlane", "Diagnostics", "RESTHooks",
+            "MediaEngine", "MediaTaps", "MediaFiles", "MediaFormats", "Recording", "ControlPlane", "Diagnostics",
+            "RESTHooks",
             "Tokens", "WCS", "HTTPServer", "WeirJSON", "WeirMetrics", "SDP", "DTLS", "SRTP", "LinuxNet", swiftLog,
             .product(name: "Yams", package: "Yams"),
             .product(name: "X509", package: "swift-certificates"),
@@ -213,7 +214,14 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
             .product(name: "NIOSSL", package: "swift-nio-ssl"),
         ]
     ),
-    ("Weir", ["TestSupport", "MediaEngine", "ControlPlane", "HTTPServer", "RESTHooks", "Tokens"]),
+    (
+        "Weir",
+        [
+            "TestSupport", "MediaEngine", "ControlPlane", "HTTPServer", "RESTHooks", "Tokens", "Recording",
+            "MediaFormats",
+            "Wire",
+        ]
+    ),
 ]
 for (module, dependencies) in tests {
     targets.append(

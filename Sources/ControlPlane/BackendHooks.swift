@@ -105,6 +105,8 @@ package enum HookEvent: Sendable {
     case sentStreamEvent(mediaSessionId: String, type: String, payload: JSONText?)
     /// … and how a player got it.
     case streamEvent(mediaSessionId: String, type: String, payload: JSONText?)
+    /// A recording of a publisher's stream began or ended; goes as `StreamEvent`.
+    case recording(mediaSessionId: String, type: String, payload: JSONText?)
     case dataStatus(operationId: String, accepted: Bool, info: String?)
     case bugReportStatus(fileName: String, text: String, type: String)
     case logs(String)
@@ -118,7 +120,7 @@ package enum HookEvent: Sendable {
         case .stop(let stream): stream.published ? .unPublishStream : .stopStream
         case .pause: .pauseStream
         case .sentStreamEvent: .sendStreamEvent
-        case .streamEvent: .streamEvent
+        case .streamEvent, .recording: .streamEvent
         case .dataStatus: .dataStatusEvent
         case .bugReportStatus: .bugReportStatusEvent
         case .logs: .pushLogs

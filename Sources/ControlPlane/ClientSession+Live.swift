@@ -15,6 +15,7 @@ extension ClientSession {
             }
         case .connected:
             await connected(id, peer)
+        case .failed where stream.isEnding: break
         case .failed(_, .transportClosed) where context.configuration.transportCloseGrace > .zero:
             // Browsers close their transport in the moment of the stop message, which may come later by its own way.
             setDeadline(

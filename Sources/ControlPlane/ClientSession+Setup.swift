@@ -88,7 +88,9 @@ extension ClientSession {
             log(stream, "no transcoding: the source is served as it is")
         }
         if request.rtmpUrl != nil { log(stream, "rtmpUrl is not served; publishing goes on") }
-        if request.record { log(stream, "recording is not served; publishing goes on") }
+        if request.record, context.recorder?.servesRequests != true {
+            log(stream, "recording is not served; publishing goes on")
+        }
     }
 
     private func setUp(_ id: String, _ peer: PeerID, _ answer: HookAnswer) async {
@@ -153,6 +155,7 @@ extension ClientSession {
         streams[id] = stream
         if stream.published {
             context.registry.setDescription(description, name: stream.request.name, peer: stream.peer)
+            recordIfWanted(id)
         }
         if stream.iceIsUp {
             setDeadline(id, after: context.configuration.dtlsTimeout, .failed(.dtlsError))

@@ -116,7 +116,7 @@ package actor ClientSession {
     /// Ends a stream in any state with UNPUBLISHED or STOPPED. An id that is not (or no longer) known is ignored.
     package func stop(mediaSessionId: String) async {
         journal.add(.received, "stop mediaSessionId=\(JournalText.clean(mediaSessionId))")
-        guard let stream = streams[mediaSessionId] else { return }
+        guard let stream = streams[mediaSessionId], !stream.isEnding else { return }
         hooks.tell(.stop(stream.event(stream.status)))
         await end(mediaSessionId, .stoppedByUser)
     }
@@ -219,6 +219,7 @@ package actor ClientSession {
     /// Players first, so that they hear the true cause and not that their publisher, perhaps of this session, stopped.
     private func endAll(_ cause: EndCause) async -> [Task<Void, Never>] {
         var closings = await endPlayers(cause)
+        stopRecordings()
         for id in streams.keys.sorted() {
             if let closing = await end(id, cause) { closings.append(closing) }
         }
@@ -234,11 +235,29 @@ package actor ClientSession {
         return closings
     }
 
-    /// The one teardown path of a stream. All of it up to the players' notification is one step: name, id and peer are
-    /// free and the terminal status is on its way before anything else can happen to the stream.
+    /// Ends a stream; the first cause counts. A recording of it is ended first, in bounded time, so that the terminal
+    /// status has its name: as long the stream keeps its name and id.
     /// Returns the freeing of the peer, nil if there was no such stream. The backend is told not before `gate` is open.
     @discardableResult
     func end(_ mediaSessionId: String, _ cause: EndCause, after gate: Gate? = nil) async -> Task<Void, Never>? {
+        if let ending = streams[mediaSessionId]?.ending {
+            await ending.wait()
+            return nil
+        }
+        guard streams[mediaSessionId]?.recording?.isOn == true else {
+            return await tearDown(mediaSessionId, cause, after: gate)
+        }
+        let ending = Gate()
+        streams[mediaSessionId]?.ending = ending
+        await finishRecording(mediaSessionId)
+        let closing = await tearDown(mediaSessionId, cause, after: gate)
+        ending.open()
+        return closing
+    }
+
+    /// The one teardown path of a stream. All of it up to the players' notification is one step: name, id and peer are
+    /// free and the terminal status is on its way before anything else can happen to the stream.
+    private func tearDown(_ mediaSessionId: String, _ cause: EndCause, after gate: Gate?) async -> Task<Void, Never>? {
         guard let stream = streams.removeValue(forKey: mediaSessionId) else { return nil }
         clientMetrics[mediaSessionId] = nil
         stream.setup?.cancel()
@@ -251,13 +270,14 @@ package actor ClientSession {
             hooks.tell(.stop(stream.event(stream.status)))
         }
         let status = stream.status(for: cause)
-        let told = report(stream.event(status, info: cause.info, code: cause.code), after: gate)
-        log(stream, "stream ended", ["status": "\(status.rawValue)", "info": "\(cause.info)"])
+        // Whoever hears of it finds it counted.
         if case .rejected(let refusal) = cause {
             context.metrics.countRejection(refusal.label)
         } else if status == .failed {
             context.metrics.countFailure(cause.label, published: stream.published)
         }
+        let told = report(stream.event(status, info: cause.info, code: cause.code), after: gate)
+        log(stream, "stream ended", ["status": "\(status.rawValue)", "info": "\(cause.info)"])
         let closing = context.closeMedia(stream.peer)
         for player in orphans {
             await player.session.publisherEnded(

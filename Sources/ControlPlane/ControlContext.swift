@@ -16,6 +16,8 @@ struct ControlContext: Sendable {
     /// nil: this server makes none.
     let snapshots: (any SnapshotMaker)?
     let snapshotPlaces: Places
+    /// nil: this server records nothing.
+    let recorder: (any StreamRecorder)?
     let pictureCopies: Places
     let capturePlaces: Places
 

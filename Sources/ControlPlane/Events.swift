@@ -54,7 +54,10 @@ package struct StreamStatusEvent: Hashable, Sendable {
     package var code: StatusCode?
     /// The client's offer.
     package var sdp: String?
+    /// Whether the stream is being recorded; in a terminal status, whether it was.
     package var record: Bool
+    /// In terminal statuses: the last file's name, as `/client/records/NAME` has it.
+    package var recordName: String?
     package var width: Int
     package var height: Int
     package var bitrate: Int

@@ -33,10 +33,19 @@ struct ManagedStream {
     var deadline: Task<Void, Never>?
     /// What ends it when the client's right does.
     var expiry: Task<Void, Never>?
+    /// The last one.
+    var recording: StreamRecording?
+    /// Its end has begun and waits for the recording's; opens when the stream has ended.
+    var ending: Gate?
     var rate = RateMeter()
     /// Of the stream events of a publisher.
     var eventRate = RateBound(perSecond: Self.eventsPerSecond, burst: 2 * Self.eventsPerSecond)
     static let eventsPerSecond = 100
+
+    var isEnding: Bool { ending != nil }
+
+    /// Whether it is being recorded; while the backend is asked, whether the client wants it.
+    private var isRecorded: Bool { recording?.isOn ?? (phase == .settingUp && request.record) }
 
     var isLive: Bool { phase == .live || phase == .paused }
 
@@ -57,6 +66,11 @@ struct ManagedStream {
         if let description {
             event.hasAudio = description.hasAudio
             event.hasVideo = description.hasVideo
+        }
+        event.record = isRecorded
+        if status.isTerminal, let fileName = recording?.fileName {
+            event.record = true
+            event.recordName = fileName
         }
         return event
     }

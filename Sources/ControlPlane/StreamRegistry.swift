@@ -275,6 +275,13 @@ final class StreamRegistry: Sendable {
         state.withLock { state in state.publications[name].map { ($0.session, $0.mediaSessionId) } }
     }
 
+    /// The publisher with that media session id, and its peer.
+    func publisher(mediaSessionId: String) -> (session: ClientSession, peer: PeerID)? {
+        state.withLock { state in
+            state.publications.values.first { $0.mediaSessionId == mediaSessionId }.map { ($0.session, $0.peer) }
+        }
+    }
+
     /// Size and bitrate of a published stream, as far as they are known.
     func publication(of name: String) -> (size: VideoSize?, bitsPerSecond: Int)? {
         state.withLock { state in state.publications[name].map { ($0.state.size, $0.bitsPerSecond) } }

@@ -73,6 +73,9 @@ package final class HTTPService: Service {
             operations: Self.operations(control, services), access: access, bodyTimeout: configuration.bodyTimeout,
             logger: logger
         ).add(to: router)
+        if let recordings = services.recordings {
+            RecordRoutes(library: recordings, access: access).add(to: router)
+        }
         let directory = configuration.webDirectory.map { URL(fileURLWithPath: $0) } ?? StaticFiles.defaultDirectory()
         StaticFiles(directory: directory, logger: logger).add(to: router)
         responder = router.buildResponder()
@@ -82,6 +85,7 @@ package final class HTTPService: Service {
         StreamOperations(control: control, services: services).all
             + ConnectionOperations(control: control, services: services).all
             + ApplicationOperations(applications: services.applications).all + ServerOperations(control: control).all
+            + RecordingOperations(control: control, library: services.recordings).all
     }
 
     /// From the next request on the operator is who has this token; nil: nobody needs one on this machine, and nobody

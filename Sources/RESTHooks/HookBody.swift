@@ -56,6 +56,7 @@ struct HookBody {
         body.add("sdp", event.sdp)
         body.add("info", event.info)
         body.add("record", event.record)
+        body.add("recordName", event.recordName)
         body.add("width", event.width)
         body.add("height", event.height)
         body.add("bitrate", event.bitrate)
@@ -134,7 +135,8 @@ struct HookBody {
             body.add("status", "DISCONNECTED")
             body.add("info", reason.description)
         case .streamStatus(let stream), .stop(let stream), .pause(let stream): return Self.stream(stream)
-        case .sentStreamEvent(let id, let type, let payload), .streamEvent(let id, let type, let payload):
+        case .sentStreamEvent(let id, let type, let payload), .streamEvent(let id, let type, let payload),
+            .recording(let id, let type, let payload):
             body.add("mediaSessionId", id)
             body.add("type", type)
             body.add("payload", payload)

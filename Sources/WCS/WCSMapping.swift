@@ -73,6 +73,7 @@ extension WCSStreamStatus {
         hasVideo = event.hasVideo
         hasAudio = event.hasAudio
         record = event.record
+        recordName = event.recordName
         width = event.width
         height = event.height
         bitrate = event.bitrate

@@ -17,6 +17,7 @@ package struct Configuration: Sendable, Equatable {
     package var tokens = Tokens()
     /// Of the section `applications`, whose keys are those of the applications.
     package var applications: [Application] = []
+    package var recording = Recording()
     package var limits = Limits()
     package var diagnostics = Diagnostics()
     package var log = Log()

@@ -25,9 +25,9 @@ package struct Doctor {
         }
     }
 
-    private let configuration: Configuration
-    private let stateDirectory: String
-    private let machine: DoctorMachine
+    let configuration: Configuration
+    let stateDirectory: String
+    let machine: DoctorMachine
     private var findings: [Finding] = []
 
     package init(_ configuration: Configuration, stateDirectory: String, machine: DoctorMachine = .live) {
@@ -44,6 +44,7 @@ package struct Doctor {
         checkCertificate()
         checkDTLSCertificate()
         checkTokens()
+        checkRecording()
         checkCandidates()
         checkProcessor()
         checkFiles()
@@ -57,7 +58,7 @@ package struct Doctor {
         findings.contains { $0.severity == .error } ? 1 : 0
     }
 
-    private mutating func add(_ severity: Severity, _ subject: String, _ text: String, _ remedy: String = "") {
+    mutating func add(_ severity: Severity, _ subject: String, _ text: String, _ remedy: String = "") {
         findings.append(Finding(severity: severity, subject: subject, text: text, remedy: remedy))
     }
 

@@ -28,6 +28,23 @@ package struct DoctorMachine: Sendable {
     /// `nil`: files can be made in the directory, or the directory itself can.
     package var cannotWrite: @Sendable (String) -> String?
     package var now: @Sendable () -> Date
+    /// Bytes that may still be written below that path, or below the nearest folder above it that there is.
+    package var freeSpace: @Sendable (String) -> Int? = { path in
+        var folder = URL(fileURLWithPath: path).standardizedFileURL
+        while true {
+            var status = statvfs()
+            if statvfs(folder.path, &status) == 0 {
+                return Int(clamping: status.f_bavail).multipliedReportingOverflow(by: Int(status.f_frsize)).partialValue
+            }
+            guard folder.path != "/" else { return nil }
+            folder.deleteLastPathComponent()
+        }
+    }
+    /// Whether that file may be run.
+    package var isProgram: @Sendable (String) -> Bool = { path in
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG && access(path, X_OK) == 0
+    }
 
     package init(
         bind: @escaping @Sendable (Transport, SocketAddress) -> Binding,

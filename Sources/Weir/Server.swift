@@ -64,9 +64,10 @@ package struct Server {
             stateDirectory: stateDirectory, nodeId: nodeId, transport: transport, metrics: metrics)
         let diagnostics = try diagnosticFolder(stateDirectory: stateDirectory, metrics: metrics)
         let reader = try FrameReader(engine: media.engine)
+        let recordings = try recordingService(stateDirectory: stateDirectory, reader: reader, metrics: metrics)
         let control = ControlPlane(
             media: media, hooks: hooks, rights: tokens, configuration: controlConfiguration(), metrics: metrics,
-            logger: logger, diagnostics: diagnostics, snapshots: EngineSnapshots(reader: reader))
+            logger: logger, diagnostics: diagnostics, snapshots: EngineSnapshots(reader: reader), recorder: recordings)
         let connections = ConnectionBudget(
             limit: configuration.limits.connections, limitPerAddress: configuration.limits.connectionsPerAddress,
             proxies: TrustedProxies(configuration.proxies.trusted))
@@ -82,7 +83,7 @@ package struct Server {
                 setSessionLogLevel: { [log] session, level in
                     log.setLevel(level.map { LogLevel($0) }, session: session)
                 },
-                process: { ProcessFigures.read(since: started) }),
+                process: { ProcessFigures.read(since: started) }, recordings: recordings.map(RecordingShelf.init)),
             metrics: metrics,
             logLevel: LogLevelControl(
                 get: { [log] in Logger.Level(log.level) }, set: { [log] in log.level = LogLevel($0) }),
@@ -95,20 +96,22 @@ package struct Server {
         defer { signals.stop() }
         do {
             try await serve(
-                media: media, control: control, http: http, webSocket: webSocket, tls: tls, tokens: tokens,
-                signals: signals,
+                media: media, recordings: recordings, control: control, http: http, webSocket: webSocket, tls: tls,
+                tokens: tokens, signals: signals,
                 reload: Reload(
                     running: configuration,
                     targets: .init(
                         control: control, hooks: hooks, tokens: tokens, http: http, connections: connections, log: log),
                     logger: logger, reread: reread))
         } catch {
+            await recordings?.shutdown(until: signals.end(after: shutdownTimeout))
             reader.stop()
             media.stop()
             await transport.shutdown()
             await diagnostics?.shutdown()
             throw error
         }
+        await recordings?.shutdown(until: signals.end(after: shutdownTimeout))
         reader.stop()
         media.stop()
         await transport.shutdown()
@@ -133,6 +136,16 @@ package struct Server {
             throw ServerError("diagnostics.dir: \(error); mend that or set diagnostics.enabled to false")
         }
     }
+
+    private func recordingService(
+        stateDirectory: String, reader: FrameReader, metrics: MetricsRegistry
+    ) throws(ServerError) -> RecordingService? {
+        guard configuration.recording.enabled else { return nil }
+        return try RecordingService(
+            configuration.recording, stateDirectory: stateDirectory, reader: reader, metrics: metrics, logger: logger)
+    }
+
+    private var shutdownTimeout: Duration { .nanoseconds(configuration.shutdown.timeout.nanoseconds) }
 
     private func tokenKeys() async throws(ServerError) -> TokenGate.Prepared {
         do {
@@ -173,10 +186,10 @@ package struct Server {
     }
 
     private func serve(
-        media: EngineMediaBackend, control: ControlPlane, http: HTTPService, webSocket: WCSServer, tls: TLSFiles,
-        tokens: TokenGate, signals: SignalWatch, reload: Reload
+        media: EngineMediaBackend, recordings: RecordingService?, control: ControlPlane, http: HTTPService,
+        webSocket: WCSServer, tls: TLSFiles, tokens: TokenGate, signals: SignalWatch, reload: Reload
     ) async throws {
-        let timeout = Duration.nanoseconds(configuration.shutdown.timeout.nanoseconds)
+        let timeout = shutdownTimeout
         let checkInterval = configuration.tls.checkInterval
         let keyInterval = Duration.nanoseconds(configuration.tokens.checkInterval.nanoseconds)
         var services = ServiceGroupConfiguration(
@@ -189,6 +202,7 @@ package struct Server {
         let group = ServiceGroup(configuration: services)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { await control.run() }
+            tasks.addTask { await recordings?.run() }
             tasks.addTask { await tls.watch(every: checkInterval) }
             tasks.addTask { await tokens.watch(every: keyInterval) }
             tasks.addTask { [logger] in await OverloadLog(logger).run(media.overloads) }
@@ -200,6 +214,7 @@ package struct Server {
                 guard await signals.first() else { return }
                 logger.notice("Ending: no new sessions, every client is told")
                 http.beginShutdown()
+                recordings?.beginShutdown()
                 // Sessions hear the end from the control plane while their sockets are still open.
                 await control.shutdown(timeout: timeout * 0.7)
                 await group.triggerGracefulShutdown()

@@ -12,6 +12,7 @@ package final class SignalWatch: Sendable {
     private let reloadContinuation: AsyncStream<Void>.Continuation
     private let sources: [any DispatchSourceSignal]
     private let seenOne = Atomic<Bool>(false)
+    private let seenAt = Mutex<ContinuousClock.Instant?>(nil)
 
     /// Whether the first signal has come.
     var haveCome: Bool { seenOne.load(ordering: .relaxed) }
@@ -49,10 +50,14 @@ package final class SignalWatch: Sendable {
     package func first() async -> Bool {
         for await _ in signals {
             seenOne.store(true, ordering: .relaxed)
+            seenAt.withLock { $0 = .now }
             return true
         }
         return false
     }
+
+    /// That time after the first signal, or from now where none has come.
+    func end(after timeout: Duration) -> ContinuousClock.Instant { (seenAt.withLock { $0 } ?? .now) + timeout }
 
     package func stop() {
         continuation.finish()

@@ -205,7 +205,9 @@ final class FakeSession: SessionHooks {
 
     private static func payload(_ event: HookEvent) -> JSONText? {
         switch event {
-        case .sentStreamEvent(_, _, let payload), .streamEvent(_, _, let payload): payload
+        case .sentStreamEvent(_, _, let payload), .streamEvent(_, _, let payload),
+            .recording(_, _, let payload):
+            payload
         default: nil
         }
     }
@@ -217,7 +219,7 @@ final class FakeSession: SessionHooks {
         case .disconnected(let reason): "ended: \(reason)"
         case .streamStatus(let stream): "\(stream.mediaSessionId) \(stream.status.rawValue)"
         case .stop(let stream), .pause(let stream): "\(stream.mediaSessionId) \(event.method.rawValue)"
-        case .sentStreamEvent(let id, let type, _), .streamEvent(let id, let type, _):
+        case .sentStreamEvent(let id, let type, _), .streamEvent(let id, let type, _), .recording(let id, let type, _):
             "\(id) \(event.method.rawValue) \(type)"
         case .dataStatus(let id, let accepted, _): "\(id) \(accepted ? "ACCEPTED" : "FAILED")"
         case .bugReportStatus, .logs, .sessionDebug, .sessionDebugStatus: event.method.rawValue
@@ -236,6 +238,7 @@ struct Plant: Sendable {
     let metrics = MetricsRegistry()
     let store = FakeStore()
     let pictures = FakePictures()
+    let recorder = FakeRecorder()
     let plane: ControlPlane
 
     init(_ configuration: ControlConfiguration, rights: (any StreamRights)? = nil) {
@@ -244,7 +247,7 @@ struct Plant: Sendable {
         plane = ControlPlane(
             media: media, hooks: hooks, rights: rights, configuration: configuration, metrics: metrics, logger: logger,
             clock: clock,
-            diagnostics: store, snapshots: pictures)
+            diagnostics: store, snapshots: pictures, recorder: recorder)
     }
 
     func client(_ kind: SessionKind = .webSocket, from address: String = "192.0.2.1:5000") async throws -> Client {

@@ -180,6 +180,7 @@ final class LevelBox: Sendable {
 func withServer(
     _ configuration: HTTPConfiguration = HTTPConfiguration(), control limits: ControlConfiguration = .init(),
     rights: (any StreamRights)? = nil, snapshots: (any SnapshotMaker)? = nil,
+    recordings: (any RecordLibrary)? = nil,
     _ body: @escaping @Sendable (Fixture) async throws -> Void
 ) async throws {
     let (media, hooks, metrics, level) = (FakeMedia(), FakeHooks(), MetricsRegistry(), LevelBox())
@@ -195,7 +196,8 @@ func withServer(
         services: RESTServices(
             nodeId: "node", applications: applications,
             setSessionLogLevel: { session, new in level.sessions.withLock { $0[session] = .some(new) } },
-            process: { ProcessFigures(threads: 7, residentMemory: 1 << 20, uptime: .seconds(90)) }),
+            process: { ProcessFigures(threads: 7, residentMemory: 1 << 20, uptime: .seconds(90)) },
+            recordings: recordings),
         metrics: metrics,
         logLevel: LogLevelControl(
             get: { level.level.withLock { $0 } }, set: { new in level.level.withLock { $0 = new } }),

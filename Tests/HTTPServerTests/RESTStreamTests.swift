@@ -145,8 +145,9 @@ import WeirJSON
         }
     }
 
-    @Test func recordingIsNotServed() async throws {
+    @Test func whereRecordingIsSwitchedOffCallsSaySo() async throws {
         try await withServer { server in
+            #expect(try await server.call("recording/find_all").isProblem(501))
             for path in ["stream/startRecording", "stream/stopRecording"] {
                 let answer = try await server.call(path, "{\"mediaSessionId\":\"x\"}")
                 #expect(answer.isProblem(501))

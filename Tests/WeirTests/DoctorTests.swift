@@ -6,7 +6,7 @@ import Wire
 
 /// A machine where all is well.
 private func goodMachine() -> DoctorMachine {
-    DoctorMachine(
+    var machine = DoctorMachine(
         bind: { _, _ in .free },
         interfaces: {
             [SocketAddress(ip: "8.8.4.4", port: 0), SocketAddress(ip: "127.0.0.1", port: 0)].compactMap { $0 }
@@ -15,6 +15,8 @@ private func goodMachine() -> DoctorMachine {
         srtpBackends: { ["ipsec-mb", "openssl", "libsrtp2"] }, preferredBackend: { "ipsec-mb" },
         fileLimits: { (1_048_576, 1_048_576) }, kernelSetting: { _ in 8 << 20 }, cannotWrite: { _ in nil },
         now: { Date() })
+    machine.freeSpace = { _ in 1 << 40 }
+    return machine
 }
 
 private func examine(_ configuration: Configuration = Configuration(), _ machine: DoctorMachine) -> [Doctor.Finding] {
@@ -182,5 +184,39 @@ private func text(_ findings: [Doctor.Finding], _ severity: Doctor.Severity) -> 
         configuration.websocket.listen = SocketAddress(ipv4: 0x7f00_0001, port: 0)
         configuration.http.listen = SocketAddress(ipv4: 0x7f00_0001, port: 0)
         #expect(text(WeirTests.examine(configuration, goodMachine()), .ok).contains("access"))
+    }
+}
+
+@Suite struct RecordingDoctorTests {
+    private func examine(_ change: (inout Configuration, inout DoctorMachine) -> Void) -> [Doctor.Finding] {
+        var configuration = Configuration()
+        var machine = goodMachine()
+        change(&configuration, &machine)
+        return WeirTests.examine(configuration, machine)
+    }
+
+    @Test func aFolderThatCannotBeWrittenIsAnError() {
+        let found = examine { configuration, machine in
+            configuration.recording.folder = "/srv/records"
+            machine.cannotWrite = { $0 == "/srv/records" ? "read-only" : nil }
+        }
+        #expect(text(found, .error).contains("recording.folder"))
+        let switchedOff = examine { configuration, machine in
+            configuration.recording.enabled = false
+            machine.cannotWrite = { $0.hasSuffix("records") ? "no" : nil }
+        }
+        #expect(text(switchedOff, .error) == "")
+    }
+
+    @Test func aFullDiskAndFilesForEverAreWarnings() {
+        #expect(text(examine { $1.freeSpace = { _ in 100 << 20 } }, .warning).contains("100MiB free"))
+        let endless = examine { configuration, _ in configuration.recording.all = true }
+        #expect(text(endless, .warning).contains("recording.keep"))
+    }
+
+    @Test func aHookMustBeAProgram() {
+        let missing = examine { configuration, _ in configuration.recording.hook = "/nonexistent/hook" }
+        #expect(text(missing, .error).contains("/nonexistent/hook"))
+        #expect(text(examine { configuration, _ in configuration.recording.hook = "/bin/sh" }, .error) == "")
     }
 }

@@ -81,7 +81,7 @@ extension HookEvent {
         case .disconnected(let reason): what = "DISCONNECTED info=\(J.clean(reason.description))"
         case .streamStatus(let event), .stop(let event), .pause(let event):
             what = "\(event.status.rawValue) mediaSessionId=\(J.clean(event.mediaSessionId))"
-        case .sentStreamEvent(let id, let type, _), .streamEvent(let id, let type, _):
+        case .sentStreamEvent(let id, let type, _), .streamEvent(let id, let type, _), .recording(let id, let type, _):
             what = "\(J.clean(type)) mediaSessionId=\(J.clean(id))"
         case .dataStatus(let operationId, let accepted, _):
             what = "\(accepted ? "ACCEPTED" : "FAILED") operationId=\(J.clean(operationId))"

@@ -176,7 +176,9 @@ enum OpenAPI {
             JSONMember(ApplicationOperations.schema, object(ApplicationOperations.fields, isOpen: false)),
             JSONMember(ApplicationOperations.methodSchema, object(ApplicationOperations.methodFields, isOpen: false)),
         ]
-        for (name, fields) in StreamOperations.snapshotSchemas + MonitoringPaths.schemas {
+        for (name, fields) in StreamOperations.snapshotSchemas + RecordingOperations.schemas
+            + MonitoringPaths.schemas
+        {
             all.append(JSONMember(name, object(fields, isOpen: false)))
         }
         return all

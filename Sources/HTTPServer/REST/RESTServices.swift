@@ -10,16 +10,20 @@ package struct RESTServices: Sendable {
     package var setSessionLogLevel: @Sendable (_ sessionId: String, Logger.Level?) -> Void
     /// Of this process, now.
     package var process: @Sendable () -> ProcessFigures
+    /// nil: this server records nothing.
+    package var recordings: (any RecordLibrary)?
 
     package init(
         nodeId: String, applications: Applications,
         setSessionLogLevel: @escaping @Sendable (_ sessionId: String, Logger.Level?) -> Void = { _, _ in },
-        process: @escaping @Sendable () -> ProcessFigures = { ProcessFigures() }
+        process: @escaping @Sendable () -> ProcessFigures = { ProcessFigures() },
+        recordings: (any RecordLibrary)? = nil
     ) {
         self.nodeId = nodeId
         self.applications = applications
         self.setSessionLogLevel = setSessionLogLevel
         self.process = process
+        self.recordings = recordings
     }
 }
 

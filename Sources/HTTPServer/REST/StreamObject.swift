@@ -36,7 +36,7 @@ enum StreamObject {
             $0.audioCodec.map(JSONValue.string)
         },
         Property("sdp", .text, "offer of the client") { .string($0.state.sdp ?? "") },
-        Property("record", .flag, "whether the client asked for recording") { .bool($0.state.record) },
+        Property("record", .flag, "whether it is being recorded") { .bool($0.state.record) },
         Property("width", .number, "pixels of the published picture, 0: not known") { .integer($0.state.width) },
         Property("height", .number, "pixels of the published picture, 0: not known") { .integer($0.state.height) },
         Property("bitrate", .number, "kbit/s that the client asked for, 0: none") { .integer($0.state.bitrate) },

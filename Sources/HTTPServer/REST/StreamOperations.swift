@@ -42,24 +42,7 @@ struct StreamOperations: Sendable {
                 fields: [RESTField("streamName", .text, required: true, "name of a published stream")],
                 answer: .one(Self.snapshotSchema), statuses: [404, 501, 503]
             ) { try await snapshot($0) },
-            RESTOperation(
-                "stream/startRecording", "Begins to record a published stream. Not served yet: 501.",
-                fields: Self.recordingFields + [
-                    RESTField("fileName", .text, "name of the file"),
-                    RESTField("force", .flag, "begins anew if it is being recorded"),
-                ], answer: .nothing, statuses: [404, 501]
-            ) { _ in throw Self.noRecording },
-            RESTOperation(
-                "stream/stopRecording", "Ends the recording of a stream. Not served yet: 501.",
-                fields: Self.recordingFields, answer: .nothing, statuses: [404, 501]
-            ) { _ in throw Self.noRecording },
         ]
-    }
-
-    private static let recordingFields = [RESTField("mediaSessionId", .text, required: true, "id of the publisher")]
-
-    private static var noRecording: Problem {
-        Problem(.notImplemented, "Recording is not served", remedy: "Record at a player.")
     }
 
     /// The snapshot's schema of the description.

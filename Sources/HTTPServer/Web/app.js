@@ -2,6 +2,7 @@
 
 import { Player } from "./play.js";
 import { Publisher } from "./publish.js";
+import { Recordings } from "./recordings.js";
 import { ShareView } from "./share.js";
 import { StreamList } from "./streams.js";
 import { $ } from "./ui.js";
@@ -56,4 +57,5 @@ if (!window.isSecureContext) {
 
 share.show(publisher.name);
 list.start();
+if (!linked) void new Recordings(publisher).start();
 if (linked) void player.play(linked);

@@ -8,6 +8,15 @@ export function bitrate(bitsPerSecond) {
     return `${Math.round(bitsPerSecond / 1e3)} kbit/s`;
 }
 
+/** "812 KB", "1.4 GB". */
+export function bytes(number) {
+    if (!Number.isFinite(number) || number < 0) return UNKNOWN;
+    const units = ["B", "KB", "MB", "GB", "TB"];
+    const power = number < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(number) / 3));
+    const value = number / 1000 ** power;
+    return `${power === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[power]}`;
+}
+
 export function resolution(width, height) {
     return width > 0 && height > 0 ? `${width} × ${height}` : UNKNOWN;
 }
