@@ -40,6 +40,8 @@ package final class Recorder {
     private let finaliser: RecordingFinaliser
     private let wallClock: () -> WallMillis
     private let observer: any RecordingObserver
+    /// Where closed parts go to be joined; nil: each becomes a file.
+    private let group: RecordingGroup?
     private var tracks: [TrackDescription]
     private var conversions: [(any AudioConversion)?]
     private var part: RecordingPart?
@@ -58,13 +60,15 @@ package final class Recorder {
 
     package init(
         identity: RecordingIdentity, tracks: [TrackDescription], settings: RecordingSettings, folder: RecordingFolder,
-        finaliser: RecordingFinaliser, wallClock: @escaping () -> WallMillis = RecordingClock.now,
+        finaliser: RecordingFinaliser, group: RecordingGroup? = nil,
+        wallClock: @escaping () -> WallMillis = RecordingClock.now,
         conversion: AudioConversionMaker? = TranscodedAudio.maker
     ) {
         self.identity = identity
         self.settings = settings
         self.folder = folder
         self.finaliser = finaliser
+        self.group = group
         self.wallClock = wallClock
         observer = finaliser.observer
         self.tracks = tracks
@@ -168,9 +172,10 @@ package final class Recorder {
         let frames = pending
         pending = []
         pendingSize = 0
-        guard let first = frames.map(\.time).min() else { return }
+        let times = frames.map(\.time)
+        guard let first = times.min(), let newest = times.max() else { return }
         let present = Set(frames.map(\.track))
-        try open(origin: first, now: now) { track in
+        try open(origin: first, newest: newest, now: now) { track in
             !tracks[track].isVideo || (withVideo && present.contains(track))
         } keyFrame: { track in
             frames.first { $0.track == track && $0.isKeyFrame }
@@ -231,7 +236,7 @@ package final class Recorder {
         let before = part
         part = nil
         if let before { closing = (before, frame.time) }
-        try open(origin: frame.time, now: now) { track in
+        try open(origin: frame.time, newest: frame.time, now: now) { track in
             track == frame.track || !tracks[track].isVideo || before?.map[track] != nil
         } keyFrame: {
             $0 == frame.track ? frame : nil
@@ -242,8 +247,9 @@ package final class Recorder {
         try writeToPart(frame, part, now: now)
     }
 
+    /// - Parameter newest: time of the frame that has just come, which is what the wall clock shows now.
     private func open(
-        origin: Interval, now: Instant, taking: (Int) -> Bool, keyFrame: (Int) -> MediaFrame?
+        origin: Interval, newest: Interval, now: Instant, taking: (Int) -> Bool, keyFrame: (Int) -> MediaFrame?
     ) throws(ContainerError) {
         var chosen: [MuxerTrack?] = tracks.indices.map { index in
             guard taking(index) else { return nil }
@@ -264,8 +270,7 @@ package final class Recorder {
             let isUnknown = track.description.codec == .aac && track.parameterSets.isEmpty
             if isUnknown || !format.holds(track.description.codec) { chosen[index] = nil }
         }
-        let wall = wallClock()
-        let start = startedAt ?? (origin, wall)
+        let start = startedAt ?? (newest, wallClock())
         startedAt = start
         partNumber += 1
         let startWall = start.wall + (origin - start.stream).milliseconds
@@ -276,6 +281,7 @@ package final class Recorder {
             folder: folder, settings: settings, now: now)
         if state == .waiting, let part {
             state = .recording
+            if let group { return observer.recordingStarted(identity, name: group.fileName) }
             if settings.template.isKnownAtStart || identity.fileName != nil {
                 let base = base(part)
                 promised = (base, folder.reserve(base: base, part: "", fileExtension: format.fileExtension))
@@ -295,6 +301,7 @@ package final class Recorder {
     /// Closes a file and hands it to the finaliser.
     private func end(_ part: RecordingPart, isLast: Bool) {
         guard part.hasMedia else { return part.discard() }
+        if let group, group.reserve() { return end(part, in: group) }
         let name = reserveName(part, isLast: isLast)
         names.append(name)
         do {
@@ -306,6 +313,19 @@ package final class Recorder {
             fail(RecordingFailure(error))
         }
         observer.recordingFileEnded(identity, name: name)
+    }
+
+    /// Closes a part that waits for the others of its group.
+    private func end(_ part: RecordingPart, in group: RecordingGroup) {
+        do {
+            try part.finish(as: group.fileName)
+            group.add(part, identity, limit: nil)
+        } catch {
+            part.abandon()
+            group.add(part, identity, limit: part.wholeLength)
+            fail(RecordingFailure(error))
+        }
+        if names.last != group.fileName { names.append(group.fileName) }
     }
 
     private func base(_ part: RecordingPart) -> String {
@@ -342,6 +362,11 @@ package final class Recorder {
             part.abandon()
             guard part.wholeLength > 0, part.hasMedia else {
                 part.discard()
+                continue
+            }
+            if let group, group.reserve() {
+                group.add(part, identity, limit: part.wholeLength)
+                if names.last != group.fileName { names.append(group.fileName) }
                 continue
             }
             let name = reserveName(part, isLast: index == open.count - 1)

@@ -41,6 +41,7 @@ final class TappedRecording: FrameConsumer, OngoingRecording {
         /// No more frames come.
         var isEnding = false
         var isOver = false
+        var isClosed = false
         var failure: RecordingFailure?
     }
 
@@ -65,6 +66,9 @@ final class TappedRecording: FrameConsumer, OngoingRecording {
     }
 
     // MARK: Any thread
+
+    /// Its files are closed, and `Desk.ended` has been called or is about to be.
+    var isClosed: Bool { shared.withLock { $0.isClosed } }
 
     func stop() { tap.cancel() }
 
@@ -174,6 +178,7 @@ final class TappedRecording: FrameConsumer, OngoingRecording {
             ]))
         continuation.yield(.ended(fileNames: recorder.names, failure: failure?.text))
         continuation.finish()
+        shared.withLock { $0.isClosed = true }
         desk.ended(self)
     }
 
