@@ -54,6 +54,10 @@ var targets: [Target] = [
         name: "Recording", dependencies: ["CFiles", "MediaFiles", "MediaFrames", "MediaFormats", "RTP", "Wire"],
         swiftSettings: common),
 
+    .target(
+        name: "Mixing", dependencies: ["CFiles", "MediaFiles", "MediaFrames", "MediaFormats", "Wire"],
+        swiftSettings: common),
+
     // Control side
     .target(name: "WeirMetrics", swiftSettings: common),
     .target(name: "WeirJSON", swiftSettings: common),
@@ -130,7 +134,8 @@ var targets: [Target] = [
     .executableTarget(
         name: "weir",
         dependencies: [
-            "Weir", "LoadGenerator", "Wire", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            "Weir", "Mixing", "LoadGenerator", "Wire",
+            .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ],
         path: "Sources/weir-cli", swiftSettings: common),
 ]
@@ -167,6 +172,10 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     (
         "Recording",
         ["record-torture", "MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "RTP", "CLibAV", "Wire"]
+    ),
+    (
+        "Mixing",
+        ["Recording", "MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "CLibAV", "Wire"]
     ),
     ("ControlPlane", ["TestSupport", "WeirMetrics", swiftLog]),
     ("WeirMetrics", []),

@@ -15,6 +15,15 @@ package final class Demuxer {
         package var decodeTime: Interval
     }
 
+    /// Which tracks of the file are read.
+    package enum Selection: Sendable, Equatable {
+        /// One of pictures and one of sound: the best of each, as a player would choose.
+        case best
+        case all
+        /// The one of this number in the file (`numbers`).
+        case only(Int)
+    }
+
     /// Pictures further apart than this, or frames beyond it, are a damaged clock.
     private static let longestFile = Interval.seconds(10 * 24 * 3_600)
 
@@ -22,8 +31,16 @@ package final class Demuxer {
     /// Of the pictures as stored; nil for sound and where the file does not say.
     package let sizes: [VideoSize?]
     package let rotations: [VideoRotation]
+    /// By track: its number among the streams of the file.
+    package let numbers: [Int]
+    /// By track: its name; empty without one.
+    package let titles: [String]
     /// As the file says; zero if it does not.
     package let duration: Interval
+    /// The file's own time of what is given out as zero.
+    package let start: Interval
+    /// When the file's own time was zero, in milliseconds since 1970, as recordings say it.
+    package let startedAt: Int64?
 
     private let input: InputContext
     private let packet: UnsafeMutablePointer<AVPacket>
@@ -39,7 +56,9 @@ package final class Demuxer {
     private var draining: Int?
 
     /// - Parameter isCancelled: asked while reading, from the reading thread.
-    package init(path: String, isCancelled: @escaping () -> Bool = { false }) throws(ContainerError) {
+    package init(
+        path: String, selection: Selection = .best, isCancelled: @escaping () -> Bool = { false }
+    ) throws(ContainerError) {
         let input = try InputContext(path: path, isCancelled: isCancelled)
         self.input = input
         var tracks: [TrackDescription] = []
@@ -48,12 +67,19 @@ package final class Demuxer {
         var map: [Int?] = []
         var filters: [BitstreamFilter?] = []
         var forms: [NALUnitForm?] = []
-        // One picture and one sound: the best of each, as a player would choose.
+        var numbers: [Int] = []
+        var titles: [String] = []
         let best = [AVMEDIA_TYPE_VIDEO, AVMEDIA_TYPE_AUDIO].map {
             av_find_best_stream(input.context, $0, -1, -1, nil, 0)
         }
         for index in 0..<Int(input.context.pointee.nb_streams) {
-            guard best.contains(Int32(index)), let stream = input.context.pointee.streams[index],
+            let isWanted =
+                switch selection {
+                case .best: best.contains(Int32(index))
+                case .all: true
+                case .only(let number): number == index
+                }
+            guard isWanted, let stream = input.context.pointee.streams[index],
                 stream.pointee.disposition & AV_DISPOSITION_ATTACHED_PIC == 0,
                 let parameters = stream.pointee.codecpar, let codec = Codec(libavID: parameters.pointee.codec_id)
             else {
@@ -72,18 +98,24 @@ package final class Demuxer {
             let size = VideoSize(width: Int(parameters.pointee.width), height: Int(parameters.pointee.height))
             sizes.append(codec.isVideo && size.width > 0 && size.height > 0 ? size : nil)
             rotations.append(Self.rotation(stream))
+            numbers.append(index)
+            titles.append(Self.title(stream))
         }
         guard !tracks.isEmpty, let packet = av_packet_alloc() else { throw .wrongFormat }
         self.packet = packet
         self.tracks = tracks
         self.sizes = sizes
         self.rotations = rotations
+        self.numbers = numbers
+        self.titles = titles
         self.map = map
         self.filters = filters
         self.forms = forms
         sentSets = Array(repeating: false, count: tracks.count)
         let start = input.context.pointee.start_time
         zero = start == weir_av_nopts ? .zero : .microseconds(start)
+        self.start = zero
+        startedAt = FileTime.startedAt(input.context.pointee.metadata)
         let length = input.context.pointee.duration
         duration = length > 0 ? min(.microseconds(length), Self.longestFile) : .zero
     }
@@ -211,6 +243,20 @@ package final class Demuxer {
         default: return TrackDescription(codec: codec, parameterSets: sets)
         }
     }
+
+    /// Matroska has titles; MP4 has names of handlers, of which libavformat's own say nothing.
+    private static func title(_ stream: UnsafeMutablePointer<AVStream>) -> String {
+        for key in ["title", "handler_name"] {
+            guard let entry = av_dict_get(stream.pointee.metadata, key, nil, 0), let value = entry.pointee.value else {
+                continue
+            }
+            let title = String(cString: value)
+            if !title.isEmpty, !anonymousHandlers.contains(title) { return title }
+        }
+        return ""
+    }
+
+    private static let anonymousHandlers: Set<String> = ["VideoHandler", "SoundHandler", "Core Media Video", "Core Media Audio"]
 
     private static func rotation(_ stream: UnsafeMutablePointer<AVStream>) -> VideoRotation {
         var size = 0
