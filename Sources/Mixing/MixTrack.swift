@@ -135,7 +135,7 @@ package struct MixPlan: Sendable, Equatable {
             while let sample = try demuxer.next() {
                 spans[sample.frame.track].add(sample.frame)
                 samples += 1
-                if samples % 1_024 == 0 {
+                if samples % 1_024 == 1 {
                     let length = max(demuxer.duration.nanoseconds, sample.decodeTime.nanoseconds, 1)
                     isStopped = !progress(Double(max(0, sample.decodeTime.nanoseconds)) / Double(length))
                 }
@@ -147,7 +147,8 @@ package struct MixPlan: Sendable, Equatable {
                 return MixTrack(
                     path: path, file: file, number: demuxer.numbers[index], description: demuxer.tracks[index],
                     name: title.isEmpty ? Self.name(of: path) : title, begin: begin + demuxer.start,
-                    end: max(spans[index].end, last + Self.usualFrame) + demuxer.start, shift: demuxer.start)
+                    end: (spans[index].end > last ? spans[index].end : last + Self.usualFrame) + demuxer.start,
+                    shift: demuxer.start)
             }
             guard !tracks.isEmpty else { throw .wrongFormat }
             return (tracks, demuxer.startedAt)

@@ -157,7 +157,7 @@ private final class MixSession {
     func run(progress: (Interval) -> Bool) throws(MixError) {
         let rate = Int64(settings.framesPerSecond)
         let step = 1_000_000_000 / rate
-        let ticks = (plan.length.nanoseconds + step - 1) / step
+        let ticks = (plan.length.nanoseconds * rate + 999_999_999) / 1_000_000_000
         for tick in 0..<max(1, ticks) {
             let time = Interval.nanoseconds(tick * 1_000_000_000 / rate)
             if let pictureEncoder {

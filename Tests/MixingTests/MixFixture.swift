@@ -111,7 +111,7 @@ struct Mixed {
         tracks = demuxer.tracks
         duration = demuxer.duration
         let video = try tracks.first(where: \.isVideo).map { try VideoDecoder($0) }
-        let audio = try tracks.first { !$0.isVideo }.map { try PCMDecoder($0, channels: 1) }
+        let audio = try tracks.first { !$0.isVideo }.map { try PCMDecoder($0) }
         while let sample = try demuxer.next() {
             let frame = sample.frame
             if tracks[frame.track].isVideo {
@@ -119,7 +119,8 @@ struct Mixed {
             } else if let pcm = try audio?.decode(frame) {
                 let at = Int((Double((pcm.time + demuxer.start).nanoseconds) * 48_000 / 1e9).rounded())
                 if at > sound.count { sound += [Float](repeating: 0, count: at - sound.count) }
-                sound += pcm.samples.dropFirst(max(0, sound.count - at))
+                let left = stride(from: 0, to: pcm.samples.count, by: 2).map { pcm.samples[$0] }
+                sound += left.dropFirst(max(0, sound.count - at))
             }
         }
         pictures += try video?.finish() ?? []

@@ -158,7 +158,7 @@ import Wire
             (folder.settings([folder["folder.mp4"]], to: "out.mp4"), .badInput, "folder.mp4"),
             (folder.settings([good, folder["unclocked.webm"]], to: "out.mp4"), .badInput, "unclocked.webm"),
             (folder.settings([good, good], to: "out.mp4"), .usage, "good.webm"),
-            (folder.settings([], to: "out.mp4"), .usage, ""),
+            (folder.settings([], to: "out.mp4"), .usage, "no input"),
         ]
         for (change, name) in [
             ({ (settings: inout MixSettings) in settings.width = 321 }, "321"), ({ $0.height = 0 }, "0"),
@@ -214,7 +214,7 @@ import Wire
         let folder = try MixFolder()
         let whole = try folder.write("whole.mkv", MixFolder.clip(.green, seconds: 2, frequency: 400))
         let bytes = try Data(contentsOf: URL(fileURLWithPath: whole))
-        for share in [0.95, 0.6, 0.3] {
+        for share in [0.95, 0.6, 0.35] {
             let cut = folder["cut-\(share).mkv"]
             try bytes.prefix(Int(Double(bytes.count) * share)).write(to: URL(fileURLWithPath: cut))
             let result = try Mixer(folder.settings([cut], to: "out-\(share).mp4")).run()

@@ -20,6 +20,8 @@ import Wire
     }
 
     private static let start: WallMillis = 1_700_000_000_250
+    /// Packets of sound in a second.
+    private static let mostLost = 49
 
     private func members() throws -> [Member] {
         let sound = try TestClip.audio(.opus, count: 100)
@@ -180,7 +182,7 @@ import Wire
         #expect(file.name == Self.base + ".mkv" && file.wasRepaired && file.isIndexed)
         #expect(studio.events.all.repaired.map(\.lost).filter { $0 > 0 } == [9])
         // Fragments of half a second.
-        try check(file.path, members) { $0 / 2..<($0 + 1) }
+        try check(file.path, members) { $0 - Self.mostLost..<($0 + 1) }
         #expect(studio.names.filter { $0.hasPrefix("unfinished/") } == ["unfinished/.lock"])
     }
 
@@ -241,7 +243,7 @@ import Wire
         let studio = try Studio(path: path)
         #expect(studio.finaliser.repair(settings: Studio.settings) == 1)
         studio.finaliser.waitUntilIdle()
-        try check(path + "/" + Self.base + ".mkv", members) { $0 / 2..<($0 + 1) }
+        try check(path + "/" + Self.base + ".mkv", members) { $0 - Self.mostLost..<($0 + 1) }
         #expect(studio.names.filter { $0.hasPrefix("unfinished/") } == ["unfinished/.lock"])
     }
 
