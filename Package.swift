@@ -226,7 +226,8 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     (
         "Weir",
         [
-            "TestSupport", "MediaEngine", "ControlPlane", "HTTPServer", "RESTHooks", "Tokens", "Recording", "MediaFormats",
+            "TestSupport", "MediaEngine", "ControlPlane", "HTTPServer", "RESTHooks", "Tokens", "Recording",
+            "MediaFormats",
             "Wire",
         ]
     ),

@@ -39,7 +39,8 @@ package enum MixClock {
                 let (behind, overflow) = startedAt.subtractingReportingOverflow(zero)
                 guard !overflow, behind <= longest.milliseconds else {
                     throw MixError(
-                        .badInput, "\(file.path): it begins more than \(longest.milliseconds / 86_400_000) days behind another",
+                        .badInput,
+                        "\(file.path): it begins more than \(longest.milliseconds / 86_400_000) days behind another",
                         remedy: "say when by --offset \(file.path)=SECONDS")
                 }
                 shifts.append(.milliseconds(behind))

@@ -100,7 +100,8 @@ package struct MixPlan: Sendable, Equatable {
         length = tracks.map(\.end).max() ?? .zero
         if length > MixClock.longest, let last = tracks.max(by: { $0.end < $1.end }) {
             throw MixError(
-                .badInput, "\(last.path): the mix would last more than \(MixClock.longest.milliseconds / 86_400_000) days",
+                .badInput,
+                "\(last.path): the mix would last more than \(MixClock.longest.milliseconds / 86_400_000) days",
                 remedy: "look at its times with ffprobe, or leave it out")
         }
         self.tracks = Self.ordered(tracks)

@@ -90,7 +90,8 @@ package struct Mixer {
             guard MixSettings.sides.contains(side), side % 2 == 0 else {
                 throw MixError(
                     .usage, "\(name) \(side)",
-                    remedy: "give an even number from \(MixSettings.sides.lowerBound) to \(MixSettings.sides.upperBound)")
+                    remedy:
+                        "give an even number from \(MixSettings.sides.lowerBound) to \(MixSettings.sides.upperBound)")
             }
         }
         guard MixSettings.rates.contains(settings.framesPerSecond) else {

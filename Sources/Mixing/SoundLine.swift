@@ -59,7 +59,9 @@ package struct SoundPlacer {
             if from < to {
                 let source = Int(from - block.start) * Self.channels
                 let target = Int(from - position) * Self.channels
-                for index in 0..<(Int(to - from) * Self.channels) { mix[target + index] += block.samples[source + index] }
+                for index in 0..<(Int(to - from) * Self.channels) {
+                    mix[target + index] += block.samples[source + index]
+                }
             }
             guard block.end <= wanted else { break }
             used += 1

@@ -55,7 +55,9 @@ struct Mix: ParsableCommand {
         settings.replaces = force
         settings.threads = ProcessInfo.processInfo.activeProcessorCount
         do {
-            settings.offsets = try offsets.reduce(into: [:]) { $0[try Self.offset($1).file] = try Self.offset($1).seconds }
+            settings.offsets = try offsets.reduce(into: [:]) {
+                $0[try Self.offset($1).file] = try Self.offset($1).seconds
+            }
             stopOnSignals()
             let bar = MixBar(isTerminal: isatty(STDERR_FILENO) == 1)
             let result = try Mixer(settings) { progress in

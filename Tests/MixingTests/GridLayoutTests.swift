@@ -3,7 +3,9 @@ import Testing
 
 @Suite struct GridLayoutTests {
     @Test func aGridIsAsSquareAsPossibleAndItsLastRowStandsInTheMiddle() {
-        let shapes = [1: (1, 1), 2: (2, 1), 3: (2, 2), 4: (2, 2), 5: (3, 2), 6: (3, 2), 7: (3, 3), 9: (3, 3), 10: (4, 3)]
+        let shapes = [
+            1: (1, 1), 2: (2, 1), 3: (2, 2), 4: (2, 2), 5: (3, 2), 6: (3, 2), 7: (3, 3), 9: (3, 3), 10: (4, 3),
+        ]
         for (count, (columns, rows)) in shapes {
             let cells = GridLayout.cells(count, .grid, width: 1_280, height: 720)
             #expect(cells.count == count)

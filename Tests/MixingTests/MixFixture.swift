@@ -25,7 +25,8 @@ enum Colour: CaseIterable {
     static func nearest(_ sample: (UInt8, UInt8, UInt8)) -> Colour? {
         allCases.first { colour in
             let (y, u, v) = colour.yuv
-            return abs(Int(y) - Int(sample.0)) < 25 && abs(Int(u) - Int(sample.1)) < 30 && abs(Int(v) - Int(sample.2)) < 30
+            return abs(Int(y) - Int(sample.0)) < 25 && abs(Int(u) - Int(sample.1)) < 30
+                && abs(Int(v) - Int(sample.2)) < 30
         }
     }
 }

@@ -28,7 +28,9 @@ func tone(_ frequency: Double, _ amplitude: Float = 1) -> (Int) -> Float {
         return Array(out.dropFirst(Limiter.latency * 2))
     }
 
-    private func stereo(_ count: Int, _ wave: (Int) -> Float) -> [Float] { (0..<count).flatMap { [wave($0), wave($0)] } }
+    private func stereo(_ count: Int, _ wave: (Int) -> Float) -> [Float] {
+        (0..<count).flatMap { [wave($0), wave($0)] }
+    }
 
     @Test func whatIsBelowTheCeilingComesOutAsItWentIn() {
         let samples = stereo(20_000) { tone(440, 0.88)($0) }

@@ -256,7 +256,9 @@ package final class Demuxer {
         return ""
     }
 
-    private static let anonymousHandlers: Set<String> = ["VideoHandler", "SoundHandler", "Core Media Video", "Core Media Audio"]
+    private static let anonymousHandlers: Set<String> = [
+        "VideoHandler", "SoundHandler", "Core Media Video", "Core Media Audio",
+    ]
 
     private static func rotation(_ stream: UnsafeMutablePointer<AVStream>) -> VideoRotation {
         var size = 0
