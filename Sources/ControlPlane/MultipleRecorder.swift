@@ -7,7 +7,9 @@ package protocol MultipleRecorder: Sendable {
     /// Records a published stream into the file from now on, until it is removed, its publisher goes or the file ends.
     func add(_ order: RecordingOrder, to uri: String) throws(MultipleRecorderRefusal) -> any OngoingRecording
     /// What has been recorded of the stream stays in the file.
-    func remove(_ mediaSessionId: String, from uri: String) throws(MultipleRecorderRefusal)
+    ///
+    /// - Returns: opens when all of it is written; from then on the stream may be added again.
+    func remove(_ mediaSessionId: String, from uri: String) throws(MultipleRecorderRefusal) -> Gate
     /// Ends the file, whose URI is free at once.
     func terminate(_ uri: String) throws(MultipleRecorderRefusal) -> MultipleRecordingEnd
 }
@@ -92,8 +94,9 @@ extension ControlPlane {
 
     package nonisolated func removeFromMultipleRecorder(
         _ uri: String, mediaSessionId: String
-    ) throws(MultipleRecorderRefusal) {
-        try multipleRecorder.remove(mediaSessionId, from: uri)
+    ) async throws(MultipleRecorderRefusal) {
+        let written = try multipleRecorder.remove(mediaSessionId, from: uri)
+        _ = await withDeadline(context.timers, context.configuration.recordingTimeout) { await written.wait() }
     }
 
     /// - Returns: the file's name, also where the disk did not answer within `recordingTimeout`.

@@ -54,6 +54,9 @@ package struct MixPlan: Sendable, Equatable {
     /// What a last frame is taken to last if its file does not say.
     private static let usualFrame = Interval.milliseconds(33)
 
+    /// Frames of one track further apart than the recorder would write them.
+    private static let longestGap = Interval.seconds(4 * 3_600)
+
     package var tracks: [MixTrack]
     package var length: Interval
 
@@ -170,6 +173,8 @@ package struct MixPlan: Sendable, Equatable {
         var end = Interval.zero
 
         mutating func add(_ frame: MediaFrame) {
+            // The clock of a damaged file: nobody wants hours of nothing.
+            if let last, frame.time - last > longestGap { return }
             begin = min(begin ?? frame.time, frame.time)
             last = max(last ?? frame.time, frame.time)
             end = max(end, frame.time + (frame.duration ?? .zero))

@@ -49,9 +49,12 @@ extension FakeRecorder: MultipleRecorder {
         do { return try start(order) } catch { throw .refused(error.info) }
     }
 
-    func remove(_ mediaSessionId: String, from uri: String) throws(MultipleRecorderRefusal) {
+    func remove(_ mediaSessionId: String, from uri: String) throws(MultipleRecorderRefusal) -> Gate {
         guard state.value.groups[uri]?.contains(mediaSessionId) == true else { throw .noStream }
         state.update { $0.groups[uri]?.removeAll { $0 == mediaSessionId } }
+        let written = Gate()
+        written.open()
+        return written
     }
 
     /// Never says that it has ended, as if the disk hung.
@@ -255,9 +258,9 @@ struct RecordingTests {
             try await plant.hooks.state.wait { $0.heard.last == "a StreamEvent recordingStarted" }
             plant.recorder.state.value.recordings[0].end(["group.mkv"], "disk full")
             try await plant.hooks.state.wait { $0.heard.last == "a StreamEvent recordingFailed" }
-            try plane.removeFromMultipleRecorder(uri, mediaSessionId: "a")
-            #expect(throws: MultipleRecorderRefusal.noStream) {
-                try plane.removeFromMultipleRecorder(uri, mediaSessionId: "a")
+            try await plane.removeFromMultipleRecorder(uri, mediaSessionId: "a")
+            await #expect(throws: MultipleRecorderRefusal.noStream) {
+                try await plane.removeFromMultipleRecorder(uri, mediaSessionId: "a")
             }
         }
     }

@@ -89,6 +89,9 @@ async def test_several_streams_are_recorded_into_one_file_and_mixed(start_server
             while (await found(server, "multipleRecorder/find_all"))[0]["mediaSessionsId"] != [ids[1]]:
                 await asyncio.sleep(0.05)
         await done(server, "multipleRecorder/remove", {**uri, "mediaSessionId": ids[1]})
+        # At once, and once more after a second.
+        await done(server, "multipleRecorder/add", {**uri, "mediaSessionId": ids[1]})
+        await done(server, "multipleRecorder/remove", {**uri, "mediaSessionId": ids[1]})
         await asyncio.sleep(1)
         await done(server, "multipleRecorder/add", {**uri, "mediaSessionId": ids[1]})
         await parts(server, 3)

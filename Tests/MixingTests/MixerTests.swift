@@ -223,4 +223,39 @@ import Wire
             #expect(try Mixed(folder["out-\(share).mp4"]).colours(0.1, [(0.5, 0.5)]) == [.green])
         }
     }
+
+    @Test(arguments: ["mp4", "webm", "mkv", "ts"])
+    func damagedInputsNeitherCrashNorHang(format: String) throws {
+        let folder = try MixFolder()
+        let codec: Codec = format == "webm" ? .vp8 : .h264
+        let whole = try folder.write(
+            "whole.\(format)", MixFolder.clip(.green, seconds: 1, codec: codec, frequency: 400))
+        let bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: whole)))
+        var random = SeededRandom(seed: 7)
+        var mixed = 0
+        for round in 0..<40 {
+            var damaged = bytes
+            for _ in 0..<(1 << (round % 8)) {
+                damaged[Int(random.next() % UInt64(bytes.count))] = UInt8(truncatingIfNeeded: random.next())
+            }
+            let input = folder["damaged.\(format)"]
+            try Data(damaged).write(to: URL(fileURLWithPath: input))
+            var settings = folder.settings([input], to: "out.mp4")
+            (settings.width, settings.height, settings.framesPerSecond, settings.replaces) = (64, 64, 10, true)
+            var told = 0
+            // A clock that was damaged may make it long; nobody waits for that.
+            let mixer = Mixer(settings) { _ in
+                told += 1
+                return told < 300
+            }
+            do {
+                _ = try mixer.run()
+                mixed += 1
+            } catch {
+                #expect([.badInput, .cancelled, .failedIO].contains(error.kind), "\(error)")
+            }
+        }
+        #expect(mixed > 5)
+        #expect(!folder.names.contains { $0.hasPrefix(".weir-mix") })
+    }
 }

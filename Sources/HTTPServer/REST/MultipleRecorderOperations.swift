@@ -38,7 +38,7 @@ struct MultipleRecorderOperations: Sendable {
                 fields: [Self.uri, Self.id], answer: .nothing, statuses: [404, 501]
             ) { parameters in
                 try await serve(parameters) { uri throws(MultipleRecorderRefusal) in
-                    try control.removeFromMultipleRecorder(
+                    try await control.removeFromMultipleRecorder(
                         uri, mediaSessionId: parameters.text(Self.id.name) ?? "")
                     return RESTOperation.done
                 }

@@ -186,8 +186,10 @@ extension RecordingService: MultipleRecorder {
         return recording
     }
 
-    package func remove(_ mediaSessionId: String, from uri: String) throws(MultipleRecorderRefusal) {
-        try groups.remove(mediaSessionId, from: uri).stop()
+    package func remove(_ mediaSessionId: String, from uri: String) throws(MultipleRecorderRefusal) -> Gate {
+        let recording = try groups.remove(mediaSessionId, from: uri)
+        recording.stop()
+        return recording.closed
     }
 
     package func terminate(_ uri: String) throws(MultipleRecorderRefusal) -> MultipleRecordingEnd {

@@ -46,6 +46,8 @@ final class TappedRecording: FrameConsumer, OngoingRecording {
     }
 
     let identity: RecordingIdentity
+    /// Opens when its files are closed and nobody counts it any more.
+    let closed = Gate()
     let news: AsyncStream<RecordingNews>
     private let continuation: AsyncStream<RecordingNews>.Continuation
     private let tap: FrameTap
@@ -180,6 +182,7 @@ final class TappedRecording: FrameConsumer, OngoingRecording {
         continuation.finish()
         shared.withLock { $0.isClosed = true }
         desk.ended(self)
+        closed.open()
     }
 
     private func metadata(_ more: Logger.Metadata) -> Logger.Metadata {
