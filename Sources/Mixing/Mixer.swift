@@ -51,16 +51,14 @@ package struct Mixer {
         let plan = try MixPlan(settings) { share in
             progress(.init(phase: .reading, share: share * Self.read, done: .zero, length: .zero))
         }
-        var canceller = Canceller()
-        let session = try MixSession(plan, settings, output, isCancelled: { canceller.isCancelled })
+        var now = MixProgress(phase: .mixing, share: Self.read, done: .zero, length: plan.length)
+        // Asked while files are read, too: much may have to be read for one picture.
+        let session = try MixSession(plan, settings, output, isCancelled: { [progress] in !progress(now) })
         try session.run { done in
             let share = Double(done.nanoseconds) / Double(max(1, plan.length.nanoseconds))
-            let goesOn = progress(
-                .init(
-                    phase: .mixing, share: Self.read + min(1, share) * (Self.mixed - Self.read), done: done,
-                    length: plan.length))
-            canceller.isCancelled = !goesOn
-            return goesOn
+            now.share = Self.read + min(1, share) * (Self.mixed - Self.read)
+            now.done = done
+            return progress(now)
         }
         try output.finish { share in
             progress(
@@ -70,10 +68,6 @@ package struct Mixer {
         }
         _ = progress(.init(phase: .completing, share: 1, done: plan.length, length: plan.length))
         return MixResult(length: plan.length, pictures: plan.pictures.count, sounds: plan.sounds.count)
-    }
-
-    private struct Canceller {
-        var isCancelled = false
     }
 
     private func check() throws(MixError) {
@@ -166,7 +160,7 @@ private final class MixSession {
                 try encoding { () throws(CodecError) in try pictureEncoder.encode(canvas, time: time) }
             }
             try mix(until: MixClock.samples(.nanoseconds((tick + 1) * 1_000_000_000 / rate)))
-            guard progress(time), !isCancelled() else { throw .cancelled }
+            guard progress(time) else { throw .cancelled }
         }
         if let pictureEncoder { try encoding { () throws(CodecError) in try pictureEncoder.finish() } }
         guard let soundEncoder else { return }

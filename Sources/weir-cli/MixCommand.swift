@@ -65,7 +65,8 @@ struct Mix: ParsableCommand {
                 return !isStopped.load(ordering: .relaxed)
             }.run()
             bar.end()
-            print("\(output): \(MixBar.clock(result.length)), \(result.pictures) pictures, \(result.sounds) sounds")
+            print(
+                "\(output): \(MixBar.clock(result.length)), \(result.pictures) video and \(result.sounds) audio tracks")
         } catch let error as MixError {
             printError("weir mix: \(error)")
             throw ExitCode(error.exitCode)

@@ -221,7 +221,7 @@ async def test_the_command_tells_how_far_it_is_and_what_is_wrong(tmp_path):
     assert status == 0, errors
     shares = [int(line.split()[0]) for line in errors.splitlines()]
     assert shares == sorted(shares) and shares[-1] == 100 and len(shares) <= 12, errors
-    assert "00:02, 2 pictures, 2 sounds" in said, said
+    assert "00:02, 2 video and 2 audio tracks" in said, said
     for second, wanted in ((0.2, ("red", "red")), (1.0, ("red", "blue")), (1.8, ("red", "red"))):
         picture = colours(out, second, 320, 180)
         assert (near(picture, 320, 80, 90), near(picture, 320, 240, 90)) == wanted, second

@@ -1,7 +1,7 @@
 import CLibAV
 
 /// When a file was begun, as its metadata say.
-enum FileTime {
+package enum FileTime {
     /// Milliseconds since 1970. Recordings say it twice: `date` as text, since MP4's own creation time has whole seconds.
     static func startedAt(_ metadata: OpaquePointer?) -> Int64? {
         for key in ["date", "creation_time"] {
@@ -12,7 +12,7 @@ enum FileTime {
     }
 
     /// ISO 8601 in UTC with a time of day, as `2026-11-21T20:15:00.250000Z`; nil for whatever else, also a date alone.
-    static func parse(_ text: String) -> Int64? {
+    package static func parse(_ text: String) -> Int64? {
         let bytes = Array(text.utf8)
         guard bytes.count >= 20, bytes.count <= 40, bytes[4] == dash, bytes[7] == dash,
             bytes[10] == UInt8(ascii: "T") || bytes[10] == UInt8(ascii: " "), bytes[13] == colon, bytes[16] == colon,
