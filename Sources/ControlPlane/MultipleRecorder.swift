@@ -10,8 +10,8 @@ package protocol MultipleRecorder: Sendable {
     ///
     /// - Returns: opens when all of it is written; from then on the stream may be added again.
     func remove(_ mediaSessionId: String, from uri: String) throws(MultipleRecorderRefusal) -> Gate
-    /// Ends the file, whose URI is free at once.
-    func terminate(_ uri: String) throws(MultipleRecorderRefusal) -> MultipleRecordingEnd
+    /// Ends the file, whose URI is free at once. May wait for the disk.
+    func terminate(_ uri: String) async throws(MultipleRecorderRefusal) -> MultipleRecordingEnd
 }
 
 /// One file of several streams.
@@ -103,7 +103,7 @@ extension ControlPlane {
     package nonisolated func terminateMultipleRecorder(
         _ uri: String
     ) async throws(MultipleRecorderRefusal) -> String {
-        let end = try multipleRecorder.terminate(uri)
+        let end = try await multipleRecorder.terminate(uri)
         _ = await withDeadline(context.timers, context.configuration.recordingTimeout) { await end.ended.wait() }
         return end.fileName
     }

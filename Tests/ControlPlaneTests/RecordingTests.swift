@@ -58,7 +58,7 @@ extension FakeRecorder: MultipleRecorder {
     }
 
     /// Never says that it has ended, as if the disk hung.
-    func terminate(_ uri: String) throws(MultipleRecorderRefusal) -> MultipleRecordingEnd {
+    func terminate(_ uri: String) async throws(MultipleRecorderRefusal) -> MultipleRecordingEnd {
         guard state.value.groups[uri] != nil else { throw .noRecorder }
         state.update { $0.groups[uri] = nil }
         return MultipleRecordingEnd(fileName: "group.mkv", ended: Gate())

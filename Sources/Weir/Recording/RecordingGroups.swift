@@ -13,8 +13,6 @@ final class RecordingGroups: Sendable {
         var members: [String: TappedRecording] = [:]
         /// Recordings whose files are not closed yet, among them those of streams that have left.
         var open: [ObjectIdentifier: TappedRecording] = [:]
-        /// No stream may come in any more.
-        var isEnding = false
         /// Opens when its name is final: joining has been ordered, or there is nothing to join.
         let ended = Gate()
     }
@@ -91,21 +89,21 @@ final class RecordingGroups: Sendable {
         return recording
     }
 
-    /// Ends a file: nothing comes in any more, its URI is free, and it is joined when its recordings are closed.
+    /// Ends a file: nothing comes in any more, its URI is free, and it is joined when its recordings are closed. May wait
+    /// for the disk.
     ///
-    /// - Returns: opens when that is so.
-    func end(_ uri: String) throws(MultipleRecorderRefusal) -> (gate: Gate, fileName: String, groupID: String) {
+    /// - Returns: nil: there is none.
+    func end(_ uri: String) -> MultipleRecordingEnd? {
         let entry = state.withLock { state -> Entry? in
             guard var entry = state.entries.removeValue(forKey: uri) else { return nil }
-            entry.isEnding = true
             entry.members = [:]
             state.ending[entry.group.id] = entry
             return entry
         }
-        guard let entry else { throw .noRecorder }
+        guard let entry else { return nil }
         for recording in entry.open.values { recording.stop() }
         finishIfClosed(entry.group.id)
-        return (entry.ended, entry.group.fileName, entry.group.id)
+        return MultipleRecordingEnd(fileName: entry.group.fileName, ended: entry.ended)
     }
 
     /// A recording has closed its files. Called on a writer thread.
@@ -124,7 +122,7 @@ final class RecordingGroups: Sendable {
     /// Ends all files whose recordings are closed: at the end of the server.
     func endAll() {
         let uris = state.withLock { Array($0.entries.keys) }
-        for uri in uris { _ = try? end(uri) }
+        for uri in uris { _ = end(uri) }
     }
 
     private func finishIfClosed(_ group: String) {
@@ -192,8 +190,9 @@ extension RecordingService: MultipleRecorder {
         return recording.closed
     }
 
-    package func terminate(_ uri: String) throws(MultipleRecorderRefusal) -> MultipleRecordingEnd {
-        let end = try groups.end(uri)
-        return MultipleRecordingEnd(fileName: end.fileName, ended: end.gate)
+    package func terminate(_ uri: String) async throws(MultipleRecorderRefusal) -> MultipleRecordingEnd {
+        let groups = groups
+        guard let end = await Self.blocking({ groups.end(uri) }) else { throw .noRecorder }
+        return end
     }
 }
