@@ -57,6 +57,10 @@ var targets: [Target] = [
     .target(
         name: "Playback", dependencies: ["MediaFiles", "MediaFrames", "MediaFormats", "Wire"], swiftSettings: common),
 
+    .target(
+        name: "Mixing", dependencies: ["CFiles", "MediaFiles", "MediaFrames", "MediaFormats", "Wire"],
+        swiftSettings: common),
+
     // Control side
     .target(name: "WeirMetrics", swiftSettings: common),
     .target(name: "WeirJSON", swiftSettings: common),
@@ -133,7 +137,8 @@ var targets: [Target] = [
     .executableTarget(
         name: "weir",
         dependencies: [
-            "Weir", "LoadGenerator", "Wire", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            "Weir", "Mixing", "LoadGenerator", "Wire",
+            .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ],
         path: "Sources/weir-cli", swiftSettings: common),
 ]
@@ -172,6 +177,10 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
         ["record-torture", "MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "RTP", "CLibAV", "Wire"]
     ),
     ("Playback", ["MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "Wire"]),
+    (
+        "Mixing",
+        ["Recording", "MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "CLibAV", "Wire"]
+    ),
     ("ControlPlane", ["TestSupport", "WeirMetrics", swiftLog]),
     ("WeirMetrics", []),
     (

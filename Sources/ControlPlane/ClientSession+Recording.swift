@@ -14,10 +14,7 @@ extension ClientSession {
 
     /// - Returns: why not; nil when it has begun.
     private func startRecording(_ id: String, _ recorder: any StreamRecorder, fileName: String?) -> RecordingRefusal? {
-        guard let stream = streams[id] else { return .noStream }
-        let order = RecordingOrder(
-            publisher: stream.peer, stream: stream.request.name, mediaSessionId: id, sessionId: self.id, login: login,
-            fileName: fileName)
+        guard let stream = streams[id], let order = recordingOrder(id, fileName: fileName) else { return .noStream }
         let recording: any OngoingRecording
         do throws(RecordingRefusal) {
             recording = try recorder.start(order)
@@ -39,6 +36,14 @@ extension ClientSession {
             state.ended.open()
         }
         return nil
+    }
+
+    func recordingOrder(_ id: String, fileName: String?) -> RecordingOrder? {
+        streams[id].map { stream in
+            RecordingOrder(
+                publisher: stream.peer, stream: stream.request.name, mediaSessionId: id, sessionId: self.id,
+                login: login, fileName: fileName)
+        }
     }
 
     private func take(
@@ -67,7 +72,7 @@ extension ClientSession {
         }
     }
 
-    private func tellRecording(_ id: String, _ event: RecordingEvent, fileName: String?, info: String?) {
+    func tellRecording(_ id: String, _ event: RecordingEvent, fileName: String?, info: String?) {
         hooks.tell(
             .recording(
                 mediaSessionId: id, type: event.rawValue,

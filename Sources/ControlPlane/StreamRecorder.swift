@@ -7,6 +7,8 @@ package protocol StreamRecorder: Sendable {
     /// Begins to record a publisher, also one whose media has not come yet. Returns at once, before anything is written;
     /// what goes wrong with the disk is told by `OngoingRecording.news`.
     func start(_ order: RecordingOrder) throws(RecordingRefusal) -> any OngoingRecording
+    /// nil: it has no files of several streams.
+    var multiple: (any MultipleRecorder)? { get }
 }
 
 /// One recording of one stream, until it is stopped, its publisher goes or it fails.

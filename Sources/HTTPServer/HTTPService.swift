@@ -86,6 +86,7 @@ package final class HTTPService: Service {
             + ConnectionOperations(control: control, services: services).all
             + ApplicationOperations(applications: services.applications).all + ServerOperations(control: control).all
             + RecordingOperations(control: control, library: services.recordings).all
+            + MultipleRecorderOperations(control: control).all
     }
 
     /// From the next request on the operator is who has this token; nil: nobody needs one on this machine, and nobody

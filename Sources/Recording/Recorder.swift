@@ -23,48 +23,52 @@ package final class Recorder {
     private static let pendingFrames = 4_096
     /// How long the file before stays open for late sound, in stream time.
     private static let overlap = Interval.seconds(2)
-    private static let spaceCheckInterval = Interval.seconds(1)
+    static let spaceCheckInterval = Interval.seconds(1)
 
     package let identity: RecordingIdentity
-    package private(set) var state = State.waiting
+    package internal(set) var state = State.waiting
     /// Names of the files of this recording, in order.
-    package private(set) var names: [String] = []
+    package internal(set) var names: [String] = []
     /// A new file is due: the publisher should be asked for a key frame.
-    package private(set) var wantsKeyFrame = false
+    package internal(set) var wantsKeyFrame = false
     /// Frames written into files.
     package private(set) var framesWritten: UInt64 = 0
     package private(set) var bytesWritten: Int64 = 0
 
-    private let settings: RecordingSettings
-    private let folder: RecordingFolder
-    private let finaliser: RecordingFinaliser
+    let settings: RecordingSettings
+    let folder: RecordingFolder
+    let finaliser: RecordingFinaliser
     private let wallClock: () -> WallMillis
-    private let observer: any RecordingObserver
+    let observer: any RecordingObserver
+    /// Where closed parts go to be joined; nil: each becomes a file.
+    let group: RecordingGroup?
     private var tracks: [TrackDescription]
     private var conversions: [(any AudioConversion)?]
-    private var part: RecordingPart?
+    var part: RecordingPart?
     /// The file before, until sound has passed its end.
-    private var closing: (part: RecordingPart, end: Interval)?
-    private var pending: [MediaFrame] = []
+    var closing: (part: RecordingPart, end: Interval)?
+    var pending: [MediaFrame] = []
     private var pendingSize = 0
     /// Newest key frame's parameter sets by track: not every key frame tells them.
     private var parameterSets: [[[UInt8]]?]
     private var sizes: [VideoSize?]
     private var partNumber = 0
-    private var nextSpaceCheck: Instant?
+    var nextSpaceCheck: Instant?
     private var startedAt: (stream: Interval, wall: WallMillis)?
     /// Told at the start, where the template knows it then.
-    private var promised: (base: String, name: String)?
+    var promised: (base: String, name: String)?
 
     package init(
         identity: RecordingIdentity, tracks: [TrackDescription], settings: RecordingSettings, folder: RecordingFolder,
-        finaliser: RecordingFinaliser, wallClock: @escaping () -> WallMillis = RecordingClock.now,
+        finaliser: RecordingFinaliser, group: RecordingGroup? = nil,
+        wallClock: @escaping () -> WallMillis = RecordingClock.now,
         conversion: AudioConversionMaker? = TranscodedAudio.maker
     ) {
         self.identity = identity
         self.settings = settings
         self.folder = folder
         self.finaliser = finaliser
+        self.group = group
         self.wallClock = wallClock
         observer = finaliser.observer
         self.tracks = tracks
@@ -132,7 +136,7 @@ package final class Recorder {
         return names.last
     }
 
-    private var isRunning: Bool { state == .waiting || state == .recording }
+    var isRunning: Bool { state == .waiting || state == .recording }
 
     // MARK: Frames
 
@@ -168,9 +172,10 @@ package final class Recorder {
         let frames = pending
         pending = []
         pendingSize = 0
-        guard let first = frames.map(\.time).min() else { return }
+        let times = frames.map(\.time)
+        guard let first = times.min(), let newest = times.max() else { return }
         let present = Set(frames.map(\.track))
-        try open(origin: first, now: now) { track in
+        try open(origin: first, newest: newest, now: now) { track in
             !tracks[track].isVideo || (withVideo && present.contains(track))
         } keyFrame: { track in
             frames.first { $0.track == track && $0.isKeyFrame }
@@ -231,7 +236,7 @@ package final class Recorder {
         let before = part
         part = nil
         if let before { closing = (before, frame.time) }
-        try open(origin: frame.time, now: now) { track in
+        try open(origin: frame.time, newest: frame.time, now: now) { track in
             track == frame.track || !tracks[track].isVideo || before?.map[track] != nil
         } keyFrame: {
             $0 == frame.track ? frame : nil
@@ -242,8 +247,9 @@ package final class Recorder {
         try writeToPart(frame, part, now: now)
     }
 
+    /// - Parameter newest: time of the frame that has just come, which is what the wall clock shows now.
     private func open(
-        origin: Interval, now: Instant, taking: (Int) -> Bool, keyFrame: (Int) -> MediaFrame?
+        origin: Interval, newest: Interval, now: Instant, taking: (Int) -> Bool, keyFrame: (Int) -> MediaFrame?
     ) throws(ContainerError) {
         var chosen: [MuxerTrack?] = tracks.indices.map { index in
             guard taking(index) else { return nil }
@@ -264,8 +270,7 @@ package final class Recorder {
             let isUnknown = track.description.codec == .aac && track.parameterSets.isEmpty
             if isUnknown || !format.holds(track.description.codec) { chosen[index] = nil }
         }
-        let wall = wallClock()
-        let start = startedAt ?? (origin, wall)
+        let start = startedAt ?? (newest, wallClock())
         startedAt = start
         partNumber += 1
         let startWall = start.wall + (origin - start.stream).milliseconds
@@ -276,98 +281,12 @@ package final class Recorder {
             folder: folder, settings: settings, now: now)
         if state == .waiting, let part {
             state = .recording
+            if let group { return observer.recordingStarted(identity, name: group.fileName) }
             if settings.template.isKnownAtStart || identity.fileName != nil {
                 let base = base(part)
                 promised = (base, folder.reserve(base: base, part: "", fileExtension: format.fileExtension))
             }
             observer.recordingStarted(identity, name: promised?.name)
         }
-    }
-
-    // MARK: Ends
-
-    private func endClosing() {
-        guard let last = closing else { return }
-        closing = nil
-        end(last.part, isLast: false)
-    }
-
-    /// Closes a file and hands it to the finaliser.
-    private func end(_ part: RecordingPart, isLast: Bool) {
-        guard part.hasMedia else { return part.discard() }
-        let name = reserveName(part, isLast: isLast)
-        names.append(name)
-        do {
-            try part.finish(as: name)
-            finaliser.add(.init(part: part, name: name, limit: nil))
-        } catch {
-            part.abandon()
-            finaliser.add(.init(part: part, name: name, limit: part.wholeLength))
-            fail(RecordingFailure(error))
-        }
-        observer.recordingFileEnded(identity, name: name)
-    }
-
-    private func base(_ part: RecordingPart) -> String {
-        let values = FileNameTemplate.Values(
-            identity: identity, start: part.startedAt, end: part.startedAt + part.duration.milliseconds,
-            duration: part.duration, audioCodec: part.journal.audioCodec, videoCodec: part.journal.videoCodec)
-        return settings.template.base(values, keepsUnicode: settings.keepsUnicodeNames)
-    }
-
-    private func reserveName(_ part: RecordingPart, isLast: Bool) -> String {
-        let base = base(part)
-        if isLast, let promised {
-            self.promised = nil
-            if promised.base == base, promised.name.hasSuffix("." + part.format.fileExtension) { return promised.name }
-            folder.release(promised.name)
-        }
-        // WCS numbers the files of a rotated recording from 1 and leaves the last without a number.
-        return folder.reserve(
-            base: base, part: isLast ? "" : "_\(part.number)", fileExtension: part.format.fileExtension)
-    }
-
-    private func attempt(_ body: () throws(ContainerError) -> Void) {
-        do { try body() } catch { abandon(RecordingFailure(error)) }
-    }
-
-    /// Ends everything after an error; what was written is kept.
-    private func abandon(_ failure: RecordingFailure) {
-        let open = [closing?.part, part].compactMap { $0 }
-        closing = nil
-        part = nil
-        pending = []
-        fail(failure)
-        for (index, part) in open.enumerated() {
-            part.abandon()
-            guard part.wholeLength > 0, part.hasMedia else {
-                part.discard()
-                continue
-            }
-            let name = reserveName(part, isLast: index == open.count - 1)
-            names.append(name)
-            finaliser.add(.init(part: part, name: name, limit: part.wholeLength))
-            observer.recordingFileEnded(identity, name: name)
-        }
-    }
-
-    private func fail(_ failure: RecordingFailure) {
-        guard isRunning else { return }
-        state = .failed(failure)
-        wantsKeyFrame = false
-        observer.recordingFailed(identity, failure)
-    }
-
-    private func checkSpace(now: Instant) {
-        guard isRunning, settings.freeSpaceFloor > 0, now >= nextSpaceCheck ?? now else { return }
-        nextSpaceCheck = now + Self.spaceCheckInterval
-        guard let free = folder.freeSpace() else { return }
-        guard free < settings.freeSpaceFloor else { return }
-        // There is still room to end the file as it should end.
-        endClosing()
-        if let part { end(part, isLast: true) }
-        part = nil
-        pending = []
-        fail(.freeSpaceFloor(free: free, floor: settings.freeSpaceFloor))
     }
 }

@@ -27,4 +27,9 @@ package enum RecordingClock {
         return "\(parts.tm_year + 1_900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))T"
             + "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec)).\(millis)000Z"
     }
+
+    /// What every file says of its beginning. `date` has the milliseconds in MP4, too, as free text (©day).
+    package static func metadata(_ startedAt: WallMillis) -> [String: String] {
+        ["creation_time": timestamp(startedAt), "date": timestamp(startedAt)]
+    }
 }

@@ -22,6 +22,8 @@ package final class RecordingFinaliser: Sendable {
         var wasRepaired = false
         /// How long the file is, as far as is known without reading it.
         var duration = Interval.zero
+        /// What is joined to one file; empty: the part `id` becomes a file by itself.
+        var members: [RecordingGroup.Member] = []
 
         init(
             id: String, identity: RecordingIdentity, format: ContainerFormat, name: String, limit: Int64?,
@@ -45,10 +47,10 @@ package final class RecordingFinaliser: Sendable {
     }
 
     package let observer: any RecordingObserver
-    private let folder: RecordingFolder
-    private let hook: RecordingHook?
+    let folder: RecordingFolder
+    let hook: RecordingHook?
     private let queue: Mutex<WorkQueue<Job>?>
-    private let isStopping = Atomic<Bool>(false)
+    let isStopping = Atomic<Bool>(false)
 
     /// - Parameter hook: run after each file that is complete.
     package init(folder: RecordingFolder, observer: any RecordingObserver, hook: RecordingHook? = nil) {
@@ -89,7 +91,7 @@ package final class RecordingFinaliser: Sendable {
     private func finalise(_ job: Job) {
         defer { folder.release(job.name) }
         do throws(ContainerError) {
-            let file = try complete(job)
+            let file = try job.members.isEmpty ? complete(job) : join(job)
             observer.recordingFileCompleted(file)
             hook?.run(for: file)
         } catch {
@@ -120,7 +122,7 @@ package final class RecordingFinaliser: Sendable {
         let output = try FileOutput(creating: target, seekable: true)
         let remuxer = Remuxer(
             source: part, limit: media, format: job.format,
-            metadata: ["creation_time": RecordingClock.timestamp(job.startedAt)]
+            metadata: RecordingClock.metadata(job.startedAt)
         ) { [self] share in
             observer.recordingProgress(job.name, share)
             return !isStopping.load(ordering: .relaxed)
@@ -143,7 +145,7 @@ package final class RecordingFinaliser: Sendable {
         return file(job, name: name, duration: job.duration, bytes: media, isIndexed: !job.format.isFinalised)
     }
 
-    private func file(
+    func file(
         _ job: Job, name: String, duration: Interval, bytes: Int64, isIndexed: Bool
     ) -> RecordedFile {
         RecordedFile(
@@ -151,12 +153,12 @@ package final class RecordingFinaliser: Sendable {
             bytes: bytes, startedAt: job.startedAt, part: job.part, wasRepaired: job.wasRepaired, isIndexed: isIndexed)
     }
 
-    private func hasRoom(for bytes: Int64) -> Bool {
+    func hasRoom(for bytes: Int64) -> Bool {
         guard let free = folder.freeSpace() else { return true }
         return free > bytes + Self.spareBytes
     }
 
-    private func fileLength(_ path: String) -> Int64? {
+    func fileLength(_ path: String) -> Int64? {
         var status = stat()
         guard stat(path, &status) == 0 else { return nil }
         return Int64(status.st_size)
@@ -172,9 +174,13 @@ extension RecordingFinaliser {
     /// - Returns: recordings that will appear as files.
     @discardableResult
     package func repair(settings: RecordingSettings) -> Int {
-        var count = 0
-        for leftover in folder.leftovers() {
-            let journal = folder.readJournal(leftover.id)
+        var journals: [String: RecordingJournal] = [:]
+        let leftovers = folder.leftovers()
+        for leftover in leftovers { journals[leftover.id] = folder.readJournal(leftover.id) }
+        let groups = repairGroups(leftovers, journals)
+        var count = groups.files
+        for leftover in leftovers where !groups.taken.contains(leftover.id) {
+            let journal = journals[leftover.id]
             if leftover.part == nil, leftover.hasSpent, leftover.hasFinal {
                 // The final file was whole; only its last rename is missing.
                 publishFinal(leftover.id, journal, settings)
@@ -219,7 +225,7 @@ extension RecordingFinaliser {
     }
 
     /// What is not known any more: the part's own name and time.
-    private static func unknown(_ id: String) -> RecordingJournal {
+    static func unknown(_ id: String) -> RecordingJournal {
         let millis = id.split(separator: "-").first.flatMap { Int64($0) } ?? RecordingClock.now()
         let identity = RecordingIdentity(
             streamName: "recovered", mediaSessionID: id, fileName: "recovered-" + id)

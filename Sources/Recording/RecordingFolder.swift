@@ -8,6 +8,9 @@ import Synchronization
 /// An unfinished recording is `ID.FORMAT.part` with what it is of in `ID.json`. Its index is made in `ID.final`; when
 /// that is whole, the part is renamed to `ID.spent`, the final file to its name, and the rest removed: whenever the
 /// process dies, exactly one of them is the recording.
+///
+/// A group (`RecordingGroup`) is its own `ID.json`, and the parts whose journals name it. The file that they are joined to
+/// is made in `ID.final`; when that is whole it becomes `ID.joined`, the parts are removed, and it is renamed to its name.
 package final class RecordingFolder: Sendable {
     package static let unfinishedName = "unfinished"
     /// Numbers tried for a name that is taken.
@@ -52,6 +55,7 @@ package final class RecordingFolder: Sendable {
     }
 
     package func finalPath(_ id: String) -> String { unfinished + "/" + id + ".final" }
+    package func joinedPath(_ id: String) -> String { unfinished + "/" + id + ".joined" }
     private func spentPath(_ id: String) -> String { unfinished + "/" + id + ".spent" }
     private func journalPath(_ id: String) -> String { unfinished + "/" + id + ".json" }
 
@@ -103,6 +107,24 @@ package final class RecordingFolder: Sendable {
         return final
     }
 
+    /// Puts a group's file, which is whole, into its place and removes the parts that it was made of.
+    ///
+    /// - Returns: the name that it got.
+    package func publishGroup(
+        _ id: String, parts: [(id: String, format: ContainerFormat)], as name: String
+    ) throws(ContainerError) -> String {
+        let joined = joinedPath(id)
+        // From here on the parts are superfluous, also for the next start.
+        guard rename(finalPath(id), joined) == 0 || errno == ENOENT else { throw .system(errno: errno) }
+        syncFolder(unfinished)
+        for part in parts { remove(part.id, part.format) }
+        let final = try place(joined, as: name)
+        unlink(journalPath(id))
+        syncFolder(path)
+        syncFolder(unfinished)
+        return final
+    }
+
     private func place(_ source: String, as name: String) throws(ContainerError) -> String {
         var candidate = name
         for number in 2...Self.mostCollisions {
@@ -132,6 +154,7 @@ package final class RecordingFolder: Sendable {
             case (3, "part"): leftover.part = ContainerFormat(rawValue: parts[1])
             case (2, "final"): leftover.hasFinal = true
             case (2, "spent"): leftover.hasSpent = true
+            case (2, "joined"): leftover.hasJoined = true
             case (2, "json"): break
             case (3, "tmp"):
                 unlink(unfinished + "/" + name)
@@ -148,6 +171,7 @@ package final class RecordingFolder: Sendable {
         package var part: ContainerFormat?
         package var hasFinal = false
         package var hasSpent = false
+        package var hasJoined = false
     }
 
     package func removeRest(_ id: String) {

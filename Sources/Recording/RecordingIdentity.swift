@@ -15,15 +15,19 @@ package struct RecordingIdentity: Sendable, Equatable, Codable {
     package var login: String
     /// Asked for by name (REST `fileName`); instead of the template.
     package var fileName: String?
+    /// Id of the group whose file this stream's tracks go into (`RecordingGroup`); nil: it has a file of its own.
+    package var group: String?
 
     package init(
-        streamName: String, mediaSessionID: String, sessionID: String = "", login: String = "", fileName: String? = nil
+        streamName: String, mediaSessionID: String, sessionID: String = "", login: String = "", fileName: String? = nil,
+        group: String? = nil
     ) {
         self.streamName = streamName
         self.mediaSessionID = mediaSessionID
         self.sessionID = sessionID
         self.login = login
         self.fileName = fileName
+        self.group = group
     }
 }
 

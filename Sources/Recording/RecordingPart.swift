@@ -62,7 +62,8 @@ final class RecordingPart {
         do {
             output = try FileOutput(creating: folder.partPath(start.id, start.format), seekable: false)
             muxer = try Muxer(
-                format: start.format, tracks: tracks, origin: start.origin, output: output, settings: settings.muxer)
+                format: start.format, tracks: tracks, origin: start.origin, output: output, settings: settings.muxer,
+                metadata: RecordingClock.metadata(start.startedAt))
         } catch {
             folder.remove(start.id, start.format)
             throw error

@@ -12,7 +12,7 @@ struct WeirCommand: AsyncParsableCommand {
             media.port. Config/weir.yaml explains all keys.
             """,
         version: BuildInfo.current.description,
-        subcommands: [Serve.self, Examine.self, Bench.self, Version.self])
+        subcommands: [Serve.self, Examine.self, Bench.self, Mix.self, Version.self])
 }
 
 /// Options of the commands that read the configuration.
@@ -115,7 +115,7 @@ struct Version: ParsableCommand {
     func run() { print(BuildInfo.current.description) }
 }
 
-private func printError(_ text: String) {
-    let line = Array("\(text)\n".utf8)
+func printError(_ text: String, end: String = "\n") {
+    let line = Array("\(text)\(end)".utf8)
     _ = line.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }

@@ -12,6 +12,8 @@ final class FakeRecorder: StreamRecorder {
         var endsWith: String? = "file.webm"
         var names: Set<String> = []
         var servesRequests = true
+        /// Files of several streams: whose streams are in them.
+        var groups: [String: [String]] = [:]
     }
 
     let state = Watched(State())
@@ -27,6 +29,39 @@ final class FakeRecorder: StreamRecorder {
             state.recordings.append(recording)
         }
         return recording
+    }
+}
+
+extension FakeRecorder: MultipleRecorder {
+    var multiple: (any MultipleRecorder)? { self }
+    var running: [MultipleRecording] {
+        state.value.groups.map { MultipleRecording(uri: $0, fileName: "group.mkv", mediaSessionIds: $1) }
+    }
+
+    func startup(_ uri: String) async throws(MultipleRecorderRefusal) -> MultipleRecording {
+        guard state.value.groups[uri] == nil else { throw .exists }
+        state.update { $0.groups[uri] = [] }
+        return MultipleRecording(uri: uri, fileName: "group.mkv", mediaSessionIds: [])
+    }
+
+    func add(_ order: RecordingOrder, to uri: String) throws(MultipleRecorderRefusal) -> any OngoingRecording {
+        state.update { $0.groups[uri]?.append(order.mediaSessionId) }
+        do { return try start(order) } catch { throw .refused(error.info) }
+    }
+
+    func remove(_ mediaSessionId: String, from uri: String) throws(MultipleRecorderRefusal) -> Gate {
+        guard state.value.groups[uri]?.contains(mediaSessionId) == true else { throw .noStream }
+        state.update { $0.groups[uri]?.removeAll { $0 == mediaSessionId } }
+        let written = Gate()
+        written.open()
+        return written
+    }
+
+    /// Never says that it has ended, as if the disk hung.
+    func terminate(_ uri: String) async throws(MultipleRecorderRefusal) -> MultipleRecordingEnd {
+        guard state.value.groups[uri] != nil else { throw .noRecorder }
+        state.update { $0.groups[uri] = nil }
+        return MultipleRecordingEnd(fileName: "group.mkv", ended: Gate())
     }
 }
 
@@ -197,6 +232,53 @@ struct RecordingTests {
             #expect(
                 await plane.startRecording(mediaSessionId: "a", fileName: nil, force: false)
                     == .refused("Too many recordings"))
+        }
+    }
+
+    @Test func theOperatorRecordsSeveralStreamsIntoOneFile() async throws {
+        try await withPlant { plant in
+            let ann = try await plant.client()
+            let plane = plant.plane
+            let uri = "multi-recorder://room"
+            await #expect(throws: MultipleRecorderRefusal.noRecorder) {
+                try await plane.addToMultipleRecorder(uri, mediaSessionId: "a")
+            }
+            #expect(try await plane.startMultipleRecorder(uri).fileName == "group.mkv")
+            await #expect(throws: MultipleRecorderRefusal.exists) { try await plane.startMultipleRecorder(uri) }
+            await #expect(throws: MultipleRecorderRefusal.noStream) {
+                try await plane.addToMultipleRecorder(uri, mediaSessionId: "a")
+            }
+            _ = try await Self.publish(ann, plant, record: false)
+            #expect(try await ann.status().record == false)
+            try await plane.addToMultipleRecorder(uri, mediaSessionId: "a")
+            #expect(plant.recorder.state.value.orders.last?.stream == "cam")
+            #expect(plane.multipleRecordings?.first?.mediaSessionIds == ["a"])
+            // Its own recording is another matter.
+            #expect(await plane.streamReports().first?.state.record == false)
+            plant.recorder.state.value.recordings[0].start("group.mkv")
+            try await plant.hooks.state.wait { $0.heard.last == "a StreamEvent recordingStarted" }
+            plant.recorder.state.value.recordings[0].end(["group.mkv"], "disk full")
+            try await plant.hooks.state.wait { $0.heard.last == "a StreamEvent recordingFailed" }
+            try await plane.removeFromMultipleRecorder(uri, mediaSessionId: "a")
+            await #expect(throws: MultipleRecorderRefusal.noStream) {
+                try await plane.removeFromMultipleRecorder(uri, mediaSessionId: "a")
+            }
+        }
+    }
+
+    @Test func theEndOfAFileIsAnsweredWhateverTheDiskDoes() async throws {
+        var configuration = ControlConfiguration()
+        configuration.recordingTimeout = .seconds(3)
+        try await withPlant(configuration) { plant in
+            let uri = "multi-recorder://room"
+            _ = try await plant.plane.startMultipleRecorder(uri)
+            let answer = Task { try await plant.plane.terminateMultipleRecorder(uri) }
+            try await plant.clock.sleeper(until: .seconds(3))
+            plant.clock.advance(by: .seconds(3))
+            #expect(try await answer.value == "group.mkv")
+            await #expect(throws: MultipleRecorderRefusal.noRecorder) {
+                try await plant.plane.terminateMultipleRecorder(uri)
+            }
         }
     }
 }

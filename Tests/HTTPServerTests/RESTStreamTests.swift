@@ -153,6 +153,18 @@ import WeirJSON
                 #expect(answer.isProblem(501))
                 #expect(try await server.call(path).isProblem(400, "mediaSessionId"))
             }
+            #expect(try await server.call("multipleRecorder/find_all").isProblem(501))
+            for path in ["startup", "terminate", "add", "remove"] {
+                let id = path == "add" || path == "remove" ? ",\"mediaSessionId\":\"x\"" : ""
+                let answer = try await server.call(
+                    "multipleRecorder/\(path)", "{\"uri\":\"multi-recorder://a\"\(id)}")
+                #expect(answer.isProblem(501))
+                for bad in ["", "multi-recorder://", "mixer://a", String(repeating: "x", count: 300)] {
+                    let answer = try await server.call("multipleRecorder/\(path)", "{\"uri\":\"\(bad)\"\(id)}")
+                    #expect(answer.isProblem(400, "uri"))
+                }
+                #expect(try await server.call("multipleRecorder/\(path)").isProblem(400, "uri"))
+            }
         }
     }
 

@@ -19,11 +19,13 @@ package struct TestClip: Sendable {
     /// - Parameters:
     ///   - first: index of the first picture, which says its time.
     ///   - keyEvery: pictures from one key frame to the next.
+    ///   - paint: Y, U and V by picture, column and row, instead of the usual pattern.
     package static func video(
         _ codec: Codec, count: Int, size: VideoSize = VideoSize(width: 160, height: 96), keyEvery: Int = 15,
-        track: Int = 0, first: Int = 0, rotation: VideoRotation = .none
+        track: Int = 0, first: Int = 0, rotation: VideoRotation = .none, paint: Paint? = nil
     ) throws -> TestClip {
         let encoder = try TestEncoder(video: codec, size: size, keyEvery: keyEvery)
+        encoder.paint = paint
         var frames: [MediaFrame] = []
         var sets: [[UInt8]] = []
         for (data, index, isKey) in try encoder.encode(pictures: count) {
@@ -43,7 +45,12 @@ package struct TestClip: Sendable {
         return TestClip(description: TrackDescription(codec: codec), frames: frames)
     }
 
-    package static func audio(_ codec: Codec, count: Int, track: Int = 1, from: Interval = .zero) throws -> TestClip {
+    package typealias Paint = (_ index: Int, _ column: Int, _ row: Int) -> (UInt8, UInt8, UInt8)
+
+    /// - Parameter wave: sound by sample at 48 kHz, instead of the usual tone.
+    package static func audio(
+        _ codec: Codec, count: Int, track: Int = 1, from: Interval = .zero, wave: ((Int) -> Float)? = nil
+    ) throws -> TestClip {
         if codec == .pcmu || codec == .pcma || codec == .g722 {
             let frames = (0..<count).map { index in
                 MediaFrame(
@@ -53,6 +60,7 @@ package struct TestClip: Sendable {
             return TestClip(description: TrackDescription(codec: codec), frames: frames)
         }
         let encoder = try TestEncoder(audio: codec)
+        encoder.wave = wave
         let packets = try encoder.encode(packets: count)
         let step = Interval.nanoseconds(Int64(encoder.samplesPerPacket) * 1_000_000_000 / 48_000)
         let frames = packets.enumerated().map { index, data in
@@ -106,6 +114,8 @@ final class TestEncoder {
     private let context: UnsafeMutablePointer<AVCodecContext>
     private let codec: Codec
     private let keyEvery: Int
+    var paint: TestClip.Paint?
+    var wave: ((Int) -> Float)?
 
     private static let names: [Codec: String] = [
         .h264: "libx264", .h265: "libx265", .vp8: "libvpx", .vp9: "libvpx-vp9", .av1: "libaom-av1", .opus: "libopus",
@@ -205,6 +215,7 @@ final class TestEncoder {
     func encode(packets count: Int) throws -> [[UInt8]] {
         var result: [[UInt8]] = []
         var phase = 0.0
+        var moment = 0
         while result.count < count {
             var frame: UnsafeMutablePointer<AVFrame>? = av_frame_alloc()
             frame!.pointee.nb_samples = context.pointee.frame_size
@@ -215,7 +226,8 @@ final class TestEncoder {
             let planar = context.pointee.sample_fmt == AV_SAMPLE_FMT_FLTP
             for i in 0..<Int(frame!.pointee.nb_samples) {
                 phase += 0.0576
-                let value = Float(phase.truncatingRemainder(dividingBy: 2) - 1) * 0.2
+                let value = wave?(moment) ?? Float(phase.truncatingRemainder(dividingBy: 2) - 1) * 0.2
+                moment += 1
                 for channel in 0..<2 {
                     let plane = planar ? channel : 0
                     let at = planar ? i : 2 * i + channel
@@ -248,7 +260,12 @@ final class TestEncoder {
             let data = [frame.pointee.data.0, frame.pointee.data.1, frame.pointee.data.2][plane]!
             for row in 0..<rows {
                 for column in 0..<columns {
-                    let value = plane == 0 ? (row ^ column) / 2 + index * 4 : 128
+                    var value = plane == 0 ? (row ^ column) / 2 + index * 4 : 128
+                    if let paint {
+                        let step = plane == 0 ? 1 : 2
+                        let (y, u, v) = paint(index, column * step, row * step)
+                        value = Int([y, u, v][plane])
+                    }
                     data[row * line(plane) + column] = UInt8(truncatingIfNeeded: value)
                 }
             }

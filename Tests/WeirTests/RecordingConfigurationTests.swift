@@ -28,6 +28,7 @@ private func problems(_ yaml: String) -> String {
         #expect(template.text == "{streamName}-{startTime}")
         #expect(try parse(nil, ["WEIR_RECORDING_TEMPLATE": "\"{streamName}\""]).template == .streamName)
         #expect(try parse("recording: {names: ['room-*', exact]}").names.map(\.text) == ["room-*", "exact"])
+        #expect(try parse("recording: {multiple_format: mp4}").multipleFormat == .mp4)
         #expect(try parse("recording: {keep: 48h, keep_size: 10GiB}").keepSize == 10 << 30)
     }
 
@@ -37,6 +38,7 @@ private func problems(_ yaml: String) -> String {
         ("{template: '{nobody}'}", "{streamName}"), ("{template: ''}", "template"),
         ("{names: ['a*b*c']}", "one * may stand"), ("{hook: on-record.sh}", "absolute path"),
         ("{fragment: 2s}", "100ms to 1s"), ("{download: all}", "off, operator, link"), ("{max: 0}", "from 1 to"),
+        ("{multiple_format: webm}", "mkv, mp4"),
     ])
     func wrongValuesAreExplained(value: String, remedy: String) {
         #expect(problems("recording: \(value)").contains(remedy), "\(problems("recording: \(value)"))")

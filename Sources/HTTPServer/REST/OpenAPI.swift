@@ -143,7 +143,7 @@ enum OpenAPI {
         case 403: "Not from this machine, and no token is configured."
         case 404: "There is no such object."
         case 408: "The body did not arrive in time."
-        case 409: "The key is taken, or stands in the configuration."
+        case 409: "The key or the URI is taken, or it stands in the configuration; or the stream is being recorded."
         case 413: "The body is too long."
         case 501: "This server cannot do that."
         case 503: "Not now; see Retry-After."
@@ -177,7 +177,7 @@ enum OpenAPI {
             JSONMember(ApplicationOperations.methodSchema, object(ApplicationOperations.methodFields, isOpen: false)),
         ]
         for (name, fields) in StreamOperations.snapshotSchemas + RecordingOperations.schemas
-            + MonitoringPaths.schemas
+            + MultipleRecorderOperations.schemas + MonitoringPaths.schemas
         {
             all.append(JSONMember(name, object(fields, isOpen: false)))
         }

@@ -18,7 +18,7 @@ package enum CodecError: Error, Equatable, CustomStringConvertible {
 
     /// Of a decoder: the bytes were at fault, and it can go on with others. Decoders call damage by many names; what they
     /// cannot help is want of memory.
-    var isDamagedData: Bool {
+    package var isDamagedData: Bool {
         if case .library(let error) = self { error.code != weir_averror(ENOMEM) } else { false }
     }
 

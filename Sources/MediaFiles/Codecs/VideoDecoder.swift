@@ -39,6 +39,14 @@ package final class VideoPicture {
     /// As decoded, before rotation.
     package var size: VideoSize { frame.size }
 
+    /// The two colour differences of one sample, 0...255, for tests. Planar 8-bit 4:2:0 only.
+    package func chroma(x: Int, y: Int) -> (UInt8, UInt8)? {
+        guard x >= 0, y >= 0, x < size.width, y < size.height, let u = frame.plane(1), let v = frame.plane(2) else {
+            return nil
+        }
+        return (u.bytes[y / 2 * u.line + x / 2], v.bytes[y / 2 * v.line + x / 2])
+    }
+
     /// The brightness of one sample, 0...255, for tests and marks burned into pictures. Planar 8-bit formats only.
     package func luma(x: Int, y: Int) -> UInt8? {
         guard x >= 0, y >= 0, x < size.width, y < size.height, let plane = frame.pointer.pointee.data.0 else {

@@ -15,6 +15,15 @@ package final class Demuxer {
         package var decodeTime: Interval
     }
 
+    /// Which tracks of the file are read.
+    package enum Selection: Sendable, Equatable {
+        /// One of pictures and one of sound: the best of each, as a player would choose.
+        case best
+        case all
+        /// The one of this number in the file (`numbers`).
+        case only(Int)
+    }
+
     /// Pictures further apart than this, or frames beyond it, are a damaged clock.
     private static let longestFile = Interval.seconds(10 * 24 * 3_600)
 
@@ -24,8 +33,16 @@ package final class Demuxer {
     package let rotations: [VideoRotation]
     /// Pictures may come in another order than they are shown in (B frames), as far as the file's head says.
     package let reorders: [Bool]
+    /// By track: its number among the streams of the file.
+    package let numbers: [Int]
+    /// By track: its name; empty without one.
+    package let titles: [String]
     /// As the file says; zero if it does not.
     package let duration: Interval
+    /// The file's own time of what is given out as zero.
+    package let start: Interval
+    /// When the file's own time was zero, in milliseconds since 1970, as recordings say it.
+    package let startedAt: Int64?
 
     private let input: InputContext
     private let packet: UnsafeMutablePointer<AVPacket>
@@ -41,18 +58,20 @@ package final class Demuxer {
     private var draining: Int?
 
     /// - Parameter isCancelled: asked while reading, from the reading thread.
-    package convenience init(path: String, isCancelled: @escaping () -> Bool = { false }) throws(ContainerError) {
-        try self.init(InputContext(path: path, isCancelled: isCancelled))
+    package convenience init(
+        path: String, selection: Selection = .best, isCancelled: @escaping () -> Bool = { false }
+    ) throws(ContainerError) {
+        try self.init(InputContext(path: path, isCancelled: isCancelled), selection)
     }
 
     /// - Parameter descriptor: of a regular file, open for reading; it is closed in any case.
     package convenience init(
         descriptor: Int32, isCancelled: @escaping () -> Bool = { false }
     ) throws(ContainerError) {
-        try self.init(InputContext(descriptor: descriptor, isCancelled: isCancelled))
+        try self.init(InputContext(descriptor: descriptor, isCancelled: isCancelled), .best)
     }
 
-    private init(_ input: InputContext) throws(ContainerError) {
+    private init(_ input: InputContext, _ selection: Selection) throws(ContainerError) {
         self.input = input
         var tracks: [TrackDescription] = []
         var sizes: [VideoSize?] = []
@@ -61,12 +80,19 @@ package final class Demuxer {
         var map: [Int?] = []
         var filters: [BitstreamFilter?] = []
         var forms: [NALUnitForm?] = []
-        // One picture and one sound: the best of each, as a player would choose.
+        var numbers: [Int] = []
+        var titles: [String] = []
         let best = [AVMEDIA_TYPE_VIDEO, AVMEDIA_TYPE_AUDIO].map {
             av_find_best_stream(input.context, $0, -1, -1, nil, 0)
         }
         for index in 0..<Int(input.context.pointee.nb_streams) {
-            guard best.contains(Int32(index)), let stream = input.context.pointee.streams[index],
+            let isWanted =
+                switch selection {
+                case .best: best.contains(Int32(index))
+                case .all: true
+                case .only(let number): number == index
+                }
+            guard isWanted, let stream = input.context.pointee.streams[index],
                 stream.pointee.disposition & AV_DISPOSITION_ATTACHED_PIC == 0,
                 let parameters = stream.pointee.codecpar, let codec = Codec(libavID: parameters.pointee.codec_id)
             else {
@@ -86,6 +112,8 @@ package final class Demuxer {
             sizes.append(codec.isVideo && size.width > 0 && size.height > 0 ? size : nil)
             rotations.append(Self.rotation(stream))
             reorders.append(codec.isVideo && parameters.pointee.video_delay > 0)
+            numbers.append(index)
+            titles.append(Self.title(stream))
         }
         guard !tracks.isEmpty, let packet = av_packet_alloc() else { throw .wrongFormat }
         self.packet = packet
@@ -93,12 +121,16 @@ package final class Demuxer {
         self.sizes = sizes
         self.rotations = rotations
         self.reorders = reorders
+        self.numbers = numbers
+        self.titles = titles
         self.map = map
         self.filters = filters
         self.forms = forms
         sentSets = Array(repeating: false, count: tracks.count)
         let start = input.context.pointee.start_time
         zero = start == weir_av_nopts ? .zero : .microseconds(start)
+        self.start = zero
+        startedAt = FileTime.startedAt(input.context.pointee.metadata)
         let length = input.context.pointee.duration
         duration = length > 0 ? min(.microseconds(length), Self.longestFile) : .zero
     }
@@ -226,6 +258,22 @@ package final class Demuxer {
         default: return TrackDescription(codec: codec, parameterSets: sets)
         }
     }
+
+    /// Matroska has titles; MP4 has names of handlers, of which libavformat's own say nothing.
+    private static func title(_ stream: UnsafeMutablePointer<AVStream>) -> String {
+        for key in ["title", "handler_name"] {
+            guard let entry = av_dict_get(stream.pointee.metadata, key, nil, 0), let value = entry.pointee.value else {
+                continue
+            }
+            let title = String(cString: value)
+            if !title.isEmpty, !anonymousHandlers.contains(title) { return title }
+        }
+        return ""
+    }
+
+    private static let anonymousHandlers: Set<String> = [
+        "VideoHandler", "SoundHandler", "Core Media Video", "Core Media Audio",
+    ]
 
     private static func rotation(_ stream: UnsafeMutablePointer<AVStream>) -> VideoRotation {
         var size = 0

@@ -8,7 +8,8 @@ import Glibc
 final class InputContext {
     private static let bufferSize: Int32 = 64 << 10
     private static let formats = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,ogg"
-    private static let maxStreams: Int32 = 16
+    /// Files of several streams have two for each (`RecordingGroup.mostParts`).
+    private static let maxStreams: Int32 = 256
     private static let probeBytes: Int64 = 4 << 20
     private static let analyzeMicroseconds: Int64 = 10_000_000
     /// A crafted index can make a demuxer seek for ever: so many times its length, and at least so many bytes, may be

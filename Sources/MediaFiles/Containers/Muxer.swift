@@ -64,10 +64,12 @@ package final class Muxer {
 
     /// Writes the file's head at once.
     ///
-    /// - Parameter origin: the stream time that becomes the file's zero; no frame may be before it.
+    /// - Parameters:
+    ///   - origin: the stream time that becomes the file's zero; no frame may be before it.
+    ///   - metadata: of the file, in libavformat's names (`creation_time`).
     package init(
         format: ContainerFormat, tracks: [MuxerTrack], origin: Interval, output: any ByteOutput,
-        settings: Settings = Settings()
+        settings: Settings = Settings(), metadata: [String: String] = [:]
     ) throws(ContainerError) {
         self.format = format
         self.tracks = tracks
@@ -89,6 +91,7 @@ package final class Muxer {
         for (index, track) in tracks.enumerated() {
             try track.fill(try self.output.newStream(), in: format, inBand: true, index: index)
         }
+        for (key, value) in metadata { av_dict_set(&self.output.context.pointee.metadata, key, value, 0) }
         try self.output.writeHeader(options: Self.options(format))
         try self.output.flush()
         wholeLength = output.size

@@ -3,15 +3,34 @@ import Glibc
 import MediaFormats
 import Wire
 
-/// Makes the final file of one written as fragments: same samples, not encoded anew, with an index at its front
-/// (fast-start MP4; Matroska and WebM with cues and duration).
+/// Makes the final file of one written as fragments, or one file of several with the tracks of all: same samples, not
+/// encoded anew, with an index at its front (fast-start MP4; Matroska and WebM with cues and duration).
 ///
-/// Reads the source twice: the first time to know how large the index will be. One thread; blocks on the disk.
+/// Reads the sources twice: the first time to know how large the index will be. Several are read side by side, so what is
+/// in memory does not grow with them. One thread; blocks on the disk.
 package struct Remuxer {
+    /// A file of `Muxer`, perhaps torn.
+    package struct Source: Equatable, Sendable {
+        package var path: String
+        /// Read only so many bytes of it (`TornFile.wholeLength`).
+        package var limit: Int64?
+        /// What its times are later in the target: not negative.
+        package var offset: Interval
+        /// Name that its tracks get; nil: none.
+        package var title: String?
+
+        package init(path: String, limit: Int64? = nil, offset: Interval = .zero, title: String? = nil) {
+            self.path = path
+            self.limit = limit
+            self.offset = offset
+            self.title = title
+        }
+    }
+
     package struct Result: Equatable, Sendable {
         package var duration: Interval
         package var bytes: Int64
-        /// Samples per track, in the source's order.
+        /// Samples per track, in the order of the sources and of their tracks.
         package var samples: [Int]
     }
 
@@ -20,23 +39,27 @@ package struct Remuxer {
     /// From here on chunk offsets may need 64 bits, when the index in front of the media moves it up.
     private static let wideOffsets: Int64 = 3 << 30
 
-    private let source: String
-    private let limit: Int64?
+    private let sources: [Source]
     private let format: ContainerFormat
     private let metadata: [String: String]
     /// Called now and then with the share that is done; false stops with `.cancelled`.
     private let progress: (Double) -> Bool
 
-    /// - Parameters:
-    ///   - source: a file of `Muxer`, perhaps torn.
-    ///   - limit: read only so many bytes of it (`TornFile.wholeLength`).
-    ///   - metadata: of the file, in libavformat's names (`title`, `creation_time`).
+    /// Of one file.
     package init(
         source: String, limit: Int64? = nil, format: ContainerFormat, metadata: [String: String] = [:],
         progress: @escaping (Double) -> Bool = { _ in true }
     ) {
-        self.source = source
-        self.limit = limit
+        self.init(
+            sources: [Source(path: source, limit: limit)], format: format, metadata: metadata, progress: progress)
+    }
+
+    /// - Parameter metadata: of the file, in libavformat's names (`title`, `creation_time`).
+    package init(
+        sources: [Source], format: ContainerFormat, metadata: [String: String] = [:],
+        progress: @escaping (Double) -> Bool = { _ in true }
+    ) {
+        self.sources = sources
         self.format = format
         self.metadata = metadata
         self.progress = progress
@@ -53,54 +76,54 @@ package struct Remuxer {
 
     /// What the first pass has learnt for the second.
     private struct Plan {
-        /// By stream of the source: nil where the codec has no parameter sets, or its record cannot be read.
+        /// By track of the target: none where the codec has no parameter sets, or its record cannot be read.
         var scans: [Int: ParameterSetScan]?
     }
 
     private func pass(
         into output: any ByteOutput, reserving index: Int64?, plan: inout Plan, share: Range<Double>
     ) throws(ContainerError) -> (result: Result, indexBytes: Int64) {
-        let input = try InputContext(path: source, limit: limit)
-        var stopped = false
-        var nextReport: Int64 = 0
         let target = try OutputContext(format: format, output: output)
         let isFirst = plan.scans == nil
         var scans = plan.scans ?? [:]
-        let map = try addStreams(input, target, scans: &scans, isFirst: isFirst)
+        var lanes: [RemuxLane] = []
+        for source in sources {
+            let input = try InputContext(path: source.path, limit: source.limit)
+            let map = try addStreams(input, target, title: source.title, scans: &scans, isFirst: isFirst)
+            lanes.append(try RemuxLane(input: input, map: map, offset: source.offset))
+        }
+        let tracks = Int(target.context.pointee.nb_streams)
+        guard tracks > 0 else { throw .wrongFormat }
         for (key, value) in metadata { av_dict_set(&target.context.pointee.metadata, key, value, 0) }
         try target.writeHeader(options: options(reserving: index))
+        var samples = Array(repeating: 0, count: tracks)
+        var end = Interval.zero
+        let delays = try samples.map { _ throws(ContainerError) in try PacketDelay() }
+        var report = ProgressReport(lengths: lanes.map(\.input.length), share: share, tell: progress)
+        while let lane = try RemuxLane.earliest(of: lanes) {
+            let packet = lane.packet
+            defer { lane.drop() }
+            let to = lane.track
+            if isFirst {
+                scans[to]?.scan(packet.bytes)
+            } else if let scan = scans[to], !scan.hasForeignSets, let less = scan.stripped(packet.bytes) {
+                try packet.replace(less)
+            }
+            samples[to] += 1
+            let timeBase = target.stream(to).pointee.time_base
+            lane.retime(to: timeBase)
+            packet.pointee.stream_index = Int32(to)
+            packet.pointee.pos = -1
+            if delays[to].exchange(packet) {
+                end = max(end, packet.endTime(timeBase))
+                try target.write(packet, interleaved: true)
+            }
+            guard report.pass(lanes.map(\.input.progress)) else { throw .cancelled }
+        }
         guard let packet = av_packet_alloc() else { throw .system(errno: ENOMEM) }
         defer {
             var owned: UnsafeMutablePointer<AVPacket>? = packet
             av_packet_free(&owned)
-        }
-        var samples = Array(repeating: 0, count: map.count(where: { $0 != nil }))
-        var end = Interval.zero
-        let delays = try samples.map { _ throws(ContainerError) in try PacketDelay() }
-        while try input.read(into: packet) {
-            defer { av_packet_unref(packet) }
-            let number = Int(packet.pointee.stream_index)
-            guard number < map.count, let to = map[number], packet.pointee.pts != weir_av_nopts else { continue }
-            let from = input.context.pointee.streams[number]!.pointee.time_base
-            if isFirst {
-                scans[number]?.scan(packet.bytes)
-            } else if let scan = scans[number], !scan.hasForeignSets, let less = scan.stripped(packet.bytes) {
-                try packet.replace(less)
-            }
-            samples[to] += 1
-            packet.pointee.stream_index = Int32(to)
-            packet.pointee.pos = -1
-            av_packet_rescale_ts(packet, from, target.stream(to).pointee.time_base)
-            if delays[to].exchange(packet) {
-                end = max(end, packet.endTime(target.stream(to).pointee.time_base))
-                try target.write(packet, interleaved: true)
-            }
-            if input.progress >= nextReport {
-                nextReport = input.progress + max(1 << 20, input.length / 100)
-                let done = Double(min(input.progress, input.length)) / Double(max(1, input.length))
-                stopped = !progress(share.lowerBound + done * (share.upperBound - share.lowerBound))
-            }
-            if stopped { throw .cancelled }
         }
         for (index, delay) in delays.enumerated() where delay.last(into: packet) {
             end = max(end, packet.endTime(target.stream(index).pointee.time_base))
@@ -118,10 +141,10 @@ package struct Remuxer {
 
     /// - Returns: by stream of the source its stream in the target; nil: not taken along.
     private func addStreams(
-        _ input: InputContext, _ target: OutputContext, scans: inout [Int: ParameterSetScan], isFirst: Bool
+        _ input: InputContext, _ target: OutputContext, title: String?, scans: inout [Int: ParameterSetScan],
+        isFirst: Bool
     ) throws(ContainerError) -> [Int?] {
         var map: [Int?] = []
-        var next = 0
         for index in 0..<Int(input.context.pointee.nb_streams) {
             guard let stream = input.context.pointee.streams[index], let parameters = stream.pointee.codecpar,
                 let codec = Codec(libavID: parameters.pointee.codec_id), format.holds(codec)
@@ -129,18 +152,19 @@ package struct Remuxer {
                 map.append(nil)
                 continue
             }
-            map.append(next)
-            next += 1
+            let track = Int(target.context.pointee.nb_streams)
+            map.append(track)
             if isFirst, format == .mp4, codec == .h264 || codec == .h265 {
-                scans[index] = ParameterSetScan(codec: codec, record: parameters.extradataBytes)
+                scans[track] = ParameterSetScan(codec: codec, record: parameters.extradataBytes)
             }
             let new = try target.newStream()
             guard let copy = new.pointee.codecpar, avcodec_parameters_copy(copy, parameters) >= 0 else {
                 throw .system(errno: ENOMEM)
             }
-            copy.pointee.codec_tag = format == .mp4 ? tag(codec, inBand: scans[index]?.hasForeignSets ?? true) : 0
+            copy.pointee.codec_tag = format == .mp4 ? tag(codec, inBand: scans[track]?.hasForeignSets ?? true) : 0
             new.pointee.time_base = stream.pointee.time_base
             new.pointee.sample_aspect_ratio = stream.pointee.sample_aspect_ratio
+            if let title { setTitle(title, new) }
             var size = 0
             if let matrix = av_stream_get_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, &size), size > 0,
                 let memory = av_stream_new_side_data(new, AV_PKT_DATA_DISPLAYMATRIX, size)
@@ -148,8 +172,12 @@ package struct Remuxer {
                 UnsafeMutableRawPointer(memory).copyMemory(from: matrix, byteCount: size)
             }
         }
-        guard next > 0 else { throw .wrongFormat }
         return map
+    }
+
+    /// MP4 has a track's name as that of its handler; Matroska as the track's title.
+    private func setTitle(_ title: String, _ stream: UnsafeMutablePointer<AVStream>) {
+        av_dict_set(&stream.pointee.metadata, format == .mp4 ? "handler_name" : "title", title, 0)
     }
 
     private func tag(_ codec: Codec, inBand: Bool) -> UInt32 { MuxerTrack.mp4Tag(codec, inBand: inBand) }

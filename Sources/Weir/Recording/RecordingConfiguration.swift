@@ -24,6 +24,8 @@ extension Configuration {
         package var formats = RecordingSettings().formats
         package var audioFormat = RecordingSettings().audioFormat
         package var aac = false
+        /// Of files of several streams.
+        package var multipleFormat = ContainerFormat.mkv
         package var template = FileNameTemplate.standard
         package var unicodeNames = false
         package var fragment = Muxer.Settings().fragmentDuration
@@ -66,6 +68,19 @@ extension Configuration {
             settings.rotatesOnTurn = rotateOnTurn
             settings.freeSpaceFloor = Int64(freeSpace)
             return settings
+        }
+
+        /// Parts of a file of several streams: in its format, and cut only where a part can hold no more.
+        var groupSettings: RecordingSettings {
+            var group = settings
+            group.formats = [:]
+            for codec in Codec.allCases where codec.isVideo && multipleFormat.holds(codec) {
+                group.formats[codec] = multipleFormat
+            }
+            group.audioFormat = multipleFormat
+            group.rotationInterval = .zero
+            group.rotationBytes = 0
+            return group
         }
 
         var retention: RecordingRetention {

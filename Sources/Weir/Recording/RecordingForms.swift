@@ -17,6 +17,9 @@ extension ConfigurationKey {
             .word(ContainerFormat.allCases.filter { $0.holds(.opus) }.map { ($0.rawValue, $0) }, name: { $0.rawValue })
         ),
         .init("recording", "aac", \.recording.aac, .flag),
+        .init(
+            "recording", "multiple_format", \.recording.multipleFormat,
+            .word([("mkv", .mkv), ("mp4", .mp4)], name: { $0.rawValue })),
         .init("recording", "template", \.recording.template, .fileNameTemplate),
         .init("recording", "unicode_names", \.recording.unicodeNames, .flag),
         .init("recording", "fragment", \.recording.fragment, .duration(.milliseconds(100) ... .seconds(1))),

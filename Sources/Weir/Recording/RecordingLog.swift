@@ -6,9 +6,19 @@ import WeirMetrics
 
 /// What happens to recordings: into the log, into the metrics, and to those who wait for it.
 final class RecordingLog: RecordingObserver {
+    /// A stream may be recorded alone and into files of several streams at the same time.
+    private struct Key: Hashable {
+        var mediaSessionID: String
+        var group: String?
+
+        init(_ identity: RecordingIdentity) {
+            mediaSessionID = identity.mediaSessionID
+            group = identity.group
+        }
+    }
+
     private struct State {
-        /// By media session.
-        var live: [String: TappedRecording] = [:]
+        var live: [Key: TappedRecording] = [:]
         /// Files that are closed and not in their places yet, by name.
         var pending: [String: (mediaSessionID: String, done: Gate)] = [:]
     }
@@ -36,27 +46,27 @@ final class RecordingLog: RecordingObserver {
 
     // MARK: Recordings that go on
 
-    /// False: there are that many already, or one of this media session.
+    /// False: there are that many already, or one of this media session for the same file.
     func add(_ recording: TappedRecording, limit: Int) -> Bool {
         state.withLock { state in
-            guard state.live.count < limit, state.live[recording.identity.mediaSessionID] == nil else { return false }
-            state.live[recording.identity.mediaSessionID] = recording
+            guard state.live.count < limit, state.live[Key(recording.identity)] == nil else { return false }
+            state.live[Key(recording.identity)] = recording
             return true
         }
     }
 
     func remove(_ recording: TappedRecording) {
         state.withLock { state in
-            guard state.live[recording.identity.mediaSessionID] === recording else { return }
-            state.live[recording.identity.mediaSessionID] = nil
+            guard state.live[Key(recording.identity)] === recording else { return }
+            state.live[Key(recording.identity)] = nil
         }
     }
 
     var live: [TappedRecording] { state.withLock { Array($0.live.values) } }
     var count: Int { state.withLock { $0.live.count } }
 
-    func hasRoom(_ limit: Int, for mediaSessionID: String) -> Bool {
-        state.withLock { $0.live.count < limit && $0.live[mediaSessionID] == nil }
+    func hasRoom(_ limit: Int, for identity: RecordingIdentity) -> Bool {
+        state.withLock { $0.live.count < limit && $0.live[Key(identity)] == nil }
     }
 
     func countDropped(_ frames: Int) { dropped.increment(by: UInt64(frames)) }
@@ -65,7 +75,7 @@ final class RecordingLog: RecordingObserver {
     func completion(of name: String) -> Gate? { state.withLock { $0.pending[name]?.done } }
 
     private func live(_ identity: RecordingIdentity) -> TappedRecording? {
-        state.withLock { $0.live[identity.mediaSessionID] }
+        state.withLock { $0.live[Key(identity)] }
     }
 
     // MARK: RecordingObserver

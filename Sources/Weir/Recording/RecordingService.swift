@@ -30,9 +30,11 @@ package final class RecordingService: StreamRecorder {
     let folder: RecordingFolder
     let log: RecordingLog
     let configuration: Configuration.Recording
+    /// Files of several streams.
+    let groups: RecordingGroups
     private let reader: FrameReader
     private let logger: Logger
-    private let finaliser: RecordingFinaliser
+    let finaliser: RecordingFinaliser
     private let hook: RecordingHook?
     private let writers: WorkQueue<Work>
     private let isStopping = Atomic<Bool>(false)
@@ -61,6 +63,7 @@ package final class RecordingService: StreamRecorder {
             RecordingHook(settings: settings) { log.hookEnded($0, $1, $2) }
         }
         finaliser = RecordingFinaliser(folder: folder, observer: log, hook: hook)
+        groups = RecordingGroups(limit: configuration.max)
         let (folder, retention) = (folder, configuration.retention)
         let swept = metrics.counter(
             "weir_recording_deleted_total", help: "Files deleted by recording.keep and keep_size")
@@ -96,13 +99,22 @@ package final class RecordingService: StreamRecorder {
     package func records(_ stream: String) -> Bool { configuration.wants(stream) }
 
     package func start(_ order: RecordingOrder) throws(RecordingRefusal) -> any OngoingRecording {
-        guard !isStopping.load(ordering: .relaxed) else { throw .stopping }
-        guard log.hasRoom(configuration.max, for: order.mediaSessionId) else { throw .tooMany }
+        try begin(order, group: nil)
+    }
+
+    package var multiple: (any MultipleRecorder)? { self }
+
+    var isEnding: Bool { isStopping.load(ordering: .relaxed) }
+
+    /// - Parameter group: whose file the stream's tracks go into; nil: it has a file of its own.
+    func begin(_ order: RecordingOrder, group: RecordingGroup?) throws(RecordingRefusal) -> TappedRecording {
+        guard !isEnding else { throw .stopping }
         let identity = RecordingIdentity(
             streamName: order.stream, mediaSessionID: order.mediaSessionId, sessionID: order.sessionId,
-            login: order.login, fileName: order.fileName.flatMap(Self.base))
+            login: order.login, fileName: order.fileName.flatMap(Self.base), group: group?.id)
+        guard log.hasRoom(configuration.max, for: identity) else { throw .tooMany }
         var made: TappedRecording?
-        let desk = desk
+        let desk = desk(group)
         let tap = reader.tap(
             publisher: order.publisher.rawValue, capacity: Self.sinkBytes, patience: Self.patience
         ) { tap in
@@ -123,13 +135,19 @@ package final class RecordingService: StreamRecorder {
         return name.isEmpty ? nil : String(name)
     }
 
-    private var desk: TappedRecording.Desk {
-        let (writers, log, folder, finaliser) = (writers, log, folder, finaliser)
-        let settings = configuration.settings
+    private func desk(_ group: RecordingGroup?) -> TappedRecording.Desk {
+        let (writers, log, folder, finaliser, groups) = (writers, log, folder, finaliser, groups)
+        let settings = group == nil ? configuration.settings : configuration.groupSettings
         return TappedRecording.Desk(
-            schedule: { writers.add(.turn($0)) }, ended: { log.remove($0) },
+            schedule: { writers.add(.turn($0)) },
+            ended: { recording in
+                log.remove(recording)
+                groups.ended(recording)
+            },
             makeRecorder: { identity, tracks in
-                Recorder(identity: identity, tracks: tracks, settings: settings, folder: folder, finaliser: finaliser)
+                Recorder(
+                    identity: identity, tracks: tracks, settings: settings, folder: folder, finaliser: finaliser,
+                    group: group)
             },
             dropped: { log.countDropped($0) })
     }
@@ -158,12 +176,13 @@ package final class RecordingService: StreamRecorder {
         beginShutdown()
         let timeout = max(.zero, ContinuousClock.now.duration(to: deadline))
         for recording in log.live { recording.stop() }
-        let (reader, writers, finaliser, hook) = (reader, writers, finaliser, hook)
+        let (reader, writers, finaliser, hook, groups) = (reader, writers, finaliser, hook, groups)
         let isDone: Void? = await withDeadline(Timers(ContinuousClock()), timeout) {
             await Self.blocking {
                 // Ends all taps; then nothing more is scheduled but what is already there.
                 reader.stop()
                 writers.waitUntilIdle()
+                groups.endAll()
                 finaliser.waitUntilIdle()
                 hook?.waitUntilIdle()
             }
@@ -175,12 +194,9 @@ package final class RecordingService: StreamRecorder {
     }
 
     /// A thread of its own for what waits for disks.
-    private static func blocking(_ body: @escaping @Sendable () -> Void) async {
+    static func blocking<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
         await withCheckedContinuation { continuation in
-            DispatchQueue.global().async {
-                body()
-                continuation.resume()
-            }
+            DispatchQueue.global().async { continuation.resume(returning: body()) }
         }
     }
 }

@@ -45,10 +45,13 @@ final class TappedRecording: FrameConsumer, OngoingRecording {
         /// No more frames come.
         var isEnding = false
         var isOver = false
+        var isClosed = false
         var failure: RecordingFailure?
     }
 
     let identity: RecordingIdentity
+    /// Opens when its files are closed and nobody counts it any more.
+    let closed = Gate()
     let news: AsyncStream<RecordingNews>
     private let continuation: AsyncStream<RecordingNews>.Continuation
     private let tap: FrameTap
@@ -69,6 +72,9 @@ final class TappedRecording: FrameConsumer, OngoingRecording {
     }
 
     // MARK: Any thread
+
+    /// Its files are closed, and `Desk.ended` has been called or is about to be.
+    var isClosed: Bool { shared.withLock { $0.isClosed } }
 
     func stop() { tap.cancel() }
 
@@ -189,7 +195,9 @@ final class TappedRecording: FrameConsumer, OngoingRecording {
             ]))
         continuation.yield(.ended(fileNames: recorder.names, failure: failure?.text))
         continuation.finish()
+        shared.withLock { $0.isClosed = true }
         desk.ended(self)
+        closed.open()
     }
 
     private func metadata(_ more: Logger.Metadata) -> Logger.Metadata {

@@ -19,6 +19,9 @@ public func fuzzOneInput(_ data: UnsafeRawPointer?, _ count: Int) -> CInt {
     let again = inspect(Array(bytes.prefix(Int(torn.wholeLength))), format)
     precondition(again.wholeLength == torn.wholeLength && again.fragments == torn.fragments, "cutting changes nothing")
     repair(bytes, torn, format)
+    if let time = FileTime.parse(String(decoding: bytes.prefix(64), as: UTF8.self)) {
+        precondition(time >= 0, "times since 1970")
+    }
     return 0
 }
 
@@ -43,7 +46,13 @@ private func repair(_ bytes: [UInt8], _ torn: TornFile, _ format: ContainerForma
     if let result = try? Remuxer(source: path, limit: limit, format: format).run(into: output) {
         precondition(result.duration >= .zero && result.samples.contains { $0 > 0 }, "a file with something in it")
     }
-    guard let demuxer = try? Demuxer(path: path) else { return }
+    // Joined to itself, as streams of one file are.
+    let source = Remuxer.Source(path: path, limit: limit)
+    let later = Remuxer.Source(path: path, limit: limit, offset: .seconds(3), title: "later")
+    if let result = try? Remuxer(sources: [source, later], format: format).run(into: CountingOutput()) {
+        precondition(result.samples.count % 2 == 0 && result.duration >= .zero, "the tracks of both")
+    }
+    guard let demuxer = try? Demuxer(path: path, selection: .all) else { return }
     var budget = 10_000
     while budget > 0, let sample = try? demuxer.next() {
         precondition(sample.frame.track < demuxer.tracks.count && !sample.frame.data.isEmpty, "frames of known tracks")
