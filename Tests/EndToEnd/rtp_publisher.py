@@ -1,0 +1,263 @@
+"""A WHIP publisher that sends an encoded clip as it is: every picture, at its time, over a link that may lose packets.
+
+ICE, DTLS and SRTP are aiortc's; descriptions, packets, reports and retransmissions are made here, so that timestamps,
+clocks and losses are exactly what a test says. A retransmission is lost as often as anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import struct
+import time
+from dataclasses import dataclass, field
+
+import aiohttp
+from aiortc import RTCCertificate
+from aiortc.rtcdtlstransport import RTCDtlsTransport
+from aiortc.rtcicetransport import RTCIceGatherer, RTCIceTransport
+from aiortc.sdp import SessionDescription, candidate_to_sdp
+
+from numbered_clip import Clip, Unit
+from rtp_payloads import PACKETISERS
+
+VIDEO_RATE, AUDIO_RATE = 90_000, 48_000
+VIDEO_TYPE, RTX_TYPE, AUDIO_TYPE = 96, 97, 111
+FORMAT_PARAMETERS = {
+    "VP8": "", "VP9": "profile-id=0", "AV1": "profile=0;level-idx=5;tier=0",
+    "H264": "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+}
+REPORT_SECONDS = 1.0
+NTP_1970 = 2_208_988_800
+HISTORY_PACKETS = 4_096
+CONNECT_LIMIT_SECONDS = 15
+# After the last packet: what was lost of the end is asked for and sent again within this time.
+AFTERMATH_SECONDS = 1.0
+
+
+@dataclass
+class Link:
+    """What becomes of RTP packets: a share is lost, by a seed; none before `spared` packets, so that the receiver knows
+    where the stream begins."""
+
+    loss: float = 0.0
+    seed: int = 5
+    spared: int = 20
+    answers_nacks: bool = True
+    lost: int = 0
+    resent: int = 0
+    passed: int = 0
+
+    def __post_init__(self):
+        self.random = random.Random(self.seed)
+
+    def drops(self) -> bool:
+        self.passed += 1
+        if self.passed <= self.spared or self.random.random() >= self.loss:
+            return False
+        self.lost += 1
+        return True
+
+
+@dataclass
+class Clocks:
+    """The publisher's clocks. `video` and `audio`: millionths by which the media clocks run fast; `wall`: by which all of
+    the publisher runs fast, its wall clock and media clocks alike."""
+
+    video_ppm: float = 0.0
+    audio_ppm: float = 0.0
+    wall_ppm: float = 0.0
+    video_start: int = 0x1234_5678
+    audio_start: int = 0x0765_4321
+
+
+@dataclass
+class Track:
+    ssrc: int
+    rtx: int
+    payload_type: int
+    rate: float
+    start: int
+    number: int
+    rtx_number: int = 1
+    packets: int = 0
+    octets: int = 0
+    history: dict[int, bytes] = field(default_factory=dict)
+
+    def timestamp(self, seconds: float) -> int:
+        return self.start + round(seconds * self.rate) & 0xFFFF_FFFF
+
+
+class RtpPublisher:
+    def __init__(self, codec: str, link: Link | None = None, clocks: Clocks | None = None, nack: bool = True):
+        self.codec, self.link, self.nack = codec, link or Link(), nack
+        self.clocks = clocks or Clocks()
+        seed = random.Random(codec)
+        first, second, third, fourth = (seed.randrange(1, 1 << 32) for _ in range(4))
+        c = self.clocks
+        self.video = Track(first, second, VIDEO_TYPE, VIDEO_RATE * (1 + c.video_ppm / 1e6), c.video_start, 65_500)
+        self.audio = Track(third, fourth, AUDIO_TYPE, AUDIO_RATE * (1 + c.audio_ppm / 1e6), c.audio_start, 100)
+        self.key_requests = 0
+        self.nacked = 0
+        self.picture_id = 0
+        self.resource: str | None = None
+
+    # Signalling
+
+    def _offer(self, ice: RTCIceGatherer, dtls: RTCDtlsTransport) -> str:
+        own = ice.getLocalParameters()
+        fingerprint = next(f for f in dtls.getLocalParameters().fingerprints if f.algorithm == "sha-256")
+        lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0", "a=group:BUNDLE 0 1"]
+        sections = [
+            ("audio", [AUDIO_TYPE], self.audio, [f"rtpmap:{AUDIO_TYPE} opus/48000/2", f"fmtp:{AUDIO_TYPE} minptime=10"]),
+            ("video", [VIDEO_TYPE], self.video, [f"rtpmap:{VIDEO_TYPE} {self.codec}/90000"]),
+        ]
+        if parameters := FORMAT_PARAMETERS[self.codec]:
+            sections[1][3].append(f"fmtp:{VIDEO_TYPE} {parameters}")
+        sections[1][3].append(f"rtcp-fb:{VIDEO_TYPE} nack pli")
+        if self.nack:
+            sections[0][3].append(f"rtcp-fb:{AUDIO_TYPE} nack")
+            sections[1][1].append(RTX_TYPE)
+            sections[1][3].extend([
+                f"rtcp-fb:{VIDEO_TYPE} nack", f"rtpmap:{RTX_TYPE} rtx/90000", f"fmtp:{RTX_TYPE} apt={VIDEO_TYPE}",
+                f"ssrc-group:FID {self.video.ssrc} {self.video.rtx}", f"ssrc:{self.video.rtx} cname:clip"])
+        for mid, (kind, types, track, attributes) in enumerate(sections):
+            lines += [
+                f"m={kind} 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, types))}", "c=IN IP4 0.0.0.0",
+                f"a=ice-ufrag:{own.usernameFragment}", f"a=ice-pwd:{own.password}",
+                f"a=fingerprint:sha-256 {fingerprint.value}", "a=setup:actpass", f"a=mid:{mid}", "a=sendonly",
+                "a=rtcp-mux", f"a=ssrc:{track.ssrc} cname:clip", *(f"a={one}" for one in attributes)]
+            lines += [f"a=candidate:{candidate_to_sdp(one)}" for one in ice.getLocalCandidates()]
+        return "\r\n".join(lines) + "\r\n"
+
+    async def post(self, url: str) -> None:
+        """Publishes by WHIP and waits until media can be sent."""
+        gatherer = RTCIceGatherer(iceServers=[])
+        await gatherer.gather()
+        self.ice = RTCIceTransport(gatherer)
+        self.ice._connection.ice_controlling = True
+        self.dtls = RTCDtlsTransport(self.ice, [RTCCertificate.generateCertificate()])
+        self.dtls._handle_rtcp_data = self._on_rtcp
+        offer = self._offer(gatherer, self.dtls)
+        async with aiohttp.ClientSession() as session:
+            async with session.post(url, data=offer, headers={"Content-Type": "application/sdp"}) as got:
+                body = await got.text()
+                assert got.status == 201, (url, got.status, body)
+                location = got.headers["Location"]
+        self.resource = location if "://" in location else url[:url.index("/", 8)] + location
+        self.answer = body
+        description = SessionDescription.parse(body)
+        remote = description.media[0]
+        for candidate in remote.ice_candidates:
+            await self.ice.addRemoteCandidate(candidate)
+        await self.ice.addRemoteCandidate(None)
+        self.dtls._set_role("client")
+        async with asyncio.timeout(CONNECT_LIMIT_SECONDS):
+            await self.ice.start(remote.ice)
+            await self.dtls.start(remote.dtls)
+        assert self.dtls.state == "connected", self.dtls.state
+
+    async def close(self) -> None:
+        """Ends the publication at the server, then the connection."""
+        if self.resource:
+            async with aiohttp.ClientSession() as session:
+                async with session.delete(self.resource) as got:
+                    assert got.status in (200, 204, 404), got.status
+            self.resource = None
+        await self.dtls.stop()
+        await self.ice.stop()
+
+    # Packets
+
+    async def _send(self, packet: bytes) -> None:
+        protected = self.dtls._tx_srtp.protect(packet)
+        if not self.link.drops():
+            await self.ice._send(protected)
+
+    async def _send_media(self, track: Track, payload: bytes, seconds: float, marker: bool) -> None:
+        number = track.number & 0xFFFF
+        header = struct.pack(
+            ">BBHII", 0x80, (0x80 if marker else 0) | track.payload_type, number, track.timestamp(seconds), track.ssrc)
+        track.number += 1
+        track.packets += 1
+        track.octets += len(payload)
+        track.history[number] = header + payload
+        if len(track.history) > HISTORY_PACKETS:
+            del track.history[next(iter(track.history))]
+        await self._send(header + payload)
+
+    async def _send_unit(self, track: Track, unit: Unit) -> None:
+        if track is self.audio:
+            return await self._send_media(track, unit.data, unit.time, False)
+        payloads = PACKETISERS[self.codec](unit.data, unit.is_key, self.picture_id)
+        self.picture_id += 1
+        for index, payload in enumerate(payloads):
+            await self._send_media(track, payload, unit.time, index == len(payloads) - 1)
+
+    async def _report(self, seconds: float) -> None:
+        """A sender report of each track (RFC 3550 section 6.4.1) about one and the same moment."""
+        ntp = int((self.epoch + NTP_1970 + seconds * (1 + self.clocks.wall_ppm / 1e6)) * (1 << 32))
+        for track in (self.audio, self.video):
+            body = struct.pack(">IQIII", track.ssrc, ntp, track.timestamp(seconds), track.packets, track.octets)
+            packet = struct.pack(">BBH", 0x80, 200, len(body) // 4) + body
+            await self.ice._send(self.dtls._tx_srtp.protect_rtcp(packet))
+
+    async def send(self, clips: list[Clip]) -> float:
+        """Sends the clips one after another as one stream, in real time.
+
+        - Returns: how long the sending of the pictures took, in seconds on our clock.
+        """
+        units: list[tuple[float, Track, Unit]] = []
+        begin = 0.0
+        for clip in clips:
+            for track, part in ((self.video, clip.video), (self.audio, clip.audio)):
+                # A clip's last sound may be longer than its pictures.
+                units += [(begin + unit.time, track, Unit(begin + unit.time, unit.data, unit.is_key))
+                          for unit in part if unit.time < clip.seconds]
+            begin += clip.seconds
+        units.sort(key=lambda entry: entry[0])
+        first = units[0][0]
+        self.epoch, began, reported = time.time(), time.monotonic() - first, first - REPORT_SECONDS
+        for moment, track, unit in units:
+            if moment - reported >= REPORT_SECONDS:
+                reported = moment
+                await self._report(moment)
+            late = began + moment - time.monotonic()
+            if late > 0:
+                await asyncio.sleep(late)
+            await self._send_unit(track, unit)
+        took = time.monotonic() - began
+        await self._report(units[-1][0])
+        return took
+
+    # What the server says
+
+    async def _on_rtcp(self, data: bytes) -> None:
+        at = 0
+        while at + 12 <= len(data):
+            first, kind, words = struct.unpack_from(">BBH", data, at)
+            end = at + 4 * (words + 1)
+            media, = struct.unpack_from(">I", data, at + 8)
+            if kind == 206 and first & 31 == 1 or kind == 206 and first & 31 == 4:
+                self.key_requests += 1
+            elif kind == 205 and first & 31 == 1:
+                for entry in range(at + 12, end, 4):
+                    packet_id, mask = struct.unpack_from(">HH", data, entry)
+                    numbers = [packet_id] + [packet_id + 1 + bit & 0xFFFF for bit in range(16) if mask >> bit & 1]
+                    for number in numbers:
+                        await self._resend(media, number)
+            at = end
+
+    async def _resend(self, media: int, number: int) -> None:
+        self.nacked += 1
+        track = self.video if media == self.video.ssrc else self.audio
+        packet = track.history.get(number)
+        if packet is None or not self.link.answers_nacks:
+            return
+        self.link.resent += 1
+        if track is self.audio:
+            return await self._send(packet)
+        header = struct.pack(">BBHII", 0x80, packet[1] & 0x80 | RTX_TYPE, track.rtx_number & 0xFFFF,
+                             struct.unpack_from(">I", packet, 4)[0], track.rtx)
+        track.rtx_number += 1
+        await self._send(header + packet[2:4] + packet[12:])
