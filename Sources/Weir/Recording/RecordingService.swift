@@ -126,7 +126,7 @@ package final class RecordingService: StreamRecorder {
             makeRecorder: { identity, tracks in
                 Recorder(identity: identity, tracks: tracks, settings: settings, folder: folder, finaliser: finaliser)
             },
-            dropped: { log.countDropped($0) })
+            dropped: { log.countDropped($0) }, gaps: { log.countGaps($0) })
     }
 
     // MARK: Life
