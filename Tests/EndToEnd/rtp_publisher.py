@@ -30,15 +30,17 @@ FORMAT_PARAMETERS = {
 REPORT_SECONDS = 1.0
 NTP_1970 = 2_208_988_800
 HISTORY_PACKETS = 4_096
+# Frames at the end that the link carries whole: some of each kind.
+LAST_UNITS = 6
 CONNECT_LIMIT_SECONDS = 15
-# After the last packet: what was lost of the end is asked for and sent again within this time.
-AFTERMATH_SECONDS = 1.0
+# At the end: if nothing has been asked for again for so long, nothing will be.
+QUIET_SECONDS = 0.5
 
 
 @dataclass
 class Link:
-    """What becomes of RTP packets: a share is lost, by a seed; none before `spared` packets, so that the receiver knows
-    where the stream begins."""
+    """What becomes of RTP packets: a share is lost, by a seed; none of the first `spared` packets and of the last frames,
+    since no receiver can know of packets missing before the first and behind the last it got."""
 
     loss: float = 0.0
     seed: int = 5
@@ -47,13 +49,14 @@ class Link:
     lost: int = 0
     resent: int = 0
     passed: int = 0
+    is_ending: bool = False
 
     def __post_init__(self):
         self.random = random.Random(self.seed)
 
     def drops(self) -> bool:
         self.passed += 1
-        if self.passed <= self.spared or self.random.random() >= self.loss:
+        if self.is_ending or self.passed <= self.spared or self.random.random() >= self.loss:
             return False
         self.lost += 1
         return True
@@ -218,7 +221,8 @@ class RtpPublisher:
         units.sort(key=lambda entry: entry[0])
         first = units[0][0]
         self.epoch, began, reported = time.time(), time.monotonic() - first, first - REPORT_SECONDS
-        for moment, track, unit in units:
+        for index, (moment, track, unit) in enumerate(units):
+            self.link.is_ending = index >= len(units) - LAST_UNITS
             if moment - reported >= REPORT_SECONDS:
                 reported = moment
                 await self._report(moment)
@@ -226,9 +230,15 @@ class RtpPublisher:
             if late > 0:
                 await asyncio.sleep(late)
             await self._send_unit(track, unit)
-        took = time.monotonic() - began
+        self.asked = time.monotonic()
+        took = self.asked - began
         await self._report(units[-1][0])
         return took
+
+    async def settled(self) -> None:
+        """Waits until the server asks for nothing any more."""
+        while time.monotonic() - self.asked < QUIET_SECONDS:
+            await asyncio.sleep(self.asked + QUIET_SECONDS - time.monotonic())
 
     # What the server says
 
@@ -250,6 +260,7 @@ class RtpPublisher:
 
     async def _resend(self, media: int, number: int) -> None:
         self.nacked += 1
+        self.asked = time.monotonic()
         track = self.video if media == self.video.ssrc else self.audio
         packet = track.history.get(number)
         if packet is None or not self.link.answers_nacks:
