@@ -9,11 +9,13 @@ from pathlib import Path
 import av
 import numpy
 
-from numbered_clip import AUDIO_RATE, TONE_LEVEL, is_flash, read_number
+from numbered_clip import TONE_LEVEL, is_flash, read_number
 
 # A beep begins where the sound passes this level after so much silence.
 BEEP_LEVEL = TONE_LEVEL / 5
 SILENCE_SECONDS = 0.4
+# Pieces of sound follow each other but for the rounding of their times and the correction of clocks.
+HOLE_SECONDS = 0.005
 
 
 @dataclass
@@ -32,6 +34,7 @@ class Recorded:
     # Start and length of each decoded piece of sound, in seconds.
     sound: list[tuple[float, float]] = field(default_factory=list)
     beeps: list[float] = field(default_factory=list)
+    _silent: float = SILENCE_SECONDS
 
     @property
     def numbers(self) -> list[int | None]:
@@ -51,9 +54,12 @@ class Recorded:
 
     @property
     def sound_holes(self) -> list[float]:
-        """Seconds between the pieces of sound where they do not follow each other."""
-        pairs = zip(self.sound, self.sound[1:])
-        return [after[0] - before[0] - before[1] for before, after in pairs if abs(after[0] - before[0] - before[1]) > 0.005]
+        """Seconds between the pieces of sound where they do not follow each other; less than zero where they overlap.
+
+        Not the first two: sound that comes after the first picture and belongs before it is put at the file's zero.
+        """
+        holes = (after[0] - before[0] - before[1] for before, after in zip(self.sound[1:], self.sound[2:]))
+        return [hole for hole in holes if abs(hole) > HOLE_SECONDS]
 
     @property
     def seconds(self) -> float:
@@ -62,26 +68,29 @@ class Recorded:
         return times[-1] - times[0] + statistics.median(b - a for a, b in zip(times, times[1:]))
 
 
+    def take(self, frame: av.VideoFrame | av.AudioFrame, time: float) -> None:
+        """Adds a decoded frame; those of a kind come in the order of their times."""
+        if isinstance(frame, av.VideoFrame):
+            picture = frame.to_ndarray(format="gray")
+            self.pictures.append(Shown(time, read_number(picture), is_flash(picture), (frame.width, frame.height)))
+            return
+        samples = frame.to_ndarray()
+        scale = 32768 if samples.dtype == numpy.int16 else 1
+        by_channel = samples if frame.format.is_planar else samples.reshape(frame.samples, -1).T
+        loud = numpy.flatnonzero(numpy.abs(by_channel.astype(numpy.float32)).max(axis=0) > BEEP_LEVEL * scale)
+        self.sound.append((time, frame.samples / frame.sample_rate))
+        if not loud.size:
+            self._silent += frame.samples / frame.sample_rate
+            return
+        if self._silent + loud[0] / frame.sample_rate >= SILENCE_SECONDS:
+            self.beeps.append(time + int(loud[0]) / frame.sample_rate)
+        self._silent = (frame.samples - 1 - int(loud[-1])) / frame.sample_rate
+
+
 def read_back(path: Path) -> Recorded:
     """Decodes the file: pictures in the order and at the times in which they are shown, sound at its times."""
     out = Recorded()
-    silent = SILENCE_SECONDS
     with av.open(str(path)) as container:
         for frame in container.decode():
-            if isinstance(frame, av.VideoFrame):
-                picture = frame.to_ndarray(format="gray")
-                out.pictures.append(
-                    Shown(frame.time, read_number(picture), is_flash(picture), (frame.width, frame.height)))
-                continue
-            samples = numpy.abs(frame.to_ndarray().reshape(-1, frame.samples if frame.format.is_planar else 1))
-            loud = (samples.max(axis=0) if frame.format.is_planar else
-                    numpy.abs(frame.to_ndarray().reshape(frame.samples, -1)).max(axis=1)) > BEEP_LEVEL
-            out.sound.append((frame.time, frame.samples / frame.sample_rate))
-            where = numpy.flatnonzero(loud)
-            if where.size:
-                if silent + where[0] / AUDIO_RATE >= SILENCE_SECONDS:
-                    out.beeps.append(frame.time + int(where[0]) / frame.sample_rate)
-                silent = (frame.samples - 1 - int(where[-1])) / AUDIO_RATE
-            else:
-                silent += frame.samples / AUDIO_RATE
+            out.take(frame, frame.time)
     return out

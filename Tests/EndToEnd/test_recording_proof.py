@@ -26,7 +26,7 @@ SKEW_LIMIT = 0.020
 LOSS = 0.05
 # A player shows the picture of the time that was sought, or the one before where times are rounded.
 SEEK_SLACK = 1
-SEEK_SHARES = [0.25, 0.5, 0.8, 0.1]
+SEEK_SHARES = [0.25, 0.5, 0.8, 0.1, 0]
 TAIL_SECONDS = 1.0
 READ_FILE = Path(__file__).resolve().parent / "pages/read_file.js"
 
@@ -91,15 +91,20 @@ def check_times(path: Path, facts: Recorded, seconds: float) -> str:
             f"{min(skews) * 1000:+.1f} to {max(skews) * 1000:+.1f} ms")
 
 
-async def check_played(new_page, server, path: Path, count: int) -> None:
-    """Chromium's video element loads the file, shows the pictures of sought times, and plays to the end."""
+async def server_page(new_page, server):
+    """A page of the server's own origin, which may look into the pictures of its videos."""
     viewer = await new_page()
     await viewer.page.goto(server.http_url)
+    return viewer
+
+
+async def check_played(viewer, server, path: Path, count: int) -> None:
+    """Chromium's video element loads the file, shows the pictures of sought times, and plays to the end."""
     url = f"{server.http_url}/client/records/{path.name}"
     played = await viewer.page.evaluate(READ_FILE.read_text(), [url, SEEK_SHARES, TAIL_SECONDS])
     for time, number in played["sought"]:
         assert number is not None and abs(number - int(time * FRAME_RATE)) <= SEEK_SLACK, played
-    assert played["first"] == 0 and played["last"] >= count - 2, played
+    assert played["last"] >= count - 2, played
     assert abs(played["end"] - count / FRAME_RATE) <= DURATION_SLACK, played
 
 
@@ -115,7 +120,8 @@ async def test_every_picture_of_a_clip_is_in_the_file_once_and_in_order(
         decodes(path)
         record_property(codec, measured)
         print(f"{codec}: {measured}")
-    await asyncio.gather(*(check_played(new_page, server, path, seconds * FRAME_RATE) for path, _ in got))
+    viewer = await server_page(new_page, server)
+    await asyncio.gather(*(check_played(viewer, server, path, seconds * FRAME_RATE) for path, _ in got))
 
 
 @pytest.mark.limit(90)

@@ -15,7 +15,7 @@ const TONE_LEVEL = 0.5;
 const QUIET_MS = 300;
 
 let source = null;
-let peer = null;
+const peers = new Map();
 
 function checksum(number) {
     return ((number & 255) * 3 + (number >> 8) * 5 + 91) & 255;
@@ -78,11 +78,12 @@ window.app = {
         stream.addTrack(destination.stream.getAudioTracks()[0]);
         source = { canvas, drawn, stream, zero };
     },
-    async publish(url, options) {
-        peer = await whipPublish(url, source.stream, options);
+    async publish(key, url, options) {
+        const peer = await whipPublish(url, source.stream, options);
+        peers.set(key, peer);
         await peer.connected();
     },
-    stats: () => readStats(peer.pc),
+    stats: key => readStats(peers.get(key).pc),
     /** When each picture was drawn: performance.now() in ms, and how far the sound was made then, in seconds; and when the
         first beep is due on the latter clock. */
     drawn: () => ({ pictures: source.drawn, zero: source.zero }),
@@ -90,7 +91,8 @@ window.app = {
         Object.assign(source.canvas, { width, height });
     },
     /** Takes the tracks away and waits until nothing more is encoded; the number of frames that were. */
-    async silence() {
+    async silence(key) {
+        const peer = peers.get(key);
         await Promise.all(peer.pc.getSenders().map(sender => sender.replaceTrack(null)));
         let encoded = -1;
         for (;;) {
@@ -100,25 +102,7 @@ window.app = {
             await new Promise(resolve => setTimeout(resolve, QUIET_MS));
         }
     },
-    stop: () => peer.stop(),
-    /** The control: the browser's own recorder of the same tracks. */
-    beginOwnRecording() {
-        const chunks = [];
-        const recorder = new MediaRecorder(source.stream, { mimeType: "video/webm;codecs=vp8,opus" });
-        recorder.ondataavailable = event => chunks.push(event.data);
-        recorder.start();
-        source.own = { recorder, chunks };
-    },
-    async endOwnRecording() {
-        const { recorder, chunks } = source.own;
-        const stopped = new Promise(resolve => { recorder.onstop = resolve; });
-        recorder.stop();
-        await stopped;
-        const bytes = new Uint8Array(await new Blob(chunks).arrayBuffer());
-        let text = "";
-        for (const byte of bytes) text += String.fromCharCode(byte);
-        return btoa(text);
-    },
+    stop: key => peers.get(key).stop(),
     wcsViolations: () => [],
 };
 window.app.ready = true;

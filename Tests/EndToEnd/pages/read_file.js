@@ -38,7 +38,7 @@ async ([url, shares, tailSeconds]) => {
     video.src = url;
     document.body.append(video);
     await until(video, "loadeddata");
-    const facts = { duration: video.duration, width: video.videoWidth, first: readNumber(video), sought: [] };
+    const facts = { duration: video.duration, width: video.videoWidth, sought: [] };
     const seekTo = async time => {
         const sought = until(video, "seeked");
         video.currentTime = time;
