@@ -1,7 +1,7 @@
 """A WHIP publisher that sends an encoded clip as it is: every picture, at its time, over a link that may lose packets.
 
-ICE, DTLS and SRTP are aiortc's; descriptions, packets, reports and retransmissions are made here, so that timestamps,
-clocks and losses are exactly what a test says. A retransmission is lost as often as anything else.
+Packets, reports and retransmissions are made here, so that timestamps, clocks and losses are exactly what a test says. A
+retransmission is lost as often as anything else.
 """
 
 from __future__ import annotations
@@ -12,27 +12,16 @@ import struct
 import time
 from dataclasses import dataclass, field
 
-import aiohttp
-from aiortc import RTCCertificate
-from aiortc.rtcdtlstransport import RTCDtlsTransport
-from aiortc.rtcicetransport import RTCIceGatherer, RTCIceTransport
-from aiortc.sdp import SessionDescription, candidate_to_sdp
-
 from numbered_clip import Clip, Unit
 from rtp_payloads import PACKETISERS
+from rtp_session import AUDIO_TYPE, RTX_TYPE, VIDEO_TYPE, RtpSession, Section
 
 VIDEO_RATE, AUDIO_RATE = 90_000, 48_000
-VIDEO_TYPE, RTX_TYPE, AUDIO_TYPE = 96, 97, 111
-FORMAT_PARAMETERS = {
-    "VP8": "", "VP9": "profile-id=0", "AV1": "profile=0;level-idx=5;tier=0",
-    "H264": "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
-}
 REPORT_SECONDS = 1.0
 NTP_1970 = 2_208_988_800
 HISTORY_PACKETS = 4_096
 # Frames at the end that the link carries whole: some of each kind.
 LAST_UNITS = 6
-CONNECT_LIMIT_SECONDS = 15
 # At the end: if nothing has been asked for again for so long, nothing will be.
 QUIET_SECONDS = 0.5
 
@@ -91,7 +80,7 @@ class Track:
         return self.start + round(seconds * self.rate) & 0xFFFF_FFFF
 
 
-class RtpPublisher:
+class RtpPublisher(RtpSession):
     def __init__(self, codec: str, link: Link | None = None, clocks: Clocks | None = None, nack: bool = True):
         self.codec, self.link, self.nack = codec, link or Link(), nack
         self.clocks = clocks or Clocks()
@@ -103,72 +92,18 @@ class RtpPublisher:
         self.key_requests = 0
         self.nacked = 0
         self.picture_id = 0
-        self.resource: str | None = None
 
-    # Signalling
-
-    def _offer(self, ice: RTCIceGatherer, dtls: RTCDtlsTransport) -> str:
-        own = ice.getLocalParameters()
-        fingerprint = next(f for f in dtls.getLocalParameters().fingerprints if f.algorithm == "sha-256")
-        lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0", "a=group:BUNDLE 0 1"]
-        sections = [
-            ("audio", [AUDIO_TYPE], self.audio, [f"rtpmap:{AUDIO_TYPE} opus/48000/2", f"fmtp:{AUDIO_TYPE} minptime=10"]),
-            ("video", [VIDEO_TYPE], self.video, [f"rtpmap:{VIDEO_TYPE} {self.codec}/90000"]),
-        ]
-        if parameters := FORMAT_PARAMETERS[self.codec]:
-            sections[1][3].append(f"fmtp:{VIDEO_TYPE} {parameters}")
-        sections[1][3].append(f"rtcp-fb:{VIDEO_TYPE} nack pli")
+    def sections(self) -> list[Section]:
+        audio, video = Section.opus(), Section.video(self.codec)
         if self.nack:
-            sections[0][3].append(f"rtcp-fb:{AUDIO_TYPE} nack")
-            sections[1][1].append(RTX_TYPE)
-            sections[1][3].extend([
+            audio.attributes.append(f"rtcp-fb:{AUDIO_TYPE} nack")
+            video.types.append(RTX_TYPE)
+            video.attributes += [
                 f"rtcp-fb:{VIDEO_TYPE} nack", f"rtpmap:{RTX_TYPE} rtx/90000", f"fmtp:{RTX_TYPE} apt={VIDEO_TYPE}",
-                f"ssrc-group:FID {self.video.ssrc} {self.video.rtx}", f"ssrc:{self.video.rtx} cname:clip"])
-        for mid, (kind, types, track, attributes) in enumerate(sections):
-            lines += [
-                f"m={kind} 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, types))}", "c=IN IP4 0.0.0.0",
-                f"a=ice-ufrag:{own.usernameFragment}", f"a=ice-pwd:{own.password}",
-                f"a=fingerprint:sha-256 {fingerprint.value}", "a=setup:actpass", f"a=mid:{mid}", "a=sendonly",
-                "a=rtcp-mux", f"a=ssrc:{track.ssrc} cname:clip", *(f"a={one}" for one in attributes)]
-            lines += [f"a=candidate:{candidate_to_sdp(one)}" for one in ice.getLocalCandidates()]
-        return "\r\n".join(lines) + "\r\n"
-
-    async def post(self, url: str) -> None:
-        """Publishes by WHIP and waits until media can be sent."""
-        gatherer = RTCIceGatherer(iceServers=[])
-        await gatherer.gather()
-        self.ice = RTCIceTransport(gatherer)
-        self.ice._connection.ice_controlling = True
-        self.dtls = RTCDtlsTransport(self.ice, [RTCCertificate.generateCertificate()])
-        self.dtls._handle_rtcp_data = self._on_rtcp
-        offer = self._offer(gatherer, self.dtls)
-        async with aiohttp.ClientSession() as session:
-            async with session.post(url, data=offer, headers={"Content-Type": "application/sdp"}) as got:
-                body = await got.text()
-                assert got.status == 201, (url, got.status, body)
-                location = got.headers["Location"]
-        self.resource = location if "://" in location else url[:url.index("/", 8)] + location
-        self.answer = body
-        description = SessionDescription.parse(body)
-        remote = description.media[0]
-        for candidate in remote.ice_candidates:
-            await self.ice.addRemoteCandidate(candidate)
-        await self.ice.addRemoteCandidate(None)
-        self.dtls._set_role("client")
-        async with asyncio.timeout(CONNECT_LIMIT_SECONDS):
-            await self.ice.start(remote.ice)
-            await self.dtls.start(remote.dtls)
-        assert self.dtls.state == "connected", self.dtls.state
-
-    async def close(self) -> None:
-        """Ends the publication at the server, then the connection."""
-        if self.resource:
-            async with aiohttp.ClientSession() as session:
-                async with session.delete(self.resource) as got:
-                    assert got.status in (200, 204, 404), got.status
-            self.resource = None
-        await self.dtls.stop()
-        await self.ice.stop()
+                f"ssrc-group:FID {self.video.ssrc} {self.video.rtx}", f"ssrc:{self.video.rtx} cname:clip"]
+        for section, track in ((audio, self.audio), (video, self.video)):
+            section.attributes += ["sendonly", f"ssrc:{track.ssrc} cname:clip"]
+        return [audio, video]
 
     # Packets
 
@@ -214,9 +149,9 @@ class RtpPublisher:
         begin = 0.0
         for clip in clips:
             for track, part in ((self.video, clip.video), (self.audio, clip.audio)):
-                # A clip's last sound may be longer than its pictures.
+                # A clip's sound is a packet longer than its pictures, that is where the next clip's begins.
                 units += [(begin + unit.time, track, Unit(begin + unit.time, unit.data, unit.is_key))
-                          for unit in part if unit.time < clip.seconds]
+                          for unit in part if unit.time - part[0].time < clip.seconds - 0.001]
             begin += clip.seconds
         units.sort(key=lambda entry: entry[0])
         first = units[0][0]
@@ -242,7 +177,7 @@ class RtpPublisher:
 
     # What the server says
 
-    async def _on_rtcp(self, data: bytes) -> None:
+    async def on_rtcp(self, data: bytes) -> None:
         at = 0
         while at + 12 <= len(data):
             first, kind, words = struct.unpack_from(">BBH", data, at)

@@ -30,12 +30,14 @@ function bounds(block, width, height) {
 function drawPicture(context, number, flash) {
     const { width, height } = context.canvas;
     const word = number | checksum(number) << NUMBER_BITS;
+    // No part of two pictures is the same: Chromium's AV1 encoder at times leaves out a changed block amid still ones.
+    const [white, black] = number % 2 ? ["#fff", "#000"] : ["#dcdcdc", "#282828"];
     for (let block = 0; block < COLUMNS * ROWS; block += 1) {
-        context.fillStyle = word >>> block & 1 ? "#fff" : "#000";
+        context.fillStyle = word >>> block & 1 ? white : black;
         const [x, y, w, h] = bounds(block, width, height).map(Math.round);
         context.fillRect(x, y, w + 1, h + 1);
     }
-    context.fillStyle = flash ? "#fff" : "#000";
+    context.fillStyle = flash ? white : black;
     context.fillRect(0, height * BLOCKS_END, width, height * (BAR_END - BLOCKS_END));
     context.fillStyle = `hsl(${number * 7 % 360} 60% 40%)`;
     context.fillRect(0, height * BAR_END, width, height * (1 - BAR_END));
