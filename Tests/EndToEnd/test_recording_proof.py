@@ -24,6 +24,8 @@ PPM = 200
 # A sound card so bad that in the short form, too, its sound would be late without a correction.
 SHORT_SOUND_PPM = 5_000
 WRAP_AFTER_SECONDS = 2
+# Of a file whose last pictures may be missing, up to a key frame, and whose sound goes on.
+LAST_SECONDS = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +104,7 @@ async def test_what_is_lost_for_good_is_a_counted_gap_in_a_file_that_plays(
         assert max(map(abs, facts.skews)) <= SKEW_LIMIT, facts.skews
         decodes(path)
         played = await viewer.page.evaluate(PLAYS, f"{server.http_url}/client/records/{path.name}")
-        assert abs(played - facts.seconds) < 0.2, (played, facts.seconds)
+        assert abs(played - seconds) < LAST_SECONDS, played
         gaps += holes
         record_property(one.codec, missing)
         print(f"{one.codec}, {one.link.lost} of {one.link.passed} packets lost: "
