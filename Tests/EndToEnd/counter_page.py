@@ -10,6 +10,8 @@ from recorded_media import Recorded
 
 # The browser's clock of sound moves on in steps: the largest of the readings so near is the true one.
 STEP_SECONDS = 1.0
+# Chromium sends lost sound again only if its description says so, which it does not by itself.
+WITH_NACK = "stereo=0\r\na=rtcp-fb:111 nack"
 
 
 @dataclass
@@ -63,7 +65,7 @@ class CounterPage:
         return self
 
     async def publish(self, url: str, codec: str, key: str = "pub", **options) -> None:
-        await self.page.call("publish", key, url, {"codec": f"video/{codec}", **options})
+        await self.page.call("publish", key, url, {"codec": f"video/{codec}", "opus": WITH_NACK, **options})
 
     async def encoded(self, count: int, limit: float = 20.0) -> dict:
         """Waits until so many frames were encoded; the statistics."""

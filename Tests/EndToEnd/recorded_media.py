@@ -56,9 +56,11 @@ class Recorded:
     def sound_holes(self) -> list[float]:
         """Seconds between the pieces of sound where they do not follow each other; less than zero where they overlap.
 
-        Not the first two: sound that comes after the first picture and belongs before it is put at the file's zero.
+        Between the first two: half a piece, since one of which most belongs after the file's zero is put there.
         """
-        holes = (after[0] - before[0] - before[1] for before, after in zip(self.sound[1:], self.sound[2:]))
+        holes = [after[0] - before[0] - before[1] for before, after in zip(self.sound, self.sound[1:])]
+        if holes and -self.sound[0][1] / 2 <= holes[0] < 0:
+            holes = holes[1:]
         return [hole for hole in holes if abs(hole) > HOLE_SECONDS]
 
     @property

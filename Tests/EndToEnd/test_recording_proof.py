@@ -24,6 +24,7 @@ PPM = 200
 # A sound card so bad that in the short form, too, its sound would be late without a correction.
 SHORT_SOUND_PPM = 5_000
 WRAP_AFTER_SECONDS = 2
+SIZE_SECONDS = 2
 # Of a file whose last pictures may be missing, up to a key frame, and whose sound goes on.
 LAST_SECONDS = 0.1
 
@@ -148,7 +149,7 @@ async def test_clocks_that_are_wrong_and_timestamps_that_wrap(start_server, clip
 
 @pytest.mark.limit(90)
 async def test_the_size_may_change_in_the_midst_of_a_file(start_server, new_page, clips, record_property):
-    server, half = start_server(SETTINGS), SHORT_SECONDS // 2
+    server, half = start_server(SETTINGS), SIZE_SECONDS
     larger = {"width": 480, "height": 360, "first": half * FRAME_RATE}
     got = await asyncio.gather(*(
         recorded(server, RtpPublisher(codec), clips(codec, half), clips(codec, half, **larger)) for codec in CODECS))
