@@ -14,6 +14,8 @@ from rtp_session import AUDIO_TYPE, VIDEO_TYPE, RtpSession, Section
 RATES = {AUDIO_TYPE: 48_000, VIDEO_TYPE: 90_000}
 # Sound and pictures nearer than that are compared.
 NEAR_SECONDS = 0.5
+# Steps between the same frames differ by less: by rounded times and the correction of clocks.
+SAME_SECONDS = 0.05
 
 
 def _signed(distance: int) -> int:
@@ -69,11 +71,16 @@ class RtpPlayer(RtpSession):
 
     def errors(self, facts: Recorded) -> list[tuple[float, float]]:
         """(time in the file, by how many seconds its sound is later against the pictures than the reports say), for each
-        picture. Both saw the end of the stream, so frames are matched from the end."""
+        picture. Both saw the end of the stream, so frames are matched from the end, as far as they are the same: a player
+        begins with a key frame, perhaps not with the first."""
         sound = list(zip(reversed([start for start, _ in facts.sound]), reversed(self.captured(AUDIO_TYPE))))
         pictures = zip(reversed([one.time for one in facts.pictures]), reversed(self.captured(VIDEO_TYPE)))
-        out = []
+        out: list[tuple[float, float]] = []
+        last = None
         for shown, captured in pictures:
+            if last and abs((last[0] - shown) - (last[1] - captured)) > SAME_SECONDS:
+                break
+            last = (shown, captured)
             heard, made = min(sound, key=lambda one: abs(one[0] - shown))
             if abs(heard - shown) < NEAR_SECONDS:
                 out.append((shown, (heard - shown) - (made - captured)))
