@@ -270,13 +270,14 @@ package actor ClientSession {
             hooks.tell(.stop(stream.event(stream.status)))
         }
         let status = stream.status(for: cause)
-        let told = report(stream.event(status, info: cause.info, code: cause.code), after: gate)
-        log(stream, "stream ended", ["status": "\(status.rawValue)", "info": "\(cause.info)"])
+        // Whoever hears of it finds it counted.
         if case .rejected(let refusal) = cause {
             context.metrics.countRejection(refusal.label)
         } else if status == .failed {
             context.metrics.countFailure(cause.label, published: stream.published)
         }
+        let told = report(stream.event(status, info: cause.info, code: cause.code), after: gate)
+        log(stream, "stream ended", ["status": "\(status.rawValue)", "info": "\(cause.info)"])
         let closing = context.closeMedia(stream.peer)
         for player in orphans {
             await player.session.publisherEnded(

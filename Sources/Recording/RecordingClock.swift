@@ -17,13 +17,14 @@ package enum RecordingClock {
         return "\(now())-\(getpid())-\(number)"
     }
 
-    /// ISO 8601, as containers want it.
+    /// ISO 8601, as containers want it. Matroska keeps the milliseconds, MP4 the second.
     package static func timestamp(_ time: WallMillis) -> String {
         var seconds = time_t(time / 1_000)
         var parts = tm()
         gmtime_r(&seconds, &parts)
         func two(_ value: Int32) -> String { (value < 10 ? "0" : "") + String(value) }
+        let millis = String(1_000 + time % 1_000).dropFirst()
         return "\(parts.tm_year + 1_900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))T"
-            + "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec)).000000Z"
+            + "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec)).\(millis)000Z"
     }
 }
