@@ -127,9 +127,9 @@ package struct FileNameTemplate: Sendable, Equatable {
         for (index, scalar) in name.unicodeScalars.enumerated() {
             let isSafe =
                 switch scalar {
-                case "a"..."z", "A"..."Z", "0"..."9", "-", "_": true
-                // A leading dot hides the file, and two make the parent.
-                case ".": index > 0
+                case "a"..."z", "A"..."Z", "0"..."9", "_": true
+                // A leading dot hides the file, and two make the parent; `rm *` would take a leading hyphen for an option.
+                case ".", "-": index > 0
                 default: keepsUnicode && !scalar.isASCII && scalar.properties.isLetterOrNumber
                 }
             if isSafe {

@@ -206,11 +206,19 @@ package final class Recorder {
     }
 
     private func writeToPart(_ frame: MediaFrame, _ part: RecordingPart, now: Instant) throws(ContainerError) {
-        guard part.map[frame.track] != nil else { return }
+        guard part.map[frame.track] != nil, !isBeforeZero(frame, part) else { return }
         let before = part.bytes
         try part.write(frame, now: now)
         framesWritten += 1
         bytesWritten += part.bytes - before
+    }
+
+    /// Sound that comes after the picture that a file begins with, and most of which belongs before it. All of it would lie
+    /// upon each other at the file's zero.
+    private func isBeforeZero(_ frame: MediaFrame, _ part: RecordingPart) -> Bool {
+        guard !tracks[frame.track].isVideo, frame.time < part.origin else { return false }
+        let early = (part.origin - frame.time).nanoseconds
+        return early > (frame.duration ?? .zero).nanoseconds / 2
     }
 
     private func needsNewFile(for frame: MediaFrame, _ part: RecordingPart) -> Bool {

@@ -34,7 +34,7 @@ import Wire
     @Test(arguments: [
         ("../../etc/x", "~2E.~2F..~2Fetc~2Fx"), ("$(id)", "~24~28id~29"), ("a\u{0}b", "a~00b"), (".", "~2E"),
         ("..", "~2E."), ("😀", "~F0~9F~98~80"), ("a b%41&c#d?", "a~20b~2541~26c~23d~3F"), ("", "recording"),
-        ("~41", "~7E41"), ("naïve", "na~C3~AFve"), ("back\\slash\n", "back~5Cslash~0A"),
+        ("~41", "~7E41"), ("-rf-x", "~2Drf-x"), ("naïve", "na~C3~AFve"), ("back\\slash\n", "back~5Cslash~0A"),
     ])
     func unsafeCharactersAreEncoded(_ name: String, _ expected: String) {
         #expect(FileNameTemplate.streamName.base(values(name)) == expected)

@@ -80,6 +80,24 @@ import Wire
         #expect(abs(recording.frames[0][0].time.seconds - 0.5) < 0.01)
     }
 
+    @Test func soundFromBeforeTheFilesZeroThatComesLateIsLeftOut() throws {
+        let studio = try Studio()
+        // The pictures begin after 100 ms, and the first of them comes before any sound.
+        let video = try TestClip.video(.h264, count: 60, first: 3)
+        let audio = try TestClip.audio(.opus, count: 100)
+        let recorder = studio.recorder([video.description, audio.description])
+        var frames = interleaved(video, audio)
+        frames.removeAll { $0.track == 0 && $0.time == video.frames[0].time }
+        recorder.feed([video.frames[0]] + frames)
+        recorder.stop(now: .zero)
+        let recording = try #require(try studio.recordings().first)
+        // Five of 20 ms are before the first picture.
+        #expect(recording.frames.map(\.count) == [60, 95])
+        #expect(recording.frames[0][0].time < .milliseconds(1))
+        let times = recording.frames[1].map(\.time.milliseconds)
+        #expect(zip(times, times.dropFirst()).allSatisfy { (19...21).contains($1 - $0) })
+    }
+
     @Test func aPictureThatComesLateBeginsANewFile() throws {
         let studio = try Studio()
         let video = try TestClip.video(.h264, count: 60, first: 240)

@@ -31,6 +31,7 @@ final class RecordingLog: RecordingObserver {
     private let bytes: Counter
     private let repaired: Counter
     private let dropped: Counter
+    private let gaps: Counter
 
     init(folder: String, metrics: MetricsRegistry, logger: Logger) {
         self.folder = folder
@@ -42,6 +43,8 @@ final class RecordingLog: RecordingObserver {
             "weir_recording_repaired_total", help: "Files of an earlier run that were found unfinished and made whole")
         dropped = metrics.counter(
             "weir_recording_frames_dropped_total", help: "Frames not recorded since the disk was too slow")
+        gaps = metrics.counter(
+            "weir_recording_gaps_total", help: "Places in recordings where something is missing that never arrived")
     }
 
     // MARK: Recordings that go on
@@ -70,6 +73,7 @@ final class RecordingLog: RecordingObserver {
     }
 
     func countDropped(_ frames: Int) { dropped.increment(by: UInt64(frames)) }
+    func countGaps(_ gaps: Int) { self.gaps.increment(by: UInt64(gaps)) }
 
     /// Opens when the file of that name is in its place, or will not come; nil: none is awaited.
     func completion(of name: String) -> Gate? { state.withLock { $0.pending[name]?.done } }

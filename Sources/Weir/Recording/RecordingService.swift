@@ -149,7 +149,7 @@ package final class RecordingService: StreamRecorder {
                     identity: identity, tracks: tracks, settings: settings, folder: folder, finaliser: finaliser,
                     group: group)
             },
-            dropped: { log.countDropped($0) })
+            dropped: { log.countDropped($0) }, gaps: { log.countGaps($0) })
     }
 
     // MARK: Life

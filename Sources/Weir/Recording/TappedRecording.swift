@@ -28,7 +28,10 @@ final class TappedRecording: FrameConsumer, OngoingRecording {
         /// Called once, on a writer thread, when all files are closed.
         var ended: @Sendable (TappedRecording) -> Void
         var makeRecorder: @Sendable (RecordingIdentity, [TrackDescription]) -> Recorder
+        /// Frames that the queue had no room for.
         var dropped: @Sendable (Int) -> Void
+        /// Places where something is missing that never came.
+        var gaps: @Sendable (Int) -> Void
     }
 
     private struct Shared {
@@ -38,6 +41,8 @@ final class TappedRecording: FrameConsumer, OngoingRecording {
         var waitsForKey: [Bool]
         /// Dropped since the writer looked.
         var dropped = 0
+        /// Frames that follow a loss, since the writer looked.
+        var gaps = 0
         /// A frame has come.
         var hasBegun = false
         /// It has, or waits for, a turn.
@@ -61,6 +66,7 @@ final class TappedRecording: FrameConsumer, OngoingRecording {
     /// Of the writer whose turn it is.
     nonisolated(unsafe) private var recorder: Recorder?
     nonisolated(unsafe) private var lastRequest = Instant.zero
+    nonisolated(unsafe) private var gaps = 0
 
     init(_ identity: RecordingIdentity, tap: FrameTap, desk: Desk, logger: Logger) {
         self.identity = identity
@@ -101,6 +107,7 @@ final class TappedRecording: FrameConsumer, OngoingRecording {
         var wantsKeyFrame = false
         schedule { shared in
             let size = frame.data.count
+            if frame.flags.contains(.afterLoss) { shared.gaps += 1 }
             if shared.waitsForKey[frame.track] {
                 let hasRoom = shared.bytes <= Self.queueBytes / 2
                 wantsKeyFrame = hasRoom && !frame.isKeyFrame
@@ -164,15 +171,19 @@ final class TappedRecording: FrameConsumer, OngoingRecording {
 
     /// Frames of one turn; they count as waiting until they are written.
     private func take() -> [MediaFrame] {
-        let (frames, dropped) = shared.withLock { shared -> ([MediaFrame], Int) in
-            defer { shared.dropped = 0 }
+        let (frames, dropped, gaps) = shared.withLock { shared -> ([MediaFrame], Int, Int) in
+            defer { (shared.dropped, shared.gaps) = (0, 0) }
             guard shared.frames.count > Self.framesPerTurn else {
                 defer { shared.frames = [] }
-                return (shared.frames, shared.dropped)
+                return (shared.frames, shared.dropped, shared.gaps)
             }
             let frames = Array(shared.frames.prefix(Self.framesPerTurn))
             shared.frames.removeFirst(Self.framesPerTurn)
-            return (frames, shared.dropped)
+            return (frames, shared.dropped, shared.gaps)
+        }
+        if gaps > 0 {
+            self.gaps += gaps
+            desk.gaps(gaps)
         }
         if dropped > 0 {
             desk.dropped(dropped)
@@ -187,11 +198,13 @@ final class TappedRecording: FrameConsumer, OngoingRecording {
         recorder.stop(now: .now)
         let failure = shared.withLock { $0.failure }
         self.recorder = nil
+        let missing = tap.counts.reduce(Int64(0)) { $0 &+ $1.lost }
         logger.info(
             "recording ended",
             metadata: metadata([
                 "files": "\(recorder.names.joined(separator: " "))", "frames": "\(recorder.framesWritten)",
-                "bytes": "\(recorder.bytesWritten)", "lostPackets": "\(tap.packetsLost)",
+                "bytes": "\(recorder.bytesWritten)", "lostPackets": "\(tap.packetsLost)", "gaps": "\(gaps)",
+                "missingPackets": "\(missing)",
             ]))
         continuation.yield(.ended(fileNames: recorder.names, failure: failure?.text))
         continuation.finish()
