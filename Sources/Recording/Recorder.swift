@@ -34,6 +34,9 @@ package final class Recorder {
     /// Frames written into files.
     package private(set) var framesWritten: UInt64 = 0
     package private(set) var bytesWritten: Int64 = 0
+    /// Of the present file: written, and not known to be on the disk. What the end of the machine's power would cost, beside
+    /// the fragment that is being made.
+    package var unsyncedBytes: Int64 { part?.unsyncedBytes ?? 0 }
 
     let settings: RecordingSettings
     let folder: RecordingFolder

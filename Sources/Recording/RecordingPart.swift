@@ -72,6 +72,7 @@ final class RecordingPart {
 
     var duration: Interval { muxer.duration }
     var bytes: Int64 { output.size }
+    var unsyncedBytes: Int64 { output.unsynced }
     var hasMedia: Bool { muxer.fragments > 0 || muxer.hasOpenFragment || muxer.frameCounts.contains { $0 > 0 } }
     var wholeLength: Int64 { muxer.wholeLength }
 

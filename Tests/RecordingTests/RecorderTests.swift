@@ -171,6 +171,40 @@ import Wire
         #expect(recordings.map { $0.frames[0][0].rotation } == [.none, .clockwise90])
     }
 
+    @Test(arguments: [RecordingSettings.Sync.never, .everyFragment, .interval(.seconds(2))])
+    func theDiskHasWhatThePolicySays(_ sync: RecordingSettings.Sync) throws {
+        let studio = try Studio()
+        var settings = Studio.settings
+        settings.sync = sync
+        let clip = try TestClip.audio(.opus, count: 500, track: 0)
+        let recorder = studio.recorder([clip.description], settings: settings)
+        var lastSync = Instant.zero
+        var (syncs, before) = (0, Int64(0))
+        for frame in clip.frames {
+            let now = Instant.zero + frame.time
+            recorder.write(frame, now: now)
+            if recorder.unsyncedBytes < before {
+                syncs += 1
+                lastSync = now
+            }
+            before = recorder.unsyncedBytes
+            switch sync {
+            case .never: #expect(syncs == 0)
+            // Whatever has been written is there: a fragment is written as a whole.
+            case .everyFragment: #expect(recorder.unsyncedBytes == 0 || recorder.bytesWritten == 0)
+            case .interval(let interval):
+                // A fragment more, since nothing else is written meanwhile.
+                #expect(now - lastSync <= interval + settings.muxer.fragmentDuration + .milliseconds(20))
+            }
+        }
+        switch sync {
+        case .never: #expect(recorder.unsyncedBytes > 0)
+        case .everyFragment: break
+        case .interval: #expect((3...5).contains(syncs))
+        }
+        recorder.stop(now: Instant.zero + .seconds(10))
+    }
+
     @Test func takenNamesAreNumbered() throws {
         let studio = try Studio()
         let clip = try TestClip.audio(.opus, count: 10, track: 0)
