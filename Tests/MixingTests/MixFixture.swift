@@ -73,7 +73,9 @@ final class MixFolder {
         let frames = clips.flatMap(\.frames).sorted { ($0.time, $0.track) < ($1.time, $1.track) }
         let part = self[".part-" + UUID().uuidString]
         let tracks = clips.enumerated().map { index, clip in
-            MuxerTrack(clip.description, first: frames.first { $0.track == index })
+            var track = MuxerTrack(clip.description, first: frames.first { $0.track == index })
+            track.tagsRotation = true
+            return track
         }
         let muxer = try Muxer(
             format: format, tracks: tracks, origin: frames.map(\.time).min() ?? .zero,

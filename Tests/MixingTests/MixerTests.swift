@@ -104,13 +104,14 @@ import Wire
         #expect((mixed.sound.map(abs).max() ?? 0) <= 1)
     }
 
-    @Test func turnedAndTallPicturesStandUprightInTheirCells() throws {
+    @Test(arguments: ["mp4", "mkv"])
+    func turnedAndTallPicturesStandUprightInTheirCells(format: String) throws {
         let folder = try MixFolder()
         // Left half red, right half blue; turned clockwise red is above.
         let turned = try TestClip.video(
             .h264, count: 15, size: VideoSize(width: 160, height: 90), keyEvery: 15, rotation: .clockwise90
         ) { _, column, _ in column < 80 ? Colour.red.yuv : Colour.blue.yuv }
-        let input = try folder.write("turned.mp4", [turned])
+        let input = try folder.write("turned.\(format)", [turned])
         _ = try Mixer(folder.settings([input], to: "out.mp4")).run()
         let mixed = try Mixed(folder["out.mp4"])
         let colours = mixed.colours(0.2, [(0.5, 0.2), (0.5, 0.8), (0.1, 0.5), (0.9, 0.5)])

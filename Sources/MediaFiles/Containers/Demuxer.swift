@@ -263,7 +263,10 @@ package final class Demuxer {
     private static func rotation(_ stream: UnsafeMutablePointer<AVStream>) -> VideoRotation {
         var size = 0
         guard let bytes = av_stream_get_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, &size), size >= 36 else {
-            return .none
+            guard let tag = av_dict_get(stream.pointee.metadata, MuxerTrack.rotationTag, nil, 0),
+                let value = tag.pointee.value, let degrees = Int(String(cString: value))
+            else { return .none }
+            return VideoRotation(rawValue: degrees) ?? .none
         }
         let degrees = bytes.withMemoryRebound(to: Int32.self, capacity: 9) { -av_display_rotation_get($0) }
         guard degrees.isFinite else { return .none }
