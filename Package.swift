@@ -57,6 +57,8 @@ var targets: [Target] = [
     .target(
         name: "Mixing", dependencies: ["CFiles", "MediaFiles", "MediaFrames", "MediaFormats", "Wire"],
         swiftSettings: common),
+    .target(
+        name: "Playback", dependencies: ["MediaFiles", "MediaFrames", "MediaFormats", "Wire"], swiftSettings: common),
 
     // Control side
     .target(name: "WeirMetrics", swiftSettings: common),
@@ -111,8 +113,8 @@ var targets: [Target] = [
     .target(
         name: "Weir",
         dependencies: [
-            "MediaEngine", "MediaTaps", "MediaFiles", "MediaFormats", "Recording", "ControlPlane", "Diagnostics",
-            "RESTHooks",
+            "MediaEngine", "MediaTaps", "MediaFiles", "MediaFormats", "Playback", "Recording", "RTP", "ControlPlane",
+            "Diagnostics", "RESTHooks",
             "Tokens", "WCS", "HTTPServer", "WeirJSON", "WeirMetrics", "SDP", "DTLS", "SRTP", "LinuxNet", swiftLog,
             .product(name: "Yams", package: "Yams"),
             .product(name: "X509", package: "swift-certificates"),
@@ -177,6 +179,7 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
         "Mixing",
         ["Recording", "MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "CLibAV", "Wire"]
     ),
+    ("Playback", ["MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "Wire"]),
     ("ControlPlane", ["TestSupport", "WeirMetrics", swiftLog]),
     ("WeirMetrics", []),
     (
@@ -244,8 +247,8 @@ for (module, dependencies) in tests {
 let fuzzing = environment["WEIR_FUZZ"] != nil
 if fuzzing {
     let cores = [
-        "COpenSSL", "Wire", "ICE", "DTLS", "MediaFormats", "RTP", "MediaFrames", "CLibAV", "MediaFiles", "SDP",
-        "WeirJSON",
+        "COpenSSL", "Wire", "ICE", "DTLS", "MediaFormats", "RTP", "MediaFrames", "CLibAV", "MediaFiles", "Playback",
+        "SDP", "WeirJSON",
     ]
     targets = targets.filter { cores.contains($0.name) }
     targets += [
@@ -285,6 +288,7 @@ if fuzzing {
         ("Redaction", ["ControlPlane"]),
         ("Frames", ["MediaFrames", "MediaFormats", "RTP", "Wire"]),
         ("TornFiles", ["MediaFiles", "MediaFormats", "Wire"]),
+        ("Playback", ["Playback", "MediaFiles", "MediaFormats", "Wire"]),
     ]
     for (name, dependencies) in fuzzTargets {
         targets.append(

@@ -49,13 +49,14 @@ extension ClientSession {
             streams[id]?.phase = .live
             report(id, .publishing)
         } else {
-            guard let publisher = registry.markPlayerLive(name: stream.request.name, peer: peer) else {
+            guard let publisher = registry.markPlayerLive(name: stream.publishedName, peer: peer) else {
                 await end(id, .publisherGone)
                 return
             }
             streams[id]?.phase = .live
             streams[id]?.mute = publisher.mute
             report(id, .playing)
+            registry.source(of: stream.publishedName)?.begin()
             if let size = publisher.size { emit(Self.resize(id, size)) }
         }
         context.metrics.countSetup(published: stream.published, after: now - stream.begun)

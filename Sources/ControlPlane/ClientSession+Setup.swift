@@ -58,27 +58,26 @@ extension ClientSession {
     }
 
     /// Claims the name, which is looked at only now: the backend may have given another one than the client.
-    private func claim(_ stream: ManagedStream) -> Result<Claim, Refusal> {
+    private func claim(_ stream: ManagedStream) async -> Result<Claim, EndCause> {
         let request = stream.request
         let peer = stream.peer
-        switch StreamName.check(request.name) {
-        case .valid: break
-        case .url: return .failure(.text(.noAgentStorage))
-        case .bad(let text): return .failure(.badName(text))
-        }
         // Media over WebSocket (signalling 10) is not served; an empty provider is an old client's WebRTC.
-        if let provider = request.mediaProvider, !provider.isEmpty, provider.lowercased() != "webrtc" {
-            return .failure(.text(.noCommonCodecs))
+        let isWebRTC = request.mediaProvider.map { $0.isEmpty || $0.lowercased() == "webrtc" } ?? true
+        switch StreamName.check(request.name) {
+        case .valid where isWebRTC: break
+        case .url where stream.published: return .failure(.rejected(.text(.noAgentStorage)))
+        case .url where isWebRTC: return await claimOnDemand(stream)
+        case .valid, .url: return .failure(.rejected(.text(.noCommonCodecs)))
+        case .bad(let text): return .failure(.rejected(.badName(text)))
         }
         if stream.published {
             if let refusal = context.registry.claimPublisher(request, peer: peer, session: self) {
-                return .failure(refusal)
+                return .failure(.rejected(refusal))
             }
             return .success(Claim(peer: peer, publisher: nil))
         }
-        return context.registry.claimPlayer(request, peer: peer, session: self).map {
-            Claim(peer: peer, publisher: $0)
-        }
+        return context.registry.claimPlayer(request, of: request.name, peer: peer, session: self)
+            .map { Claim(peer: peer, publisher: $0) }.mapError(EndCause.rejected)
     }
 
     private func noteUnserved(_ stream: ManagedStream) {
@@ -108,11 +107,14 @@ extension ClientSession {
             await end(id, .backendTimeout)
             return
         }
+        let claimed = await claim(stream)
+        // What is made on demand takes its time.
+        guard isCurrent(id, peer) else { return }
         let claim: Claim
-        switch self.claim(stream) {
-        case .success(let claimed): claim = claimed
-        case .failure(let refusal):
-            await end(id, .rejected(refusal))
+        switch claimed {
+        case .success(let made): claim = made
+        case .failure(let cause):
+            await end(id, cause)
             return
         }
         noteUnserved(stream)

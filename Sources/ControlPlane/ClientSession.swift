@@ -24,8 +24,8 @@ package actor ClientSession {
     nonisolated let journal: SessionJournal
     /// The token that holds for all streams of the session.
     nonisolated let token: String?
-    /// The key under which limits count this session.
-    private nonisolated let addressKey: String
+    /// The key under which limits count this session; nil: they do not.
+    private nonisolated let addressKey: String?
     private nonisolated let queue: EventQueue
     var streams: [String: ManagedStream] = [:]
     /// The closing has begun (or is done): nothing new is accepted.
@@ -48,7 +48,7 @@ package actor ClientSession {
     var clientMetrics: [String: ClientMetrics] = [:]
 
     init(
-        authToken: String, facts: SessionFacts, request: ConnectRequest, admission: Admission, addressKey: String,
+        authToken: String, facts: SessionFacts, request: ConnectRequest, admission: Admission, addressKey: String?,
         context: ControlContext, logger: Logger
     ) {
         id = facts.id
@@ -135,6 +135,11 @@ package actor ClientSession {
         streams[id]?.rate = RateMeter()
         report(id, paused ? .paused : .playing)
         let context = context
+        // What is there for this player alone stands still and goes on where it stopped.
+        if let source = context.registry.source(of: stream.publishedName), !source.isShared {
+            source.setPaused(paused)
+            return
+        }
         _ = await withDeadline(context.timers, context.configuration.mediaTimeout) {
             await context.media.setPaused(paused, peer: stream.peer)
         }
@@ -197,7 +202,7 @@ package actor ClientSession {
             }
         let closings = await endAll(cause)
         queue.finish(reason)
-        if request.keepAlive, reason.mayReattach {
+        if request.keepAlive, reason.mayReattach, let addressKey {
             let now = context.timers.now
             context.kept.keep(
                 KeptSessions.Kept(
@@ -270,26 +275,35 @@ package actor ClientSession {
             hooks.tell(.stop(stream.event(stream.status)))
         }
         let status = stream.status(for: cause)
-        let told = report(stream.event(status, info: cause.info, code: cause.code), after: gate)
-        log(stream, "stream ended", ["status": "\(status.rawValue)", "info": "\(cause.info)"])
+        // Whoever hears of it finds it counted.
         if case .rejected(let refusal) = cause {
             context.metrics.countRejection(refusal.label)
         } else if status == .failed {
             context.metrics.countFailure(cause.label, published: stream.published)
         }
+        let told = report(stream.event(status, info: cause.info, code: cause.code), after: gate)
+        log(stream, "stream ended", ["status": "\(status.rawValue)", "info": "\(cause.info)"])
+        stream.source?.source.close()
         let closing = context.closeMedia(stream.peer)
         for player in orphans {
             await player.session.publisherEnded(
-                player.mediaSessionId, peer: player.peer, appKey: facts.appKey, told: told)
+                player.mediaSessionId, peer: player.peer, stream.source == nil ? .publisherGone : cause.forPlayers,
+                appKey: facts.appKey, told: told)
+        }
+        stream.source?.isOver.open()
+        if !stream.published, let idle = context.registry.unwatched(stream.publishedName) {
+            await idle.session.unwatched(idle.mediaSessionId, idle.peer)
         }
         return closing
     }
 
     /// The publisher of a player of ours is gone. Its backend hears that before it hears of the player; another backend
     /// cannot know which was first, and does not wait.
-    private func publisherEnded(_ mediaSessionId: String, peer: PeerID, appKey: String, told: Gate?) async {
+    private func publisherEnded(
+        _ mediaSessionId: String, peer: PeerID, _ cause: EndCause, appKey: String, told: Gate?
+    ) async {
         guard isCurrent(mediaSessionId, peer) else { return }
-        await end(mediaSessionId, .publisherGone, after: appKey == facts.appKey ? told : nil)
+        await end(mediaSessionId, cause, after: appKey == facts.appKey ? told : nil)
     }
 
     // MARK: Helpers

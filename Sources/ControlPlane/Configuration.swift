@@ -71,6 +71,10 @@ package struct ControlConfiguration: Sendable {
     package var snapshotTimeout = Duration.seconds(10)
     /// Bytes of a PNG file.
     package var snapshotBytes = 16 << 20
+    /// How long a source on demand may take until it can be played.
+    package var sourceTimeout = Duration.seconds(10)
+    /// How long a source on demand waits for its first player.
+    package var sourceGrace = Duration.seconds(10)
     /// How long the end of a stream waits for the name of its recording.
     package var recordingTimeout = Duration.seconds(2)
     /// Pictures that wait for backends at the same time.

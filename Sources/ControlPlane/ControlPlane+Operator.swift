@@ -23,8 +23,11 @@ extension ControlPlane {
 
     // MARK: Sessions and streams
 
-    /// All open sessions, sorted by id.
-    package nonisolated func sessions() -> [ClientSession] { context.registry.sessions.sorted { $0.id < $1.id } }
+    /// All open sessions of clients, sorted by id.
+    package nonisolated func sessions() -> [ClientSession] { allSessions.filter { $0.facts.kind != .onDemand } }
+
+    /// With those that publish what is made on demand.
+    private nonisolated var allSessions: [ClientSession] { context.registry.sessions.sorted { $0.id < $1.id } }
 
     /// Published and played streams that are wanted, in the order of their sessions.
     /// - Parameter statistics: with the counters of their media connections.
@@ -32,7 +35,7 @@ extension ControlPlane {
         statistics: Bool = false, _ isWanted: (StreamReport) -> Bool = { _ in true }
     ) async -> [StreamReport] {
         var wanted: [StreamReport] = []
-        for session in sessions() {
+        for session in allSessions {
             wanted += await session.reports(statistics: statistics).filter(isWanted)
         }
         return wanted

@@ -19,7 +19,8 @@ package actor ControlPlane {
         media: any MediaBackend, hooks: any BackendHooks, rights: (any StreamRights)? = nil,
         configuration: ControlConfiguration, metrics: MetricsRegistry, logger: Logger,
         clock: any Clock<Duration> = ContinuousClock(), diagnostics: (any DiagnosticStore)? = nil,
-        snapshots: (any SnapshotMaker)? = nil, recorder: (any StreamRecorder)? = nil
+        snapshots: (any SnapshotMaker)? = nil, recorder: (any StreamRecorder)? = nil,
+        sources: (any OnDemandSources)? = nil
     ) {
         let metrics = ControlMetrics(metrics)
         let timers = Timers(clock)
@@ -28,7 +29,7 @@ package actor ControlPlane {
             registry: StreamRegistry(limits: configuration.limits, metrics: metrics),
             metrics: metrics, timers: timers, kept: KeptSessions(maxSessions: configuration.limits.sessions),
             diagnostics: diagnostics, snapshots: snapshots, snapshotPlaces: Places(configuration.snapshots),
-            recorder: recorder,
+            recorder: recorder, onDemand: OnDemandStreams(sources, logger: logger),
             pictureCopies: Places(configuration.pictureCopies), capturePlaces: Places(configuration.captures))
         self.logger = logger
     }

@@ -1,10 +1,14 @@
 /// Why a stream ends. Each cause has one terminal status and one text (signalling 3.13).
-enum EndCause: Hashable, Sendable {
+enum EndCause: Error, Hashable, Sendable {
     case stoppedByUser
     case sessionLost
     case terminated
     case shutdown
     case publisherGone
+    /// What was played is at its end: a file.
+    case sourceFinished
+    /// Of a source on demand: nobody has played it for long enough.
+    case unwatched
     /// The backend's answer to a keep-alive.
     case keepAlive
     /// The client has no right, or none any more.
@@ -44,7 +48,8 @@ enum EndCause: Hashable, Sendable {
 
     func status(published: Bool) -> StreamStatus {
         switch self {
-        case .stoppedByUser, .sessionLost, .terminated: published ? .unpublished : .stopped
+        case .stoppedByUser, .sessionLost, .terminated, .sourceFinished, .unwatched:
+            published ? .unpublished : .stopped
         case .shutdown, .publisherGone, .keepAlive, .denied, .rejected, .failed, .notSetUp, .refused, .backendTimeout:
             .failed
         }
@@ -54,8 +59,8 @@ enum EndCause: Hashable, Sendable {
     var isLoss: Bool {
         switch self {
         case .sessionLost, .failed: true
-        case .stoppedByUser, .terminated, .shutdown, .publisherGone, .keepAlive, .denied, .rejected, .notSetUp,
-            .refused, .backendTimeout:
+        case .stoppedByUser, .terminated, .shutdown, .publisherGone, .sourceFinished, .unwatched, .keepAlive, .denied,
+            .rejected, .notSetUp, .refused, .backendTimeout:
             false
         }
     }
@@ -66,7 +71,8 @@ enum EndCause: Hashable, Sendable {
         case .sessionLost: StatusInfo.stoppedBySessionDisconnect.rawValue
         case .terminated: StatusInfo.stoppedByTerminate.rawValue
         case .shutdown: StatusInfo.requestedStreamShutdown.rawValue
-        case .publisherGone: StatusInfo.stoppedByPublisherStop.rawValue
+        case .publisherGone, .sourceFinished: StatusInfo.stoppedByPublisherStop.rawValue
+        case .unwatched: "Stopped without players"
         case .keepAlive: StatusInfo.terminatedByKeepAlive.rawValue
         case .denied(let refusal): refusal.info
         case .rejected(let refusal): refusal.info
@@ -78,7 +84,7 @@ enum EndCause: Hashable, Sendable {
 
     var code: StatusCode? {
         switch self {
-        case .stoppedByUser, .sessionLost, .terminated: nil
+        case .stoppedByUser, .sessionLost, .terminated, .sourceFinished, .unwatched: nil
         case .shutdown: .unavailable
         case .publisherGone: .notFound
         case .keepAlive: StatusInfo.terminatedByKeepAlive.code
@@ -98,7 +104,8 @@ enum EndCause: Hashable, Sendable {
         case .rejected(let refusal): refusal.label
         case .denied(let refusal): refusal.label
         case .refused: "refusedByBackend"
-        case .stoppedByUser, .sessionLost, .terminated, .shutdown, .publisherGone, .keepAlive, .backendTimeout:
+        case .stoppedByUser, .sessionLost, .terminated, .shutdown, .publisherGone, .sourceFinished, .unwatched,
+            .keepAlive, .backendTimeout:
             "\(self)"
         }
     }
@@ -115,10 +122,11 @@ extension StatusInfo {
         case .streamNotFound, .sessionDoesNotExist, .rtspNotFound, .fileNotFound, .cdnStreamNotFound,
             .stoppedByPublisherStop, .noAgentStorage:
             .notFound
-        case .noCommonCodecs, .transcodingDisabled, .noTranscoders: .notAcceptable
+        case .noCommonCodecs, .transcodingDisabled: .notAcceptable
+        case .fileWrongFormat: .unsupportedMediaType
         case .restrictedAccess, .terminatedByKeepAlive: .forbidden
         case .iceTimeout: .timeout
-        case .publishStreamNotReady, .requestedStreamShutdown, .sessionNotReady: .unavailable
+        case .publishStreamNotReady, .requestedStreamShutdown, .sessionNotReady, .noTranscoders: .unavailable
         default: .internalError
         }
     }
@@ -137,6 +145,7 @@ enum Refusal: Hashable, Sendable, Error {
         case streams = "Limit of published streams is reached"
         case players = "Limit of players is reached"
         case playersPerStream = "Limit of players of this stream is reached"
+        case sources = "Limit of streams on demand is reached"
         case streamsPerSession = "Limit of streams of this session is reached"
         case packetRate = "Limit of packets per second is reached"
         case cpu = "Limit of processor load is reached"

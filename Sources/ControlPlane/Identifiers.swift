@@ -35,9 +35,11 @@ enum SessionID {
     }
 }
 
-/// By which protocol a client talks to us.
+/// By which protocol a client talks to us, or that there is none.
 package enum SessionKind: String, Sendable, CaseIterable {
     case webSocket = "websocket"
     case whip
     case whep
+    /// Nobody's client: the publisher of a stream that is made because somebody plays it (`OnDemandSource`).
+    case onDemand = "on-demand"
 }

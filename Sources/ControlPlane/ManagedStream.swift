@@ -16,6 +16,10 @@ struct ManagedStream {
     /// The name that the client asked for: its rights are about that.
     let askedName: String
     let published: Bool
+    /// Of a player, once known: the name under which what it plays is published, if that is not the one it asked for.
+    var publication: String?
+    /// Of a publisher that is no client's.
+    var source: OnDemandLife?
     let peer: PeerID
     /// When the request came.
     let begun: Duration
@@ -43,6 +47,9 @@ struct ManagedStream {
     static let eventsPerSecond = 100
 
     var isEnding: Bool { ending != nil }
+
+    /// Under which name it, or what it plays, is published.
+    var publishedName: String { publication ?? request.name }
 
     /// Whether it is being recorded; while the backend is asked, whether the client wants it.
     private var isRecorded: Bool { recording?.isOn ?? (phase == .settingUp && request.record) }

@@ -11,6 +11,7 @@ package struct StatusCode: RawRepresentable, Hashable, Sendable {
     package static let notAcceptable = StatusCode(rawValue: 406)
     package static let timeout = StatusCode(rawValue: 408)
     package static let conflict = StatusCode(rawValue: 409)
+    package static let unsupportedMediaType = StatusCode(rawValue: 415)
     package static let tooManyRequests = StatusCode(rawValue: 429)
     package static let internalError = StatusCode(rawValue: 500)
     package static let unavailable = StatusCode(rawValue: 503)

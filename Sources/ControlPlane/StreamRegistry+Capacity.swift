@@ -20,8 +20,9 @@ extension StreamRegistry {
 
     var capacity: CapacityReport {
         state.withLock { state in
+            let sessions = state.sessions.values.count { $0.facts.kind != .onDemand }
             var report = CapacityReport(
-                verdict: .accepting, reason: nil, limits: state.limits, sessions: state.sessions.count,
+                verdict: .accepting, reason: nil, limits: state.limits, sessions: sessions,
                 streams: state.publications.count, players: state.players, load: state.load.measured)
             if state.isDraining {
                 (report.verdict, report.reason) = (.ending, SignallingError.shuttingDown.info)

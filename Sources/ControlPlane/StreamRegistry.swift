@@ -35,6 +35,10 @@ final class StreamRegistry: Sendable {
         let session: ClientSession
         let mediaSessionId: String
         let peer: PeerID
+        /// Of a publisher that is no client's.
+        var source: (any OnDemandSource)?
+        /// It ends since it has no players, and takes no new ones.
+        var isRetired = false
         var liveSince: Duration?
         var description: MediaDescription?
         var state = PublisherState()
@@ -97,16 +101,20 @@ final class StreamRegistry: Sendable {
     }
 
     /// Undoes `admit` and forgets the session, if it got that far.
-    func dismiss(address: String, session: ClientSession?) {
+    ///
+    /// - Parameter address: nil for a session that never asked to come in.
+    func dismiss(address: String?, session: ClientSession?) {
         let wasOpen = state.withLock { state in
-            state.admitted -= 1
-            let left = state.admittedByAddress[address, default: 1] - 1
-            state.admittedByAddress[address] = left > 0 ? left : nil
+            if let address {
+                state.admitted -= 1
+                let left = state.admittedByAddress[address, default: 1] - 1
+                state.admittedByAddress[address] = left > 0 ? left : nil
+            }
             guard let session, state.sessions.removeValue(forKey: session.id) != nil else { return false }
             state.sessionsByToken[session.authToken] = nil
             return true
         }
-        if wasOpen { metrics.sessions.add(-1) }
+        if wasOpen, address != nil { metrics.sessions.add(-1) }
     }
 
     /// False if the shutdown began meanwhile.
@@ -117,7 +125,7 @@ final class StreamRegistry: Sendable {
             state.sessionsByToken[session.authToken] = session
             return true
         }
-        if added { metrics.sessions.add(1) }
+        if added, session.facts.kind != .onDemand { metrics.sessions.add(1) }
         return added
     }
 
@@ -149,7 +157,9 @@ final class StreamRegistry: Sendable {
         }
     }
 
-    func claimPublisher(_ request: StreamRequest, peer: PeerID, session: ClientSession) -> Refusal? {
+    func claimPublisher(
+        _ request: StreamRequest, peer: PeerID, session: ClientSession, source: (any OnDemandSource)? = nil
+    ) -> Refusal? {
         let refusal = state.withLock { state -> Refusal? in
             if state.isDraining { return .shuttingDown }
             if state.publications[request.name] != nil { return .text(.nameInUse) }
@@ -157,7 +167,7 @@ final class StreamRegistry: Sendable {
             if let limit = state.load.refusal(state.limits) { return .limit(limit) }
             state.claims[peer] = request.name
             state.publications[request.name] = Publication(
-                session: session, mediaSessionId: request.mediaSessionId, peer: peer)
+                session: session, mediaSessionId: request.mediaSessionId, peer: peer, source: source)
             return nil
         }
         if refusal == nil { metrics.streams.add(1) }
@@ -166,10 +176,14 @@ final class StreamRegistry: Sendable {
 
     /// Returns the publisher. The player belongs to the publication then: if the publisher ends at any later moment, it
     /// is told.
-    func claimPlayer(_ request: StreamRequest, peer: PeerID, session: ClientSession) -> Result<PeerID, Refusal> {
+    func claimPlayer(
+        _ request: StreamRequest, of name: String, peer: PeerID, session: ClientSession
+    ) -> Result<PeerID, Refusal> {
         let result = state.withLock { state -> Result<PeerID, Refusal> in
             if state.isDraining { return .failure(.shuttingDown) }
-            guard let publication = state.publications[request.name] else { return .failure(.text(.streamNotFound)) }
+            guard let publication = state.publications[name], !publication.isRetired else {
+                return .failure(.text(.streamNotFound))
+            }
             if publication.liveSince == nil { return .failure(.text(.publishStreamNotReady)) }
             if state.players >= state.limits.players { return .failure(.limit(.players)) }
             if publication.players.count >= state.limits.playersPerStream {
@@ -178,8 +192,8 @@ final class StreamRegistry: Sendable {
             if let limit = state.load.refusal(state.limits) { return .failure(.limit(limit)) }
             state.players += 1
             state.load.admitPlayer()
-            state.claims[peer] = request.name
-            state.publications[request.name]?.players[peer] = Player(
+            state.claims[peer] = name
+            state.publications[name]?.players[peer] = Player(
                 session: session, mediaSessionId: request.mediaSessionId, peer: peer)
             return .success(publication.peer)
         }
@@ -239,6 +253,28 @@ final class StreamRegistry: Sendable {
             guard let publication = state.publications[name], publication.peer == peer else { return false }
             return publication.state.size != size
         }
+    }
+
+    /// The source behind a publication, if no client publishes it.
+    func source(of name: String) -> (any OnDemandSource)? { state.withLock { $0.publications[name]?.source } }
+
+    /// The publisher of that name, if it is a source on demand that nobody plays.
+    func unwatched(_ name: String) -> (session: ClientSession, mediaSessionId: String, peer: PeerID)? {
+        state.withLock { state in
+            guard let publication = state.publications[name], publication.source != nil, publication.players.isEmpty
+            else { return nil }
+            return (publication.session, publication.mediaSessionId, publication.peer)
+        }
+    }
+
+    /// From now on nobody can play it. False if somebody does.
+    func retire(_ name: String, peer: PeerID) -> Bool {
+        var isRetired = false
+        update(name, peer) { publication in
+            if publication.players.isEmpty { publication.isRetired = true }
+            isRetired = publication.isRetired
+        }
+        return isRetired
     }
 
     func setBitrate(_ bitsPerSecond: Int, name: String, peer: PeerID) {

@@ -36,7 +36,7 @@ extension ClientSession {
 
     private func report(_ stream: ManagedStream) -> StreamReport {
         var state = stream.event(stream.status)
-        let publication = context.registry.publication(of: stream.request.name)
+        let publication = context.registry.publication(of: stream.publishedName)
         if let size = publication?.size {
             state.width = size.width
             state.height = size.height

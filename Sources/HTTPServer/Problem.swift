@@ -107,7 +107,8 @@ extension Problem {
     /// refused.
     private static func refusalStatus(_ code: Int) -> HTTPResponse.Status {
         let known: [HTTPResponse.Status] = [
-            .badRequest, .unauthorized, .forbidden, .notFound, .notAcceptable, .conflict, .gone, .tooManyRequests,
+            .badRequest, .unauthorized, .forbidden, .notFound, .notAcceptable, .conflict, .gone, .unsupportedMediaType,
+            .tooManyRequests,
             .internalServerError, .badGateway, .serviceUnavailable, .gatewayTimeout,
         ]
         guard (400...599).contains(code) else { return .forbidden }
@@ -134,7 +135,26 @@ extension Problem {
                 .conflict, info, remedy: "The publisher is still connecting; try again.",
                 headers: [.retryAfter: Self.retrySoon])
         case .noAgentStorage:
-            self.init(.unprocessableContent, info, remedy: "Streams named by a URL are not served; use a plain name.")
+            self.init(
+                .unprocessableContent, info,
+                remedy: "Streams named by a URL of this kind are not served; use a plain name, or vod:// with a file's."
+            )
+        case .fileNotFound:
+            self.init(.notFound, info, remedy: "Check the name: it is that of a file in the server's media folder.")
+        case .fileWrongFormat:
+            self.init(
+                .unsupportedMediaType, info,
+                remedy: "Use MP4, MKV, WebM or TS with H264, H265, VP8, VP9 or AV1, and with Opus, AAC, PCMU or PCMA.")
+        case .failedToReadFile, .fileStreamingException:
+            self.init(.internalServerError, info, remedy: "Try again; if it lasts, the operator's log says why.")
+        case .transcodingDisabled:
+            self.init(
+                .notAcceptable, info,
+                remedy: "Use a file without B frames, or ask the operator to allow vod.transcodings.")
+        case .noTranscoders:
+            self.init(
+                .serviceUnavailable, info, remedy: "Others are being transcoded; try again later.",
+                headers: [.retryAfter: Self.retryLater])
         default:
             self.init(code: event.code, info: info)
         }

@@ -38,6 +38,16 @@ package final class SinkWaker: Sendable {
         arm()
         defer { disarm() }
         guard !hasNews() else { return }
+        sleep(timeout)
+    }
+
+    /// Sleeps for that time or until `wake` is called; workers take the thread for awake, so news costs them nothing.
+    package func pause(_ time: Interval) {
+        sleep(time)
+        weir_eventfd_drain(descriptor)
+    }
+
+    private func sleep(_ timeout: Interval) {
         var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         let milliseconds = max(0, timeout.nanoseconds / 1_000_000 + (timeout.nanoseconds % 1_000_000 > 0 ? 1 : 0))
         // An interrupted wait is as good as one that found news.

@@ -9,9 +9,9 @@ import Wire
 /// One thread that reads any number of published streams and puts their packets together to frames: what recordings,
 /// snapshots and HLS are made of. The media workers give it one copy of each packet and never wait for it.
 package final class FrameReader: Sendable {
-    /// The thread lets this time pass between two rounds: packets of some turns of the workers are read at once, at a
-    /// fraction of the wake-ups, and nobody sees 5 ms in a file or a playlist.
-    private static let gather = Interval.milliseconds(5)
+    /// The thread lets this time pass between two rounds unless all taps have more patience: packets of some turns of the
+    /// workers are read at once, at a fraction of the wake-ups.
+    package static let gather = Interval.milliseconds(5)
     /// Without news the thread looks around so often all the same.
     private static let idle = Interval.milliseconds(1_000)
     private static let stackBytes = 1 << 20
@@ -60,10 +60,11 @@ package final class FrameReader: Sendable {
     ///
     /// - Parameters:
     ///   - capacity: bytes of packets that may wait for the thread.
+    ///   - patience: how late a frame may come for all that its consumer cares; the more, the less the reading costs.
     ///   - consumer: makes the consumer, once the tracks and the tap are known.
     /// - Returns: nil if there is no such publisher, or the reader has stopped; then no consumer was made.
     package func tap(
-        publisher: UInt64, capacity: Int = PacketSink.defaultCapacity,
+        publisher: UInt64, capacity: Int = PacketSink.defaultCapacity, patience: Interval = FrameReader.gather,
         settings: AssemblerSettings = AssemblerSettings(),
         consumer make: (FrameTap) -> any FrameConsumer
     ) -> FrameTap? {
@@ -82,7 +83,7 @@ package final class FrameReader: Sendable {
             return nil
         }
         let tap = FrameTap(publisher: publisher, tracks: tracks, sink: sink, engine: engine)
-        let reading = TapReading(tap, consumer: make(tap), settings: settings)
+        let reading = TapReading(tap, consumer: make(tap), patience: patience, settings: settings)
         shared.withLock { $0.added.append(reading) }
         return tap
     }
@@ -124,11 +125,8 @@ package final class FrameReader: Sendable {
 
     private func rest(_ readings: [TapReading], since began: Instant) {
         // Not armed yet: what comes now is read with what comes next, and costs no worker a system call.
-        let left = began + Self.gather - Instant.now
-        if left > .zero {
-            var time = timespec(tv_sec: 0, tv_nsec: Int(left.nanoseconds))
-            nanosleep(&time, nil)
-        }
+        let left = began + (readings.map(\.patience).min() ?? .zero) - Instant.now
+        if left > .zero { waker.pause(left) }
         let next = readings.map(\.deadline).min() ?? .distantFuture
         let now = Instant.now
         let wait = next <= now ? Interval.zero : min(next - now, Self.idle)

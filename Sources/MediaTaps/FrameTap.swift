@@ -52,6 +52,7 @@ struct TapReading {
     private static let recordsPerRound = 4_096
 
     let tap: FrameTap
+    let patience: Interval
     private let consumer: any FrameConsumer
     private var assembler: StreamAssembler
     private(set) var isOver = false
@@ -59,8 +60,9 @@ struct TapReading {
     /// The engine merges requests; this spares its mailbox.
     private static let requestInterval = Interval.milliseconds(200)
 
-    init(_ tap: FrameTap, consumer: any FrameConsumer, settings: AssemblerSettings) {
+    init(_ tap: FrameTap, consumer: any FrameConsumer, patience: Interval, settings: AssemblerSettings) {
         self.tap = tap
+        self.patience = patience
         self.consumer = consumer
         assembler = StreamAssembler(tracks: tap.tracks, settings: settings)
     }

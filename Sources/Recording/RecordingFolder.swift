@@ -182,14 +182,22 @@ package final class RecordingFolder: Sendable {
 
     /// A name that no file and no other recording has; it stays reserved until `release`.
     package func reserve(base: String, part: String, fileExtension: String) -> String {
-        let first = FileNameTemplate.fileName(base: base, number: part, fileExtension: fileExtension)
-        return reserved.withLock { taken in
-            var name = first
-            for number in 2...Self.mostCollisions where taken.contains(name) || exists(name) {
-                name = FileNameTemplate.fileName(base: base, number: part + "-\(number)", fileExtension: fileExtension)
+        reserved.withLock { taken in
+            func name(_ number: Int) -> String {
+                let numbered = number == 1 ? part : part + "-\(number)"
+                return FileNameTemplate.fileName(base: base, number: numbered, fileExtension: fileExtension)
             }
-            taken.insert(name)
-            return name
+            func isTaken(_ number: Int) -> Bool { taken.contains(name(number)) || exists(name(number)) }
+            // In few steps however many there are: 1, 2, 4, … up to a free one, then halfway back and so on.
+            var free = 1
+            while free < Self.mostCollisions, isTaken(free) { free *= 2 }
+            var used = free / 2
+            while free - used > 1 {
+                let middle = (free + used) / 2
+                if isTaken(middle) { used = middle } else { free = middle }
+            }
+            taken.insert(name(free))
+            return name(free)
         }
     }
 

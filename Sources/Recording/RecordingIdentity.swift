@@ -73,6 +73,7 @@ package enum RecordingFailure: Error, Sendable, Equatable {
     case freeSpaceFloor(free: Int64, floor: Int64)
     case folderGone
     case notPermitted
+    case readOnly
     case disk(errno: Int32)
     /// No container of the mapping takes this codec.
     case unsupported(codec: String)
@@ -83,7 +84,8 @@ package enum RecordingFailure: Error, Sendable, Equatable {
         case .system(errno: ENOSPC), .system(errno: EDQUOT): self = .diskFull
         case .system(errno: ENOENT), .system(errno: ENOTDIR), .system(errno: ESTALE), .system(errno: ENXIO):
             self = .folderGone
-        case .system(errno: EACCES), .system(errno: EPERM), .system(errno: EROFS): self = .notPermitted
+        case .system(errno: EACCES), .system(errno: EPERM): self = .notPermitted
+        case .system(errno: EROFS): self = .readOnly
         case .system(let errno): self = .disk(errno: errno)
         case .unsupported(let codec, _): self = .unsupported(codec: codec)
         default: self = .container(error)
@@ -98,9 +100,23 @@ package enum RecordingFailure: Error, Sendable, Equatable {
             "Recording stopped: \(free >> 20) MiB free on the disk, \(floor >> 20) MiB are to be left"
         case .folderGone: "Recording stopped: the records folder is gone"
         case .notPermitted: "Recording stopped: the records folder cannot be written to"
+        case .readOnly: "Recording stopped: the disk of the records folder is read-only"
         case .disk(let errno): "Recording stopped: disk error: \(String(cString: strerror(errno)))"
         case .unsupported(let codec): "Recording stopped: \(codec) cannot be recorded"
         case .container(let error): "Recording stopped: \(error)"
+        }
+    }
+
+    /// What the operator can do.
+    package var remedy: String {
+        switch self {
+        case .diskFull, .freeSpaceFloor: "free space, or set recording.keep or recording.keep_size; then record again"
+        case .folderGone: "mount or make the folder again and restart the server"
+        case .notPermitted: "let the server's user write there; weir doctor looks at it"
+        case .readOnly: "mount the disk writable; the kernel's log says why it is not"
+        case .disk: "see the kernel's log about this disk"
+        case .unsupported: "give the codec another container in recording.formats"
+        case .container: "report this with the file and the server's log"
         }
     }
 
@@ -111,6 +127,7 @@ package enum RecordingFailure: Error, Sendable, Equatable {
         case .freeSpaceFloor: "free_space"
         case .folderGone: "folder_gone"
         case .notPermitted: "not_permitted"
+        case .readOnly: "read_only"
         case .disk: "disk_error"
         case .unsupported: "unsupported"
         case .container: "container"

@@ -12,6 +12,7 @@ package final class WorkQueue<Job: Sendable>: @unchecked Sendable {
     private var jobs: [Job] = []
     private var running = 0
     private var busy = 0
+    private var idleWaiters = 0
     private var isStopped = false
 
     /// - Parameter capacity: jobs that may wait.
@@ -29,11 +30,10 @@ package final class WorkQueue<Job: Sendable>: @unchecked Sendable {
             jobs.append(job)
             if running < threads, jobs.count > running - busy {
                 running += 1
-                let thread = Thread { self.run() }
-                thread.name = name
-                thread.start()
+                Thread { self.run() }.start()
             }
-            condition.signal()
+            // One of those who wait may wait for the end of all work.
+            if idleWaiters > 0 { condition.broadcast() } else { condition.signal() }
             return true
         }
     }
@@ -58,10 +58,16 @@ package final class WorkQueue<Job: Sendable>: @unchecked Sendable {
 
     /// Returns when nothing waits and nothing runs.
     package func waitUntilIdle() {
-        condition.withLock { while !(jobs.isEmpty && busy == 0) { condition.wait() } }
+        condition.withLock {
+            idleWaiters += 1
+            while !(jobs.isEmpty && busy == 0) { condition.wait() }
+            idleWaiters -= 1
+        }
     }
 
     private func run() {
+        // Only a thread itself can give its name to the kernel.
+        Thread.current.name = name
         condition.lock()
         while true {
             while jobs.isEmpty && !isStopped { condition.wait() }
@@ -72,7 +78,8 @@ package final class WorkQueue<Job: Sendable>: @unchecked Sendable {
             work(job)
             condition.lock()
             busy -= 1
-            condition.broadcast()
+            // Threads without work are woken by it alone.
+            if idleWaiters > 0, busy == 0, jobs.isEmpty { condition.broadcast() }
         }
         running -= 1
         condition.broadcast()

@@ -18,6 +18,7 @@ package struct Configuration: Sendable, Equatable {
     /// Of the section `applications`, whose keys are those of the applications.
     package var applications: [Application] = []
     package var recording = Recording()
+    package var vod = Playback()
     package var limits = Limits()
     package var diagnostics = Diagnostics()
     package var log = Log()

@@ -45,6 +45,7 @@ package struct Doctor {
         checkDTLSCertificate()
         checkTokens()
         checkRecording()
+        checkPlayback()
         checkCandidates()
         checkProcessor()
         checkFiles()

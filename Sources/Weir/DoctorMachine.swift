@@ -40,6 +40,13 @@ package struct DoctorMachine: Sendable {
             folder.deleteLastPathComponent()
         }
     }
+    /// Why files in that folder cannot be read; `nil`: they can, as far as the folder goes.
+    package var cannotRead: @Sendable (String) -> String? = { path in
+        var status = stat()
+        guard stat(path, &status) == 0 else { return String(cString: strerror(errno)) }
+        guard status.st_mode & S_IFMT == S_IFDIR else { return "it is no folder" }
+        return access(path, R_OK | X_OK) == 0 ? nil : String(cString: strerror(errno))
+    }
     /// Whether that file may be run.
     package var isProgram: @Sendable (String) -> Bool = { path in
         var status = stat()

@@ -25,7 +25,9 @@ package final class EngineMediaBackend: MediaBackend {
     private let candidates: [Candidate]
     private let fingerprint: String
     /// What publishers send, by peer: what players are offered.
-    private let published = Mutex<[PeerID: [PublishedTrack]]>([:])
+    let published = Mutex<[PeerID: [PublishedTrack]]>([:])
+    /// ... and what those are offered next that cannot have that: of sources only.
+    let secondChoices = Mutex<[PeerID: [PublishedTrack]]>([:])
 
     /// Binds the media port and starts the workers.
     /// - Throws: `NetworkError` naming the address that could not be bound, `SRTPError`, `DTLSError`.
@@ -97,8 +99,7 @@ package final class EngineMediaBackend: MediaBackend {
         guard let tracks = published.withLock({ $0[publisher] }) else { throw .streamNotFound }
         let negotiation: Negotiation
         do throws(NegotiationError) {
-            negotiation = try OfferAnswer.answerPlayer(
-                offer: offer, published: tracks, options: answerOptions(peer, stream, options))
+            negotiation = try answerPlayer(offer, tracks, of: publisher, answerOptions(peer, stream, options))
         } catch {
             throw Self.translate(error)
         }
@@ -108,8 +109,19 @@ package final class EngineMediaBackend: MediaBackend {
         return describe(negotiation)
     }
 
+    private func answerPlayer(
+        _ offer: String, _ tracks: [PublishedTrack], of publisher: PeerID, _ options: AnswerOptions
+    ) throws(NegotiationError) -> Negotiation {
+        do throws(NegotiationError) {
+            return try OfferAnswer.answerPlayer(offer: offer, published: tracks, options: options)
+        } catch {
+            guard error == .noCommonCodecs, let second = secondChoices.withLock({ $0[publisher] }) else { throw error }
+            return try OfferAnswer.answerPlayer(offer: offer, published: second, options: options)
+        }
+    }
+
     /// Overload: who is there goes before who comes.
-    private func checkCapacity() throws(MediaError) {
+    func checkCapacity() throws(MediaError) {
         guard engine.counters.admits else {
             engine.counters.peersRefused.bump()
             throw .noCapacity
@@ -159,6 +171,7 @@ package final class EngineMediaBackend: MediaBackend {
 
     package func close(peer: PeerID) async {
         published.withLock { $0[peer] = nil }
+        secondChoices.withLock { $0[peer] = nil }
         engine.close(peer: peer.rawValue)
     }
 

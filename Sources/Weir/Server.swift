@@ -65,9 +65,11 @@ package struct Server {
         let diagnostics = try diagnosticFolder(stateDirectory: stateDirectory, metrics: metrics)
         let reader = try FrameReader(engine: media.engine)
         let recordings = try recordingService(stateDirectory: stateDirectory, reader: reader, metrics: metrics)
+        let playback = try playbackService(stateDirectory: stateDirectory, media: media, metrics: metrics)
         let control = ControlPlane(
             media: media, hooks: hooks, rights: tokens, configuration: controlConfiguration(), metrics: metrics,
-            logger: logger, diagnostics: diagnostics, snapshots: EngineSnapshots(reader: reader), recorder: recordings)
+            logger: logger, diagnostics: diagnostics, snapshots: EngineSnapshots(reader: reader), recorder: recordings,
+            sources: playback)
         let connections = ConnectionBudget(
             limit: configuration.limits.connections, limitPerAddress: configuration.limits.connectionsPerAddress,
             proxies: TrustedProxies(configuration.proxies.trusted))
@@ -105,6 +107,7 @@ package struct Server {
                     logger: logger, reread: reread))
         } catch {
             await recordings?.shutdown(until: signals.end(after: shutdownTimeout))
+            playback?.stop()
             reader.stop()
             media.stop()
             await transport.shutdown()
@@ -112,6 +115,7 @@ package struct Server {
             throw error
         }
         await recordings?.shutdown(until: signals.end(after: shutdownTimeout))
+        playback?.stop()
         reader.stop()
         media.stop()
         await transport.shutdown()
@@ -143,6 +147,16 @@ package struct Server {
         guard configuration.recording.enabled else { return nil }
         return try RecordingService(
             configuration.recording, stateDirectory: stateDirectory, reader: reader, metrics: metrics, logger: logger)
+    }
+
+    private func playbackService(
+        stateDirectory: String, media: EngineMediaBackend, metrics: MetricsRegistry
+    ) throws(ServerError) -> PlaybackService? {
+        guard configuration.vod.enabled else { return nil }
+        let records = configuration.vod.recordsFolder(configuration.recording, stateDirectory: stateDirectory)
+        return try PlaybackService(
+            configuration.vod, stateDirectory: stateDirectory, records: records, media: media, metrics: metrics,
+            logger: logger)
     }
 
     private var shutdownTimeout: Duration { .nanoseconds(configuration.shutdown.timeout.nanoseconds) }

@@ -192,10 +192,11 @@ struct RecordingTests {
             let recording = plant.recorder.state.value.recordings[0]
             recording.start("promised.webm")
             try await plant.hooks.state.wait { $0.heard.last == "a StreamEvent recordingStarted" }
-            let first = Task { await ann.session.stop(mediaSessionId: "a") }
+            let session = ann.session
+            let first = Task { await session.stop(mediaSessionId: "a") }
             try await recording.stops.wait { $0 == 1 }
             // A second cause waits for the first.
-            let second = Task { await ann.session.close(.clientClosed) }
+            let second = Task { await session.close(.clientClosed) }
             #expect(!(await plant.plane.isAvailable("nobody")))
             #expect(await plant.plane.isAvailable("cam"))
             try await plant.clock.sleeper(until: .seconds(3))

@@ -239,6 +239,7 @@ struct Plant: Sendable {
     let store = FakeStore()
     let pictures = FakePictures()
     let recorder = FakeRecorder()
+    let sources = FakeSources()
     let plane: ControlPlane
 
     init(_ configuration: ControlConfiguration, rights: (any StreamRights)? = nil) {
@@ -247,7 +248,7 @@ struct Plant: Sendable {
         plane = ControlPlane(
             media: media, hooks: hooks, rights: rights, configuration: configuration, metrics: metrics, logger: logger,
             clock: clock,
-            diagnostics: store, snapshots: pictures, recorder: recorder)
+            diagnostics: store, snapshots: pictures, recorder: recorder, sources: sources)
     }
 
     func client(_ kind: SessionKind = .webSocket, from address: String = "192.0.2.1:5000") async throws -> Client {

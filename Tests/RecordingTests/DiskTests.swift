@@ -77,7 +77,7 @@ private final class SmallDisk {
         guard disk.makeReadOnly() else { return }
         let recorder = studio.recorder([clip.description])
         recorder.feed(clip.frames)
-        #expect(recorder.state == .failed(.notPermitted))
+        #expect(recorder.state == .failed(.readOnly))
         #expect(throws: ContainerError.self) { try RecordingFolder(path: disk.path + "/other") }
     }
 

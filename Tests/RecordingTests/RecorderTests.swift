@@ -166,6 +166,18 @@ import Wire
         #expect(try studio.recordings().count == 4)
     }
 
+    @Test(arguments: [1, 2, 3, 7, 8, 9, 1_000])
+    func aNameThatWasTakenOftenGetsTheNextNumber(_ count: Int) throws {
+        let studio = try Studio()
+        for number in 1...count {
+            let name = number == 1 ? "cam.mp4" : "cam-\(number).mp4"
+            #expect(FileManager.default.createFile(atPath: studio.folder.path + "/" + name, contents: nil))
+        }
+        #expect(studio.folder.reserve(base: "cam", part: "", fileExtension: "mp4") == "cam-\(count + 1).mp4")
+        // Reserved is as good as taken.
+        #expect(studio.folder.reserve(base: "cam", part: "", fileExtension: "mp4") == "cam-\(count + 2).mp4")
+    }
+
     @Test(arguments: ["../../etc/x", String(repeating: "n", count: 300), "😀😀", "$(id)", "a\u{0}b", ".", "/"])
     func hostileNamesStayInTheFolder(_ name: String) throws {
         let studio = try Studio()

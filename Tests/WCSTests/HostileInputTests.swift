@@ -81,7 +81,7 @@ import WCS
     }
 
     @Test func endlessFragmentsAreCutByTime() async throws {
-        try await attack({ $0.fragmentTimeout = .milliseconds(100) }) { server in
+        try await attack({ $0.fragmentTimeout = .seconds(1) }) { server in
             let client = try await TestClient.session(server.port)
             try await client.frame(1, [0x20], isFinal: false)
             #expect(await client.closeCode() == 1008)
@@ -172,7 +172,7 @@ import WCS
     }
 
     @Test func whoeverDoesNotUpgradeIsToldAndTimedOut() async throws {
-        try await attack({ $0.handshakeTimeout = .milliseconds(200) }) { server in
+        try await attack({ $0.handshakeTimeout = .seconds(1) }) { server in
             let plain = try await TestClient.open(server.port, request: "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             #expect(plain.response.hasPrefix("HTTP/1.1 426"))
             await server.expectRejected("not_websocket")
@@ -185,10 +185,12 @@ import WCS
     }
 
     @Test func whoeverSendsNoConnectionIsTimedOut() async throws {
-        try await attack({ $0.firstMessageTimeout = .milliseconds(100) }) { server in
-            let client = try await TestClient.open(server.port)
-            try await client.send(#"{"message":"ping"}"#)
-            #expect(await client.closeCode() == 1008)
+        try await attack({ $0.firstMessageTimeout = .seconds(1) }) { server in
+            // A machine that stands still for so long may have closed it before the client has read a word.
+            if let client = try? await TestClient.open(server.port) {
+                try? await client.send(#"{"message":"ping"}"#)
+                #expect(await client.closeCode() == 1008)
+            }
             await server.expectRejected("first_message_timeout")
         }
     }

@@ -228,7 +228,7 @@ import WeirJSON
 
     @Test func silentClientIsDropped() async throws {
         try await TestServer.run {
-            $0.keepAliveInterval = .milliseconds(50)
+            $0.keepAliveInterval = .milliseconds(500)
             $0.keepAliveProbes = 3
         } _: { server in
             let client = try await TestClient.session(server.port)
@@ -240,7 +240,7 @@ import WeirJSON
     @Test func keepAliveMayUsePingFrames() async throws {
         try await TestServer.run {
             $0.keepAlive = .webSocket
-            $0.keepAliveInterval = .milliseconds(50)
+            $0.keepAliveInterval = .milliseconds(500)
             $0.keepAliveProbes = 3
         } _: { server in
             let client = try await TestClient.session(server.port)

@@ -187,6 +187,33 @@ private func text(_ findings: [Doctor.Finding], _ severity: Doctor.Severity) -> 
     }
 }
 
+@Suite struct PlaybackDoctorTests {
+    private func examine(_ folder: String, _ why: String?, enabled: Bool = true) -> [Doctor.Finding] {
+        var configuration = Configuration()
+        configuration.vod.folder = folder
+        configuration.vod.enabled = enabled
+        var machine = goodMachine()
+        machine.cannotRead = { $0 == folder ? why : nil }
+        return WeirTests.examine(configuration, machine)
+    }
+
+    @Test func aFolderThatCannotBeReadIsAWarning() {
+        #expect(text(examine("/srv/films", "No such file or directory"), .warning).contains("/srv/films"))
+        #expect(text(examine("/srv/films", nil), .ok).contains("media folder /srv/films"))
+        #expect(!text(examine("/srv/films", "no", enabled: false), .warning).contains("/srv/films"))
+    }
+
+    @Test func recordingsArePlayedOnlyWhereWhoKnowsTheirNamesMayFetchThem() {
+        var configuration = Configuration()
+        #expect(configuration.playsRecordings)
+        configuration.recording.download = .operator
+        #expect(!configuration.playsRecordings)
+        configuration.recording.download = .link
+        configuration.vod.records = false
+        #expect(!configuration.playsRecordings)
+    }
+}
+
 @Suite struct RecordingDoctorTests {
     private func examine(_ change: (inout Configuration, inout DoctorMachine) -> Void) -> [Doctor.Finding] {
         var configuration = Configuration()

@@ -92,7 +92,7 @@ export class Player extends EventTarget {
     }
 
     async play(name) {
-        const fault = nameFault(name);
+        const fault = nameFault(name, true);
         setFault($("play-name"), fault, { focus: true });
         if (fault) return;
         this.#endCurrent();

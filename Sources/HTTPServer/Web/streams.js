@@ -80,7 +80,8 @@ export class StreamList extends EventTarget {
     }
 
     #show(all) {
-        const live = all.filter(stream => stream.isLive).sort((a, b) => a.name.localeCompare(b.name));
+        // Files that one player watches alone cannot be played by the name that they have here.
+        const live = all.filter(stream => stream.isLive && !stream.name.startsWith("vod://")).sort((a, b) => a.name.localeCompare(b.name));
         this.streams = new Map(live.map(stream => [stream.name, stream]));
         let namesChanged = false;
         for (const [name, row] of this.#rows) {

@@ -63,14 +63,16 @@ package final class VideoDecoder {
     private let context: CodecContext
     private var rotation = VideoRotation.none
 
-    /// - Parameter threads: 1 adds no delay; more decode slices side by side where the stream has them.
-    package init(_ track: TrackDescription, threads: Int = 1) throws(CodecError) {
+    /// - Parameters:
+    ///   - threads: 1 adds no delay; more decode slices side by side where the stream has them.
+    ///   - reorders: pictures come in the order of decoding and are to be given out in that of showing (B frames).
+    package init(_ track: TrackDescription, threads: Int = 1, reorders: Bool = false) throws(CodecError) {
         guard track.isVideo else { throw .unsupported(track.codec) }
         context = try CodecContext(track.codec, isEncoder: false)
         let pointer = context.pointer
         pointer.pointee.thread_count = Int32(clamping: max(1, threads))
         pointer.pointee.thread_type = FF_THREAD_SLICE
-        pointer.pointee.flags |= weir_av_flag_low_delay
+        if !reorders { pointer.pointee.flags |= weir_av_flag_low_delay }
         pointer.pointee.max_pixels = Int64(PictureLimits.maxPixels)
         pointer.pointee.pkt_timebase = weir_rational(1, 1_000_000_000)
         // Parameter sets come with the key frames; no extradata is needed.

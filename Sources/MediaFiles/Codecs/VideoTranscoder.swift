@@ -3,7 +3,7 @@ import MediaFormats
 import MediaFrames
 import Wire
 
-/// Pictures of one codec (VP8, VP9, AV1, H265) to H264 that every player can play (libx264: constrained baseline, no
+/// Pictures of one codec to H264 that every player can play (libx264: constrained baseline, no
 /// pictures out of order, one frame in, one frame out). One thread at a time; not for the media threads.
 ///
 /// Follows changes of size by a key frame of the new size. Times and rotation are those of the frames given.
@@ -16,6 +16,8 @@ package final class VideoTranscoder {
         package var threads = 1
         /// libx264's preset, from `ultrafast` to `medium`.
         package var preset = "veryfast"
+        /// The pictures given are not in the order of showing (B frames); those that come out are.
+        package var reorders = false
         package init() {}
     }
 
@@ -24,7 +26,8 @@ package final class VideoTranscoder {
     private static let ticks: Int64 = 90_000
 
     private let settings: Settings
-    private let decoder: VideoDecoder
+    private let input: TrackDescription
+    private var decoder: VideoDecoder
     private let scaler = Scaler(to: AV_PIX_FMT_YUV420P)
     private var encoder: CodecContext?
     private var size: VideoSize?
@@ -35,7 +38,8 @@ package final class VideoTranscoder {
 
     package init(from input: TrackDescription, settings: Settings = Settings()) throws(CodecError) {
         self.settings = settings
-        decoder = try VideoDecoder(input, threads: settings.threads)
+        self.input = input
+        decoder = try VideoDecoder(input, threads: settings.threads, reorders: settings.reorders)
         // So that a machine without the encoder says so at once.
         _ = try CodecContext(.h264, isEncoder: true)
     }
@@ -54,6 +58,16 @@ package final class VideoTranscoder {
         }
         var out: [MediaFrame] = []
         for picture in pictures { try encode(picture, of: frame, into: &out) }
+        return out
+    }
+
+    /// The pictures that were held back for their order. What is transcoded next must begin with a key frame.
+    ///
+    /// - Parameter last: the frame given last.
+    package func flush(after last: MediaFrame) throws(CodecError) -> [MediaFrame] {
+        var out: [MediaFrame] = []
+        for picture in (try? decoder.finish()) ?? [] { try encode(picture, of: last, into: &out) }
+        decoder = try VideoDecoder(input, threads: settings.threads, reorders: settings.reorders)
         return out
     }
 

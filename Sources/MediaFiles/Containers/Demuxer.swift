@@ -35,6 +35,8 @@ package final class Demuxer {
     package let numbers: [Int]
     /// By track: its name; empty without one.
     package let titles: [String]
+    /// Pictures may come in another order than they are shown in (B frames), as far as the file's head says.
+    package let reorders: [Bool]
     /// As the file says; zero if it does not.
     package let duration: Interval
     /// The file's own time of what is given out as zero.
@@ -56,14 +58,25 @@ package final class Demuxer {
     private var draining: Int?
 
     /// - Parameter isCancelled: asked while reading, from the reading thread.
-    package init(
+    package convenience init(
         path: String, selection: Selection = .best, isCancelled: @escaping () -> Bool = { false }
     ) throws(ContainerError) {
-        let input = try InputContext(path: path, isCancelled: isCancelled)
+        try self.init(InputContext(path: path, isCancelled: isCancelled), selection)
+    }
+
+    /// - Parameter descriptor: of a regular file, open for reading; it is closed in any case.
+    package convenience init(
+        descriptor: Int32, isCancelled: @escaping () -> Bool = { false }
+    ) throws(ContainerError) {
+        try self.init(InputContext(descriptor: descriptor, isCancelled: isCancelled), .best)
+    }
+
+    private init(_ input: InputContext, _ selection: Selection) throws(ContainerError) {
         self.input = input
         var tracks: [TrackDescription] = []
         var sizes: [VideoSize?] = []
         var rotations: [VideoRotation] = []
+        var reorders: [Bool] = []
         var map: [Int?] = []
         var filters: [BitstreamFilter?] = []
         var forms: [NALUnitForm?] = []
@@ -100,6 +113,7 @@ package final class Demuxer {
             rotations.append(Self.rotation(stream))
             numbers.append(index)
             titles.append(Self.title(stream))
+            reorders.append(codec.isVideo && parameters.pointee.video_delay > 0)
         }
         guard !tracks.isEmpty, let packet = av_packet_alloc() else { throw .wrongFormat }
         self.packet = packet
@@ -108,6 +122,7 @@ package final class Demuxer {
         self.rotations = rotations
         self.numbers = numbers
         self.titles = titles
+        self.reorders = reorders
         self.map = map
         self.filters = filters
         self.forms = forms

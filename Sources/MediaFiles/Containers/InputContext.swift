@@ -39,13 +39,21 @@ final class InputContext {
     ///   - analyze: look into the streams for what their heads do not say.
     ///   - limit: read no further than this, as if the file ended there.
     ///   - isCancelled: asked now and then, from within calls; true ends them with `.cancelled`.
-    init(
+    convenience init(
         path: String, analyze: Bool = true, limit: Int64? = nil, isCancelled: @escaping () -> Bool = { false }
+    ) throws(ContainerError) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { throw .system(errno: errno) }
+        try self.init(descriptor: descriptor, analyze: analyze, limit: limit, isCancelled: isCancelled)
+    }
+
+    /// As above, of a file that is open already. The descriptor is closed in any case.
+    init(
+        descriptor: Int32, analyze: Bool = true, limit: Int64? = nil, isCancelled: @escaping () -> Bool = { false }
     ) throws(ContainerError) {
         LibAVLog.silence()
         self.isCancelled = isCancelled
-        descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { throw .system(errno: errno) }
+        self.descriptor = descriptor
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
             close(descriptor)

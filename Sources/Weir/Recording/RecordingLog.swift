@@ -24,6 +24,7 @@ final class RecordingLog: RecordingObserver {
     }
 
     private let state = Mutex(State())
+    private let folder: String
     private let logger: Logger
     private let metrics: MetricsRegistry
     private let files: Counter
@@ -31,7 +32,8 @@ final class RecordingLog: RecordingObserver {
     private let repaired: Counter
     private let dropped: Counter
 
-    init(metrics: MetricsRegistry, logger: Logger) {
+    init(folder: String, metrics: MetricsRegistry, logger: Logger) {
+        self.folder = folder
         self.logger = logger
         self.metrics = metrics
         files = metrics.counter("weir_recording_files_total", help: "Recorded files that were completed")
@@ -103,7 +105,7 @@ final class RecordingLog: RecordingObserver {
 
     func recordingFailed(_ identity: RecordingIdentity, _ failure: RecordingFailure) {
         count("weir_recording_failures_total", "Recordings that ended before their streams", failure)
-        logger.error("recording failed", metadata: metadata(identity, ["reason": "\(failure.text)"]))
+        logger.error("recording failed", metadata: metadata(identity, reasons(failure)))
         live(identity)?.failed(failure)
     }
 
@@ -118,7 +120,7 @@ final class RecordingLog: RecordingObserver {
         count("weir_recording_not_finalised_total", "Closed files that are left for the next start", failure)
         logger.error(
             "a recorded file could not be completed; the next start tries again",
-            metadata: metadata(identity, ["reason": "\(failure.text)"]))
+            metadata: metadata(identity, reasons(failure)))
         settle(identity, name: nil)
     }
 
@@ -149,6 +151,10 @@ final class RecordingLog: RecordingObserver {
 
     private func count(_ name: String, _ help: String, _ failure: RecordingFailure) {
         metrics.counter(name, help: help, labels: [("reason", failure.label)]).increment()
+    }
+
+    private func reasons(_ failure: RecordingFailure) -> Logger.Metadata {
+        ["reason": "\(failure.text)", "remedy": "\(failure.remedy)", "folder": "\(folder)"]
     }
 
     private func metadata(_ identity: RecordingIdentity, _ more: Logger.Metadata) -> Logger.Metadata {

@@ -13,8 +13,11 @@ import Wire
 ///
 /// Reader thread → bounded queue of each recording → writer threads → files. Nothing here is on the path of a packet.
 package final class RecordingService: StreamRecorder {
-    /// Time passes for recordings without frames so often.
-    private static let tickInterval = Duration.milliseconds(250)
+    /// Recordings write what has come since the last time so often: some frames at a stretch cost a fraction of what
+    /// each by itself does, and fragments are several times as long.
+    private static let tickInterval = Duration.milliseconds(100)
+    /// How late a frame may come: nobody sees it in a file.
+    private static let patience = Interval.milliseconds(50)
     private static let sweepInterval = Duration.seconds(60)
     /// Bytes of packets that may wait for the reader's thread.
     private static let sinkBytes = 2 << 20
@@ -54,7 +57,7 @@ package final class RecordingService: StreamRecorder {
             throw ServerError(
                 "recording.folder \(path): \(why); mend that, give another folder or set recording.enabled to false")
         }
-        let log = RecordingLog(metrics: metrics, logger: logger)
+        let log = RecordingLog(folder: path, metrics: metrics, logger: logger)
         self.log = log
         hook = configuration.hookSettings.map { settings in
             RecordingHook(settings: settings) { log.hookEnded($0, $1, $2) }
@@ -112,7 +115,9 @@ package final class RecordingService: StreamRecorder {
         guard log.hasRoom(configuration.max, for: identity) else { throw .tooMany }
         var made: TappedRecording?
         let desk = desk(group)
-        let tap = reader.tap(publisher: order.publisher.rawValue, capacity: Self.sinkBytes) { tap in
+        let tap = reader.tap(
+            publisher: order.publisher.rawValue, capacity: Self.sinkBytes, patience: Self.patience
+        ) { tap in
             let recording = TappedRecording(identity, tap: tap, desk: desk, logger: logger)
             made = recording
             // Before its first frame, so that what is told of it finds it.

@@ -14,6 +14,8 @@ final class TappedRecording: FrameConsumer, OngoingRecording {
     /// Half a minute of a usual stream.
     static let queueBytes = 8 << 20
     static let queueFrames = 8_192
+    /// With so much the recording does not wait for the next tick.
+    private static let bytesPerTurn = 1 << 20
     /// Written at a stretch before other recordings have their turn.
     private static let framesPerTurn = 256
     /// The engine merges requests; this spares its mailbox.
@@ -36,6 +38,8 @@ final class TappedRecording: FrameConsumer, OngoingRecording {
         var waitsForKey: [Bool]
         /// Dropped since the writer looked.
         var dropped = 0
+        /// A frame has come.
+        var hasBegun = false
         /// It has, or waits for, a turn.
         var isScheduled = false
         /// No more frames come.
@@ -74,20 +78,19 @@ final class TappedRecording: FrameConsumer, OngoingRecording {
 
     func stop() { tap.cancel() }
 
-    /// Lets time pass for it although no frame comes.
-    func tick() { schedule { _ in } }
+    /// Gives it a turn with what has come; time passes for it although no frame came.
+    func tick() { schedule { _ in true } }
 
     /// Of `RecordingObserver`, on a writer thread.
     func started(_ name: String?) { continuation.yield(.started(fileName: name)) }
     func failed(_ failure: RecordingFailure) { shared.withLock { $0.failure = failure } }
 
-    /// Changes what is shared and gets a turn, unless there is one already.
-    private func schedule(_ change: (inout Shared) -> Void) {
+    /// Changes what is shared and gets a turn if that is wanted and there is none already.
+    private func schedule(_ change: (inout Shared) -> Bool) {
         let needsTurn = shared.withLock { shared in
-            guard !shared.isOver else { return false }
-            change(&shared)
-            defer { shared.isScheduled = true }
-            return !shared.isScheduled
+            guard !shared.isOver, change(&shared), !shared.isScheduled else { return false }
+            shared.isScheduled = true
+            return true
         }
         if needsTurn, !desk.schedule(self) { shared.withLock { $0.isScheduled = false } }
     }
@@ -101,20 +104,32 @@ final class TappedRecording: FrameConsumer, OngoingRecording {
             if shared.waitsForKey[frame.track] {
                 let hasRoom = shared.bytes <= Self.queueBytes / 2
                 wantsKeyFrame = hasRoom && !frame.isKeyFrame
-                guard hasRoom, frame.isKeyFrame else { return shared.dropped += 1 }
+                guard hasRoom, frame.isKeyFrame else {
+                    shared.dropped += 1
+                    return false
+                }
                 shared.waitsForKey[frame.track] = false
             }
             guard shared.bytes + size <= Self.queueBytes, shared.frames.count < Self.queueFrames else {
                 if tap.tracks[frame.track].isVideo { shared.waitsForKey[frame.track] = true }
-                return shared.dropped += 1
+                shared.dropped += 1
+                return false
             }
             shared.bytes += size
             shared.frames.append(frame)
+            // The first one at once: it is told that the recording has begun.
+            defer { shared.hasBegun = true }
+            return !shared.hasBegun || shared.bytes >= Self.bytesPerTurn
         }
         if wantsKeyFrame { requestKeyFrame() }
     }
 
-    func ended() { schedule { $0.isEnding = true } }
+    func ended() {
+        schedule { shared in
+            shared.isEnding = true
+            return true
+        }
+    }
 
     private func requestKeyFrame() { tap.requestKeyFrame() }
 

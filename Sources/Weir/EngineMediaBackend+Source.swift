@@ -1,0 +1,31 @@
+import ControlPlane
+import MediaEngine
+import SDP
+
+/// Publishers inside the process.
+extension EngineMediaBackend {
+    /// Makes a publisher that `close(peer:)` ends and that players can be given.
+    ///
+    /// - Parameter secondChoice: formats of the tracks by their indices for players that do not know the true ones.
+    func addSource(
+        peer: PeerID, tracks: [NegotiatedTrack], secondChoice: [Int: String] = [:]
+    ) throws(OnDemandFailure) -> PacketSource {
+        do throws(MediaError) {
+            try checkCapacity()
+        } catch {
+            throw .noCapacity
+        }
+        published.withLock { $0[peer] = tracks.map(PublishedTrack.init) }
+        if !secondChoice.isEmpty {
+            var second = tracks.map(PublishedTrack.init)
+            for (index, format) in secondChoice { second[index].codec.fmtp = format }
+            secondChoices.withLock { $0[peer] = second }
+        }
+        guard let source = engine.addSource(id: peer.rawValue, tracks: tracks) else {
+            published.withLock { $0[peer] = nil }
+            secondChoices.withLock { $0[peer] = nil }
+            throw .noCapacity
+        }
+        return source
+    }
+}
