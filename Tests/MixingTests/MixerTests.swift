@@ -83,6 +83,9 @@ import Wire
         #expect(abs(seen - 1.4) <= 0.02, "seen at \(seen)")
         #expect(abs(heard - 1.4) <= 0.02, "heard at \(heard)")
         #expect(abs(seen - heard) <= 0.02, "\(seen) against \(heard)")
+        // Players that only count samples hear it at the right time, too.
+        let steps = zip(mixed.soundTimes.dropFirst(), mixed.soundTimes).map { $0 - $1 }
+        #expect(mixed.soundTimes[0] < 0.002 && steps.allSatisfy { $0 > 0.019 && $0 < 0.023 })
     }
 
     @Test func soundIsAddedWithoutClipping() throws {
