@@ -55,11 +55,10 @@ var targets: [Target] = [
         swiftSettings: common),
 
     .target(
-        name: "Playback", dependencies: ["MediaFiles", "MediaFrames", "MediaFormats", "Wire"], swiftSettings: common),
-
-    .target(
         name: "Mixing", dependencies: ["CFiles", "MediaFiles", "MediaFrames", "MediaFormats", "Wire"],
         swiftSettings: common),
+    .target(
+        name: "Playback", dependencies: ["MediaFiles", "MediaFrames", "MediaFormats", "Wire"], swiftSettings: common),
 
     // Control side
     .target(name: "WeirMetrics", swiftSettings: common),
@@ -176,11 +175,11 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
         "Recording",
         ["record-torture", "MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "RTP", "CLibAV", "Wire"]
     ),
-    ("Playback", ["MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "Wire"]),
     (
         "Mixing",
         ["Recording", "MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "CLibAV", "Wire"]
     ),
+    ("Playback", ["MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "Wire"]),
     ("ControlPlane", ["TestSupport", "WeirMetrics", swiftLog]),
     ("WeirMetrics", []),
     (

@@ -229,7 +229,8 @@ package final class Recorder {
         if part.map[frame.track] == nil { return isVideo }
         let hasVideo = tracks.indices.contains { tracks[$0].isVideo && part.map[$0] != nil }
         guard isVideo || !hasVideo else { return false }
-        if isVideo, frame.isKeyFrame, settings.rotatesOnTurn, part.format.carriesRotation,
+        // Files of several streams tell the turn in any format: for `weir mix`.
+        if isVideo, frame.isKeyFrame, settings.rotatesOnTurn, part.format.carriesRotation || group != nil,
             frame.rotation != part.rotation
         {
             return true
@@ -265,6 +266,7 @@ package final class Recorder {
         var chosen: [MuxerTrack?] = tracks.indices.map { index in
             guard taking(index) else { return nil }
             var track = MuxerTrack(tracks[index], first: keyFrame(index))
+            track.tagsRotation = group != nil
             if let sets = parameterSets[index] { track.parameterSets = sets }
             if track.size == nil { track.size = sizes[index] }
             return track

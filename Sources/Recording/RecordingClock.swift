@@ -17,7 +17,7 @@ package enum RecordingClock {
         return "\(now())-\(getpid())-\(number)"
     }
 
-    /// ISO 8601, as containers want it. Matroska keeps the milliseconds, MP4 the second.
+    /// ISO 8601, as containers want it. MP4 keeps whole seconds of it.
     package static func timestamp(_ time: WallMillis) -> String {
         var seconds = time_t(time / 1_000)
         var parts = tm()

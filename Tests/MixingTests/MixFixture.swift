@@ -73,7 +73,9 @@ final class MixFolder {
         let frames = clips.flatMap(\.frames).sorted { ($0.time, $0.track) < ($1.time, $1.track) }
         let part = self[".part-" + UUID().uuidString]
         let tracks = clips.enumerated().map { index, clip in
-            MuxerTrack(clip.description, first: frames.first { $0.track == index })
+            var track = MuxerTrack(clip.description, first: frames.first { $0.track == index })
+            track.tagsRotation = true
+            return track
         }
         let muxer = try Muxer(
             format: format, tracks: tracks, origin: frames.map(\.time).min() ?? .zero,
@@ -104,6 +106,8 @@ struct Mixed {
     var pictures: [VideoPicture] = []
     /// Left channel from zero on.
     var sound: [Float] = []
+    /// Of its packets, in seconds.
+    var soundTimes: [Double] = []
     var tracks: [TrackDescription]
     var duration: Interval
 
@@ -118,6 +122,7 @@ struct Mixed {
             if tracks[frame.track].isVideo {
                 pictures += try video?.decode(frame) ?? []
             } else if let pcm = try audio?.decode(frame) {
+                soundTimes.append(Double((frame.time + demuxer.start).nanoseconds) / 1e9)
                 let at = Int((Double((pcm.time + demuxer.start).nanoseconds) * 48_000 / 1e9).rounded())
                 if at > sound.count { sound += [Float](repeating: 0, count: at - sound.count) }
                 let left = stride(from: 0, to: pcm.samples.count, by: 2).map { pcm.samples[$0] }

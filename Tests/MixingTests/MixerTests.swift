@@ -83,6 +83,9 @@ import Wire
         #expect(abs(seen - 1.4) <= 0.02, "seen at \(seen)")
         #expect(abs(heard - 1.4) <= 0.02, "heard at \(heard)")
         #expect(abs(seen - heard) <= 0.02, "\(seen) against \(heard)")
+        // Players that only count samples hear it at the right time, too.
+        let steps = zip(mixed.soundTimes.dropFirst(), mixed.soundTimes).map { $0 - $1 }
+        #expect(mixed.soundTimes[0] < 0.002 && steps.allSatisfy { $0 > 0.019 && $0 < 0.023 })
     }
 
     @Test func soundIsAddedWithoutClipping() throws {
@@ -104,13 +107,14 @@ import Wire
         #expect((mixed.sound.map(abs).max() ?? 0) <= 1)
     }
 
-    @Test func turnedAndTallPicturesStandUprightInTheirCells() throws {
+    @Test(arguments: ["mp4", "mkv"])
+    func turnedAndTallPicturesStandUprightInTheirCells(format: String) throws {
         let folder = try MixFolder()
         // Left half red, right half blue; turned clockwise red is above.
         let turned = try TestClip.video(
             .h264, count: 15, size: VideoSize(width: 160, height: 90), keyEvery: 15, rotation: .clockwise90
         ) { _, column, _ in column < 80 ? Colour.red.yuv : Colour.blue.yuv }
-        let input = try folder.write("turned.mp4", [turned])
+        let input = try folder.write("turned.\(format)", [turned])
         _ = try Mixer(folder.settings([input], to: "out.mp4")).run()
         let mixed = try Mixed(folder["out.mp4"])
         let colours = mixed.colours(0.2, [(0.5, 0.2), (0.5, 0.8), (0.1, 0.5), (0.9, 0.5)])
@@ -233,7 +237,7 @@ import Wire
         let bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: whole)))
         var random = SeededRandom(seed: 7)
         var mixed = 0
-        for round in 0..<40 {
+        for round in 0..<16 {
             var damaged = bytes
             for _ in 0..<(1 << (round % 8)) {
                 damaged[Int(random.next() % UInt64(bytes.count))] = UInt8(truncatingIfNeeded: random.next())
@@ -255,7 +259,7 @@ import Wire
                 #expect([.badInput, .cancelled, .failedIO].contains(error.kind), "\(error)")
             }
         }
-        #expect(mixed > 5)
+        #expect(mixed > 2)
         #expect(!folder.names.contains { $0.hasPrefix(".weir-mix") })
     }
 }

@@ -104,14 +104,15 @@ import Wire
         #expect(studio.names.filter { $0.hasPrefix("unfinished/") } == ["unfinished/.lock"])
     }
 
-    @Test func anMP4HasTheTurnOfEachTrackAndItsName() throws {
+    @Test(arguments: [ContainerFormat.mp4, .mkv])
+    func everyTrackHasItsTurnAndItsName(format: ContainerFormat) throws {
         let studio = try Studio()
-        let group = try group(studio, .mp4)
+        let group = try group(studio, format)
         for (index, rotation) in [VideoRotation.none, .clockwise90].enumerated() {
             let member = Member(
                 name: "s\(index)", clips: [try TestClip.video(.h264, count: 30, rotation: rotation)],
                 delay: WallMillis(index) * 500)
-            let recorder = recorder(member, studio, group, settings(.mp4))
+            let recorder = recorder(member, studio, group, settings(format))
             feed(recorder, member)
             recorder.stop(now: .zero)
         }
@@ -122,6 +123,21 @@ import Wire
         #expect(demuxer.titles == ["s0", "s1"] && demuxer.rotations == [.none, .clockwise90])
         #expect(demuxer.startedAt == Self.start)
         #expect(try read(file.path).map { ($0.first.milliseconds + 10) / 500 } == [0, 1])
+    }
+
+    @Test func aPictureThatIsTurnedGoesOnInATrackOfItsOwn() throws {
+        let studio = try Studio()
+        let group = try group(studio)
+        let upright = try TestClip.video(.vp8, count: 30, keyEvery: 15)
+        let turned = try TestClip.video(.vp8, count: 30, keyEvery: 15, first: 30, rotation: .clockwise270)
+        let member = Member(name: "phone", clips: [upright], delay: 0)
+        let recorder = recorder(member, studio, group, settings(.mkv))
+        recorder.feed(upright.frames + turned.frames)
+        recorder.stop(now: .zero)
+        group.finish()
+        studio.finaliser.waitUntilIdle()
+        let demuxer = try Demuxer(path: try #require(studio.events.all.completed.first).path, selection: .all)
+        #expect(demuxer.titles == ["phone", "phone"] && demuxer.rotations == [.none, .clockwise270])
     }
 
     @Test func aGroupWithoutStreamsLeavesNothing() throws {

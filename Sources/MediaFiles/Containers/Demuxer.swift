@@ -31,12 +31,12 @@ package final class Demuxer {
     /// Of the pictures as stored; nil for sound and where the file does not say.
     package let sizes: [VideoSize?]
     package let rotations: [VideoRotation]
-    /// Pictures may come in another order than they are shown in (B frames), as far as the file's head says.
-    package let reorders: [Bool]
     /// By track: its number among the streams of the file.
     package let numbers: [Int]
     /// By track: its name; empty without one.
     package let titles: [String]
+    /// Pictures may come in another order than they are shown in (B frames), as far as the file's head says.
+    package let reorders: [Bool]
     /// As the file says; zero if it does not.
     package let duration: Interval
     /// The file's own time of what is given out as zero.
@@ -111,18 +111,18 @@ package final class Demuxer {
             let size = VideoSize(width: Int(parameters.pointee.width), height: Int(parameters.pointee.height))
             sizes.append(codec.isVideo && size.width > 0 && size.height > 0 ? size : nil)
             rotations.append(Self.rotation(stream))
-            reorders.append(codec.isVideo && parameters.pointee.video_delay > 0)
             numbers.append(index)
             titles.append(Self.title(stream))
+            reorders.append(codec.isVideo && parameters.pointee.video_delay > 0)
         }
         guard !tracks.isEmpty, let packet = av_packet_alloc() else { throw .wrongFormat }
         self.packet = packet
         self.tracks = tracks
         self.sizes = sizes
         self.rotations = rotations
-        self.reorders = reorders
         self.numbers = numbers
         self.titles = titles
+        self.reorders = reorders
         self.map = map
         self.filters = filters
         self.forms = forms
@@ -278,7 +278,10 @@ package final class Demuxer {
     private static func rotation(_ stream: UnsafeMutablePointer<AVStream>) -> VideoRotation {
         var size = 0
         guard let bytes = av_stream_get_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, &size), size >= 36 else {
-            return .none
+            guard let tag = av_dict_get(stream.pointee.metadata, MuxerTrack.rotationTag, nil, 0),
+                let value = tag.pointee.value, let degrees = Int(String(cString: value))
+            else { return .none }
+            return VideoRotation(rawValue: degrees) ?? .none
         }
         let degrees = bytes.withMemoryRebound(to: Int32.self, capacity: 9) { -av_display_rotation_get($0) }
         guard degrees.isFinite else { return .none }

@@ -10,6 +10,8 @@ package struct MuxerTrack: Sendable, Equatable {
     package var parameterSets: [[UInt8]]
     package var size: VideoSize?
     package var rotation: VideoRotation
+    /// Where the container has no form for the turn, a tag says it: to our own reader, players do not heed it.
+    package var tagsRotation = false
     /// VP9 §6.2: 0 is 8 bits and 4:2:0, what browsers send; 2 is 10 or 12 bits.
     package var vp9Profile: Int
 
@@ -76,8 +78,16 @@ package struct MuxerTrack: Sendable, Equatable {
         try setExtradata(
             parameters, CodecConfiguration.extradata(for: description, parameterSets: parameterSets))
         if format == .mp4 { parameters.pointee.codec_tag = Self.mp4Tag(description.codec, inBand: inBand) }
-        if format.carriesRotation, rotation != .none { try setRotation(stream) }
+        guard rotation != .none else { return }
+        if format.carriesRotation {
+            try setRotation(stream)
+        } else if tagsRotation {
+            av_dict_set(&stream.pointee.metadata, Self.rotationTag, String(rotation.rawValue), 0)
+        }
     }
+
+    /// Clockwise degrees, as a tag of a track of Matroska.
+    static let rotationTag = "rotate"
 
     /// Sample entry of MP4; 0: the muxer's own choice.
     static func mp4Tag(_ codec: Codec, inBand: Bool) -> UInt32 {

@@ -165,6 +165,9 @@ package struct Remuxer {
             new.pointee.time_base = stream.pointee.time_base
             new.pointee.sample_aspect_ratio = stream.pointee.sample_aspect_ratio
             if let title { setTitle(title, new) }
+            if let turn = av_dict_get(stream.pointee.metadata, MuxerTrack.rotationTag, nil, 0), format != .mp4 {
+                av_dict_set(&new.pointee.metadata, MuxerTrack.rotationTag, turn.pointee.value, 0)
+            }
             var size = 0
             if let matrix = av_stream_get_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, &size), size > 0,
                 let memory = av_stream_new_side_data(new, AV_PKT_DATA_DISPLAYMATRIX, size)
