@@ -1,7 +1,7 @@
 """Recordings of what Chromium publishes, against what it says it encoded and against its own sender reports.
 
-A browser's sound and pictures are not captured at one and the same moment: what it sends is off by some 20 ms, on a busy
-machine by more. So a file is compared with what the browser's sender reports say about the same frames (rtp_player.py);
+A browser's sound and pictures are not captured at one and the same moment: what it sends is off by some 20 ms, on a
+busy machine by more. So a file is compared with what the browser's sender reports say about the same frames (rtp_player.py);
 how far the browser itself is off is printed.
 """
 
@@ -79,7 +79,8 @@ def check_sync(facts, player: RtpPlayer, drawn) -> str:
     assert max(map(abs, steps)) <= STEP_LIMIT, max(map(abs, steps))
     skews = list(drawn.skews(facts).values())
     own = statistics.median(skews) - statistics.median(settled)
-    return (f"sound behind pictures, against the sender reports: {errors[0][1] * 1000:+.1f} ms {errors[0][0]:.1f} s after the beginning, by arrival, "
+    return (f"sound behind pictures, against the sender reports: {errors[0][1] * 1000:+.1f} ms {errors[0][0]:.1f} s after "
+            f"the beginning, by arrival, "
             f"{min(settled) * 1000:+.1f} to {max(settled) * 1000:+.1f} ms after {SETTLED_SECONDS} s, "
             f"{settled[-1] * 1000:+.1f} ms at the end; the browser itself is off by {own * 1000:+.0f} ms")
 
