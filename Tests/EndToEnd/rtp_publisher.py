@@ -17,7 +17,7 @@ from rtp_payloads import PACKETISERS
 from rtp_session import AUDIO_TYPE, RTX_TYPE, VIDEO_TYPE, RtpSession, Section
 
 VIDEO_RATE, AUDIO_RATE = 90_000, 48_000
-REPORT_SECONDS = 1.0
+REPORT_SECONDS = 0.5
 NTP_1970 = 2_208_988_800
 HISTORY_PACKETS = 4_096
 # Frames at the end that the link carries whole: some of each kind.
