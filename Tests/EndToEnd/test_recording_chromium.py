@@ -32,8 +32,8 @@ SEEK_SECONDS = 0.25
 SEEK_SHARES = [0.25, 0.5, 0.8, 0.1]
 # Chromium repeats its newest picture when it is asked for a key frame.
 MOST_REPEATED = 0.1
-# A canvas is captured up to a frame's time after it was drawn, on a busy machine some more.
-STEP_LIMIT = 0.25
+# A canvas is captured up to a frame's time after it was drawn, on a busy machine much later, and some pictures twice.
+STEP_LIMIT = 1.0
 RESIZES = [(320, 240), (480, 360), (240, 180)]
 SIZE_SECONDS = 2.0
 READABLE = 0.95
