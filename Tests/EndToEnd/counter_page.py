@@ -16,7 +16,8 @@ WITH_NACK = "stereo=0\r\na=rtcp-fb:111 nack"
 
 @dataclass
 class Drawn:
-    """What the page drew: for each picture when, on the clock of its sound, in seconds; and when the first beep is due."""
+    """What the page drew: for each picture when, on the clock of its sound, in seconds; and when the first beep is
+    due."""
 
     times: list[float]
     zero: float
@@ -27,7 +28,7 @@ class Drawn:
 
         Every picture says by its number when it was drawn: it need not be one with a flash.
         """
-        placed = [(picture.time, self.times[picture.number]) for picture in facts.pictures if picture.number is not None]
+        placed = [(one.time, self.times[one.number]) for one in facts.pictures if one.number is not None]
         out = {}
         for beep in facts.beeps:
             around = [drawn + beep - shown for shown, drawn in placed if abs(shown - beep) < STEP_SECONDS]
@@ -40,7 +41,7 @@ class Drawn:
 
 
 def smoothed(pictures: list[list[float]]) -> list[float]:
-    """Readings of two clocks, one in ms, the other in seconds and in steps, to times on the latter without the steps."""
+    """Readings of two clocks, one in ms, the other in seconds and in steps, to times on the latter without steps."""
     out, begin = [], 0
     ahead = [rendered - now / 1000 for now, rendered in pictures]
     times = [now / 1000 for now, _ in pictures]
@@ -60,7 +61,8 @@ class CounterPage:
     def __init__(self, page):
         self.page = page
 
-    async def begin(self, width: int = 320, height: int = 240, frame_rate: int = 15, seconds: int = 60) -> "CounterPage":
+    async def begin(
+            self, width: int = 320, height: int = 240, frame_rate: int = 15, seconds: int = 60) -> "CounterPage":
         await self.page.call("begin", {"width": width, "height": height, "frameRate": frame_rate, "seconds": seconds})
         return self
 

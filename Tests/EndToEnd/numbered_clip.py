@@ -1,9 +1,9 @@
 """Clips whose pictures carry their number and whose sound beeps with a flash once a second, made by ffmpeg.
 
-A picture is WIDTH x HEIGHT at FRAME_RATE: above 24 black or white blocks (16 bits of the number, 8 of a checksum), below
-a bar that is white for BEEP_SECONDS from each full second on, and noise so that pictures need several packets. The sound
-is silence with a tone of TONE_HZ over the same time. The pages that draw such pictures (pages/counter.js) have the same
-geometry in parts of the picture, so any size may be read.
+A picture is WIDTH x HEIGHT at FRAME_RATE: above 24 black or white blocks (16 bits of the number, 8 of a checksum),
+below a bar that is white for BEEP_SECONDS from each full second on, and noise so that pictures need several packets. The
+sound is silence with a tone of TONE_HZ over the same time. The pages that draw such pictures (pages/counter.js) have the
+same geometry in parts of the picture, so any size may be read.
 """
 
 from __future__ import annotations
@@ -131,7 +131,8 @@ def make_clip(directory: Path, codec: str, seconds: int, width: int = WIDTH, hei
             if packet.pts is not None and packet.size:
                 of_kind = units[packet.stream.type]
                 # Not the container's times: Matroska rounds them and FFmpeg 5.1 shifts one kind against the other.
-                at = len(of_kind) / FRAME_RATE if packet.stream.type == "video" else len(of_kind) * OPUS_SECONDS - OPUS_DELAY
+                is_video, count = packet.stream.type == "video", len(of_kind)
+                at = count / FRAME_RATE if is_video else count * OPUS_SECONDS - OPUS_DELAY
                 of_kind.append(Unit(at, bytes(packet), packet.is_keyframe))
     assert len(units["video"]) == seconds * FRAME_RATE, len(units["video"])
     return Clip(codec, path, units["video"], units["audio"])

@@ -1,7 +1,7 @@
 """A WHEP player that decodes nothing: when each frame was captured, as the publisher's own sender reports say.
 
-The server passes the reports of a publisher on, so this is a control for recordings of the same stream: what is in a file
-must lie where these reports put it, however far the publisher's sound and pictures are really apart.
+The server passes the reports of a publisher on, so this is a control for recordings of the same stream: what is in a
+file must lie where these reports put it, however far the publisher's sound and pictures are really apart.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ class RtpPlayer(RtpSession):
         return out
 
     def errors(self, facts: Recorded) -> list[tuple[float, float]]:
-        """(time in the file, by how many seconds its sound is later against the pictures than the reports say), for each
-        picture. Both saw the end of the stream, so frames are matched from the end, as far as they are the same: a player
-        begins with a key frame, perhaps not with the first."""
+        """(time in the file, by how many seconds its sound is later against the pictures than the reports say), for
+        each picture. Both saw the end of the stream, so frames are matched from the end, as far as they are the same: a
+        player begins with a key frame, perhaps not with the first."""
         sound = list(zip(reversed([start for start, _ in facts.sound]), reversed(self.captured(AUDIO_TYPE))))
         pictures = zip(reversed([one.time for one in facts.pictures]), reversed(self.captured(VIDEO_TYPE)))
         out: list[tuple[float, float]] = []

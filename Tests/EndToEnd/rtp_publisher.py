@@ -1,7 +1,7 @@
 """A WHIP publisher that sends an encoded clip as it is: every picture, at its time, over a link that may lose packets.
 
-Packets, reports and retransmissions are made here, so that timestamps, clocks and losses are exactly what a test says. A
-retransmission is lost as often as anything else.
+Packets, reports and retransmissions are made here, so that timestamps, clocks and losses are exactly what a test says.
+A retransmission is lost as often as anything else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rtp_payloads import PACKETISERS
 from rtp_session import AUDIO_TYPE, RTX_TYPE, VIDEO_TYPE, RtpSession, Section
 
 VIDEO_RATE, AUDIO_RATE = 90_000, 48_000
-REPORT_SECONDS = 1.0
+REPORT_SECONDS = 0.5
 NTP_1970 = 2_208_988_800
 HISTORY_PACKETS = 4_096
 # Frames at the end that the link carries whole: some of each kind.
@@ -28,8 +28,8 @@ QUIET_SECONDS = 0.5
 
 @dataclass
 class Link:
-    """What becomes of RTP packets: a share is lost, by a seed; none of the first `spared` packets and of the last frames,
-    since no receiver can know of packets missing before the first and behind the last it got."""
+    """What becomes of RTP packets: a share is lost, by a seed; none of the first `spared` packets and of the last
+    frames, since no receiver can know of packets missing before the first and behind the last it got."""
 
     loss: float = 0.0
     seed: int = 5
@@ -53,8 +53,8 @@ class Link:
 
 @dataclass
 class Clocks:
-    """The publisher's clocks. `video` and `audio`: millionths by which the media clocks run fast; `wall`: by which all of
-    the publisher runs fast, its wall clock and media clocks alike."""
+    """The publisher's clocks, by how many millionths they run fast: those of its media, and the wall clock of its
+    reports. Where all are the same, the whole machine runs fast."""
 
     video_ppm: float = 0.0
     audio_ppm: float = 0.0

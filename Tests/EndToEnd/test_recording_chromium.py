@@ -1,7 +1,7 @@
 """Recordings of what Chromium publishes, against what it says it encoded and against its own sender reports.
 
-A browser's sound and pictures are not captured at one and the same moment: what it sends is off by some 20 ms, on a busy
-machine by more. So a file is compared with what the browser's sender reports say about the same frames (rtp_player.py);
+A browser's sound and pictures are not captured at one and the same moment: what it sends is off by some 20 ms, on a
+busy machine by more. So a file is compared with what the browser's sender reports say about the same frames (rtp_player.py);
 how far the browser itself is off is printed.
 """
 
@@ -23,16 +23,17 @@ from udp_relay import UDPRelay
 
 CODECS = ["VP8", "VP9", "H264", "AV1"]
 LOSS = 0.05
-# Until the first report of its sound, which Chromium sends after up to 5 s, only arrivals tell how the tracks lie; then
-# they move to their places.
-SETTLED_SECONDS = 5.0
+# Until the first report of its sound, which Chromium sends after up to 4 s, only arrivals tell how the tracks lie; then
+# they move to their places, by at most 50 ms a second.
+SETTLED_SECONDS = 6.0
+SYNC_SECONDS = 8
 # A sought picture of a stream whose pictures may be 200 ms apart on a busy machine.
 SEEK_SECONDS = 0.25
 SEEK_SHARES = [0.25, 0.5, 0.8, 0.1]
 # Chromium repeats its newest picture when it is asked for a key frame.
 MOST_REPEATED = 0.1
-# A canvas is captured up to a frame's time after it was drawn, on a busy machine some more.
-STEP_LIMIT = 0.25
+# A canvas is captured up to a frame's time after it was drawn, on a busy machine much later, and some pictures twice.
+STEP_LIMIT = 1.0
 RESIZES = [(320, 240), (480, 360), (240, 180)]
 SIZE_SECONDS = 2.0
 READABLE = 0.95
@@ -79,7 +80,8 @@ def check_sync(facts, player: RtpPlayer, drawn) -> str:
     assert max(map(abs, steps)) <= STEP_LIMIT, max(map(abs, steps))
     skews = list(drawn.skews(facts).values())
     own = statistics.median(skews) - statistics.median(settled)
-    return (f"sound behind pictures, against the sender reports: {errors[0][1] * 1000:+.1f} ms {errors[0][0]:.1f} s after the beginning, by arrival, "
+    return (f"sound behind pictures, against the sender reports: {errors[0][1] * 1000:+.1f} ms {errors[0][0]:.1f} s after "
+            f"the beginning, by arrival, "
             f"{min(settled) * 1000:+.1f} to {max(settled) * 1000:+.1f} ms after {SETTLED_SECONDS} s, "
             f"{settled[-1] * 1000:+.1f} ms at the end; the browser itself is off by {own * 1000:+.0f} ms")
 
@@ -106,7 +108,7 @@ async def check_played(viewer, server, path, facts) -> None:
 @pytest.mark.limit(90)
 async def test_what_was_encoded_is_in_the_file(start_server, new_page, full, record_property):
     """All codecs at a time: frames that a busy machine drops before they are encoded are not what is judged."""
-    server, seconds = start_server(SETTINGS), FULL_SECONDS if full else SHORT_SECONDS
+    server, seconds = start_server(SETTINGS), FULL_SECONDS if full else SYNC_SECONDS
     got = await asyncio.gather(*(published(server, new_page, codec, codec, seconds) for codec in CODECS))
     viewer = await server_page(new_page, server)
     for codec, (path, facts, encoded, drawn, player) in zip(CODECS, got):

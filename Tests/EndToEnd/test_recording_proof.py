@@ -1,4 +1,4 @@
-"""Recordings against what was sent: every picture once and in order, sound with pictures, through losses and bad clocks.
+"""Recordings against what was sent: every picture once and in order, sound with pictures, losses, wrong clocks, sizes.
 
 The publisher sends clips whose pictures carry numbers (rtp_publisher.py), so that a missing frame is Weir's.
 `--full` sends five minutes.
@@ -131,7 +131,8 @@ PLAYS = """url => new Promise((resolve, reject) => {
 async def test_clocks_that_are_wrong_and_timestamps_that_wrap(start_server, clips, seconds, full, record_property):
     server = start_server(SETTINGS)
     sound_ppm = PPM if full else SHORT_SOUND_PPM
-    wraps = Clocks(video_start=(1 << 32) - WRAP_AFTER_SECONDS * 90_000, audio_start=(1 << 32) - WRAP_AFTER_SECONDS * 48_000)
+    wraps = Clocks(
+        video_start=(1 << 32) - WRAP_AFTER_SECONDS * 90_000, audio_start=(1 << 32) - WRAP_AFTER_SECONDS * 48_000)
     publishers = {
         f"all clocks {PPM:+} ppm": RtpPublisher("VP8", clocks=Clocks(video_ppm=PPM, audio_ppm=PPM, wall_ppm=PPM)),
         f"all clocks {-PPM:+} ppm": RtpPublisher("VP9", clocks=Clocks(video_ppm=-PPM, audio_ppm=-PPM, wall_ppm=-PPM)),

@@ -86,8 +86,8 @@ window.app = {
         await peer.connected();
     },
     stats: key => readStats(peers.get(key).pc),
-    /** When each picture was drawn: performance.now() in ms, and how far the sound was made then, in seconds; and when the
-        first beep is due on the latter clock. */
+    /** When each picture was drawn: performance.now() in ms, and how far the sound was made then, in seconds; and when
+        the first beep is due on the latter clock. */
     drawn: () => ({ pictures: source.drawn, zero: source.zero }),
     resize(width, height) {
         Object.assign(source.canvas, { width, height });

@@ -1,5 +1,5 @@
-// A function, evaluated in a page of the server's origin: reads the numbers (numbered_clip.py) of a recorded file's pictures
-// at those shares of its length, then plays its end.
+// A function, evaluated in a page of the server's origin: reads the numbers (numbered_clip.py) of a recorded file's
+// pictures at those shares of its length, then plays its end.
 
 async ([url, shares, tailSeconds]) => {
     const COLUMNS = 8;
