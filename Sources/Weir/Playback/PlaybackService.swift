@@ -19,10 +19,6 @@ package final class PlaybackService: OnDemandSources {
     /// Under which recordings are found, as if they were a folder of the media folder.
     static let recordsPrefix = "records"
 
-    private struct State {
-        var files: [FileSource] = []
-    }
-
     private let configuration: Configuration.Playback
     private let desk: FileSource.Desk
     private let pacer: PlaybackPacer
@@ -78,11 +74,8 @@ package final class PlaybackService: OnDemandSources {
         }
     }
 
-    /// Call it when nothing is played any more.
-    package func stop() {
-        pacer.stop()
-        // A hanging disk does not hold up the end: the process goes on to it.
-    }
+    /// Call it when nothing is played any more. Does not wait for readers: a disk that hangs must not hold up the end.
+    package func stop() { pacer.stop() }
 
     package func source(for name: String) -> (any OnDemandSource)? {
         guard let name = PlaybackName(name) else { return nil }
