@@ -6,6 +6,7 @@ file must lie where these reports put it, however far the publisher's sound and 
 
 from __future__ import annotations
 
+import bisect
 import struct
 
 from recorded_media import Recorded
@@ -14,8 +15,9 @@ from rtp_session import AUDIO_TYPE, VIDEO_TYPE, RtpSession, Section
 RATES = {AUDIO_TYPE: 48_000, VIDEO_TYPE: 90_000}
 # Sound and pictures nearer than that are compared.
 NEAR_SECONDS = 0.5
-# Steps between the same frames differ by less: by rounded times and the correction of clocks.
-SAME_SECONDS = 0.05
+# Steps between the same frames differ by less, by rounded times and the correction of clocks; and it is less than half
+# of a piece of sound.
+SAME_SECONDS = 0.009
 
 
 def _signed(distance: int) -> int:
@@ -59,29 +61,47 @@ class RtpPlayer(RtpSession):
                     self.reports[self.types[ssrc]].append((ntp / (1 << 32), timestamp))
             at += 4 * (words + 1)
 
-    def captured(self, payload_type: int) -> list[float]:
-        """Seconds on the publisher's wall clock of each frame, by the report nearest to it."""
+    def _media_times(self, payload_type: int) -> list[float]:
+        """Seconds of each frame on its track's own clock, whose timestamps may wrap."""
+        ticks, out = 0, []
+        for before, after in zip(self.frames[payload_type][:1] + self.frames[payload_type], self.frames[payload_type]):
+            ticks += _signed(after - before)
+            out.append(ticks / RATES[payload_type])
+        return out
+
+    def _captured(self, payload_type: int, timestamp: int) -> float:
+        """Seconds on the publisher's wall clock, by the report nearest to it."""
         assert self.reports[payload_type], "no sender report"
-        rate, out = RATES[payload_type], []
-        for timestamp in self.frames[payload_type]:
-            placed = ((_signed(timestamp - stamp), ntp) for ntp, stamp in self.reports[payload_type])
-            ticks, ntp = min(placed, key=lambda one: abs(one[0]))
-            out.append(ntp + ticks / rate)
+        placed = ((_signed(timestamp - stamp), ntp) for ntp, stamp in self.reports[payload_type])
+        ticks, ntp = min(placed, key=lambda one: abs(one[0]))
+        return ntp + ticks / RATES[payload_type]
+
+    def _matched(self, payload_type: int, shown: list[float]) -> list[tuple[float, float]]:
+        """(time in the file, when it was captured) of the frames that both have, the last first.
+
+        Both saw the end of the stream; from there on frames are the same that are as far apart. The player may have
+        lost some, or begun later.
+        """
+        out: list[tuple[float, float]] = []
+        at, anchor = len(shown) - 1, None
+        for media, timestamp in zip(reversed(self._media_times(payload_type)), reversed(self.frames[payload_type])):
+            due = shown[at] if anchor is None else anchor[0] - (anchor[1] - media)
+            while at > 0 and abs(shown[at - 1] - due) < abs(shown[at] - due):
+                at -= 1
+            if abs(shown[at] - due) < SAME_SECONDS:
+                anchor = (shown[at], media)
+                out.append((shown[at], self._captured(payload_type, timestamp)))
         return out
 
     def errors(self, facts: Recorded) -> list[tuple[float, float]]:
         """(time in the file, by how many seconds its sound is later against the pictures than the reports say), for
-        each picture. Both saw the end of the stream, so frames are matched from the end, as far as they are the same: a
-        player begins with a key frame, perhaps not with the first."""
-        sound = list(zip(reversed([start for start, _ in facts.sound]), reversed(self.captured(AUDIO_TYPE))))
-        pictures = zip(reversed([one.time for one in facts.pictures]), reversed(self.captured(VIDEO_TYPE)))
-        out: list[tuple[float, float]] = []
-        last = None
+        each picture that the player got as well."""
+        sound = self._matched(AUDIO_TYPE, [start for start, _ in facts.sound])[::-1]
+        pictures = self._matched(VIDEO_TYPE, [one.time for one in facts.pictures])[::-1]
+        starts, out = [heard for heard, _ in sound], []
         for shown, captured in pictures:
-            if last and abs((last[0] - shown) - (last[1] - captured)) > SAME_SECONDS:
-                break
-            last = (shown, captured)
-            heard, made = min(sound, key=lambda one: abs(one[0] - shown))
+            index = min(bisect.bisect_left(starts, shown), len(sound) - 1)
+            heard, made = sound[index]
             if abs(heard - shown) < NEAR_SECONDS:
                 out.append((shown, (heard - shown) - (made - captured)))
-        return out[::-1]
+        return out

@@ -92,6 +92,8 @@ class RtpPublisher(RtpSession):
         self.key_requests = 0
         self.nacked = 0
         self.picture_id = 0
+        # How much later than due a frame was sent at worst, in seconds: a machine that stands still.
+        self.latest = 0.0
 
     def sections(self) -> list[Section]:
         audio, video = Section.opus(), Section.video(self.codec)
@@ -161,9 +163,10 @@ class RtpPublisher(RtpSession):
             if moment - reported >= REPORT_SECONDS:
                 reported = moment
                 await self._report(moment)
-            late = began + moment - time.monotonic()
-            if late > 0:
-                await asyncio.sleep(late)
+            early = began + moment - time.monotonic()
+            self.latest = max(self.latest, -early)
+            if early > 0:
+                await asyncio.sleep(early)
             await self._send_unit(track, unit)
         self.asked = time.monotonic()
         took = self.asked - began

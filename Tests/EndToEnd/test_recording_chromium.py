@@ -30,10 +30,14 @@ SYNC_SECONDS = 8
 # A sought picture of a stream whose pictures may be 200 ms apart on a busy machine.
 SEEK_SECONDS = 0.25
 SEEK_SHARES = [0.25, 0.5, 0.8, 0.1]
+# Chromium's AV1 encoder at times keeps 64 x 64 pixels of an earlier picture (2 of 4,400; they decode without a word).
+MOST_UNREADABLE = 0.002
 # Chromium repeats its newest picture when it is asked for a key frame.
 MOST_REPEATED = 0.1
 # A canvas is captured up to a frame's time after it was drawn, on a busy machine much later, and some pictures twice.
 STEP_LIMIT = 1.0
+# Pictures that the player, which asks for nothing again, has got as well.
+LEAST_MATCHED = 0.9
 RESIZES = [(320, 240), (480, 360), (240, 180)]
 SIZE_SECONDS = 2.0
 READABLE = 0.95
@@ -59,23 +63,28 @@ async def published(server, new_page, name: str, codec: str, seconds: float, rel
 def check_numbers(facts, encoded: int) -> str:
     """The numbers rise, and there are as many pictures as were encoded."""
     numbers = facts.numbers
-    assert None not in numbers, f"{numbers.count(None)} pictures are unreadable"
+    unreadable = numbers.count(None)
+    assert unreadable <= MOST_UNREADABLE * len(numbers), f"{unreadable} of {len(numbers)} pictures are unreadable"
     assert len(numbers) == encoded, (len(numbers), encoded)
+    numbers = [number for number in numbers if number is not None]
     times = [picture.time for picture in facts.pictures]
     assert all(a < b for a, b in zip(times, times[1:])), "two pictures at one time"
     repeated = sum(a == b for a, b in zip(numbers, numbers[1:]))
     assert all(a <= b for a, b in zip(numbers, numbers[1:])), "pictures are not in order"
     assert repeated <= MOST_REPEATED * len(numbers), f"{repeated} of {len(numbers)} are repeated"
-    return f"{len(numbers)} pictures in the file, {encoded} encoded, {repeated} drawn once and encoded twice"
+    return (f"{len(facts.numbers)} pictures in the file, {encoded} encoded, {repeated} drawn once and encoded twice, "
+            f"{unreadable} unreadable")
 
 
 def check_sync(facts, player: RtpPlayer, drawn) -> str:
     """Sound against pictures as the publisher's reports say; and what the publisher itself is off by."""
     errors = player.errors(facts)
     settled = [error for time, error in errors if time >= SETTLED_SECONDS]
+    watched = [one.time for one in facts.pictures if one.time >= SETTLED_SECONDS]
+    assert len(settled) >= LEAST_MATCHED * len(watched), (len(settled), len(watched))
     assert settled and max(map(abs, settled)) <= SKEW_LIMIT, [(round(t, 2), round(e * 1000, 1)) for t, e in errors[::5]]
     # Pictures lie as far apart in the file as they were drawn.
-    placed = [(one.time, drawn.times[one.number]) for one in facts.pictures]
+    placed = [(one.time, drawn.times[one.number]) for one in facts.pictures if one.number is not None]
     steps = [(after[0] - before[0]) - (after[1] - before[1]) for before, after in zip(placed, placed[1:])]
     assert max(map(abs, steps)) <= STEP_LIMIT, max(map(abs, steps))
     skews = list(drawn.skews(facts).values())

@@ -75,7 +75,8 @@ async def test_what_is_lost_and_sent_again_is_in_the_file(start_server, clips, s
         measured = check_times(path, facts, seconds)
         decodes(path)
         record_property(one.codec, measured)
-        print(f"{one.codec}, {one.link.lost} of {one.link.passed} packets lost: {measured}")
+        print(f"{one.codec}, {one.link.lost} of {one.link.passed} packets lost, sent at most {one.latest:.1f} s late: "
+              f"{measured}")
     assert server.metrics()["weir_recording_gaps_total"] == 0
 
 

@@ -3,6 +3,7 @@ import Dispatch
 import Glibc
 import Logging
 import MediaFiles
+import MediaFrames
 import MediaTaps
 import Recording
 import Synchronization
@@ -21,6 +22,12 @@ package final class RecordingService: StreamRecorder {
     private static let sweepInterval = Duration.seconds(60)
     /// Bytes of packets that may wait for the reader's thread.
     private static let sinkBytes = 2 << 20
+    /// Files have time: a lost packet is waited for as long as it is asked for (`NackGenerator.patience`) and on its way.
+    private static let assembly: AssemblerSettings = {
+        var settings = AssemblerSettings()
+        settings.retransmissionWait = .milliseconds(1_500)
+        return settings
+    }()
 
     private enum Work: Sendable {
         case turn(TappedRecording)
@@ -116,7 +123,8 @@ package final class RecordingService: StreamRecorder {
         var made: TappedRecording?
         let desk = desk(group)
         let tap = reader.tap(
-            publisher: order.publisher.rawValue, capacity: Self.sinkBytes, patience: Self.patience
+            publisher: order.publisher.rawValue, capacity: Self.sinkBytes, patience: Self.patience,
+            settings: Self.assembly
         ) { tap in
             let recording = TappedRecording(identity, tap: tap, desk: desk, logger: logger)
             made = recording

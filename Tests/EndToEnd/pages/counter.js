@@ -8,6 +8,8 @@ const ROWS = 3;
 const NUMBER_BITS = 16;
 const BLOCKS_END = 0.6;
 const BAR_END = 0.8;
+const SHADES = 7;
+const SHADE_STEP = 8;
 const BEEP_SECONDS = 0.1;
 const TONE_HZ = 1000;
 const TONE_LEVEL = 0.5;
@@ -30,8 +32,10 @@ function bounds(block, width, height) {
 function drawPicture(context, number, flash) {
     const { width, height } = context.canvas;
     const word = number | checksum(number) << NUMBER_BITS;
-    // No part of two pictures is the same: Chromium's AV1 encoder at times leaves out a changed block amid still ones.
-    const [white, black] = number % 2 ? ["#fff", "#000"] : ["#dcdcdc", "#282828"];
+    // No part of pictures near each other is the same: Chromium's AV1 encoder at times takes a block of an earlier picture
+    // for one that has changed.
+    const shade = number % SHADES * SHADE_STEP;
+    const [white, black] = [`rgb(${255 - shade} ${255 - shade} ${255 - shade})`, `rgb(${shade} ${shade} ${shade})`];
     for (let block = 0; block < COLUMNS * ROWS; block += 1) {
         context.fillStyle = word >>> block & 1 ? white : black;
         const [x, y, w, h] = bounds(block, width, height).map(Math.round);

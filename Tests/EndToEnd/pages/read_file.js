@@ -39,10 +39,21 @@ async ([url, shares, tailSeconds]) => {
     document.body.append(video);
     await until(video, "loadeddata");
     const facts = { duration: video.duration, width: video.videoWidth, sought: [] };
+    let shownAt = null;
+    const watch = (_, { mediaTime }) => {
+        shownAt = mediaTime;
+        video.requestVideoFrameCallback(watch);
+    };
+    video.requestVideoFrameCallback(watch);
+    /** The picture of a sought time may be drawn some time after the seek is over. */
     const seekTo = async time => {
         const sought = until(video, "seeked");
         video.currentTime = time;
         await sought;
+        const end = performance.now() + 3000;
+        while ((shownAt === null || Math.abs(shownAt - time) > 0.5) && performance.now() < end) {
+            await new Promise(resolve => setTimeout(resolve, 20));
+        }
     };
     for (const share of shares) {
         await seekTo(video.duration * share);
