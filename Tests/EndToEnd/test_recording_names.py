@@ -33,6 +33,13 @@ async def being_written(server, count: int) -> None:
             await asyncio.sleep(0.05)
 
 
+async def all_complete(server) -> None:
+    """Waits until nothing is left in the folder of unfinished recordings, lest it be taken for the next one."""
+    async with asyncio.timeout(FILE_LIMIT_SECONDS):
+        while any((folder(server) / "unfinished").glob("*.part")):
+            await asyncio.sleep(0.05)
+
+
 async def fetched(server, name: str) -> bytes:
     """The file of that name, asked for as pages ask for it: the name is put into the address as it is."""
     async with aiohttp.ClientSession() as session:
@@ -104,6 +111,7 @@ async def test_hostile_names_of_files_stay_in_the_folder(start_server, name):
         status, answer = await call(server, "stream/stopRecording", which)
         assert status == 200, (file, status, answer)
         told.append(answer["recordName"])
+        await all_complete(server)
     await peer.close()
     await check_files(server, told, before)
     assert set(Path("/etc").iterdir()) == etc
