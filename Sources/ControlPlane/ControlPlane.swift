@@ -162,12 +162,14 @@ package actor ControlPlane {
         let context = context
         let finished: Void? = await withDeadline(context.timers, timeout) {
             // All players before the first publisher: each hears of the shutdown, not of its publisher's end.
-            await withTaskGroup(of: Void.self) { group in
-                for session in sessions { group.addTask { _ = await session.endPlayers(.shutdown) } }
+            let closings = await withTaskGroup(of: [Task<Void, Never>].self) { group in
+                for session in sessions { group.addTask { await session.endPlayers(.shutdown) } }
+                return await group.reduce(into: []) { $0 += $1 }
             }
             await withTaskGroup(of: Void.self) { group in
                 for session in sessions { group.addTask { await session.close(.shutdown) } }
             }
+            for closing in closings { await closing.value }
             await context.hooks.drain()
         }
         if finished == nil { logger.warning("shutdown was not complete in time") }
