@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Data both ways: each operation is settled once, also when somebody leaves.
-@Suite("Data", .timeLimit(.minutes(1)))
+@Suite("Data", .timeLimit(.minutes(4)))
 struct DataTests {
     @Test func whatIsNotSettledWhenTheSessionEndsHasFailed() async throws {
         try await withPlant { plant in

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Sessions that are debugged, what clients push of their logs, and what they measure.
-@Suite("Debugging", .timeLimit(.minutes(1)))
+@Suite("Debugging", .timeLimit(.minutes(4)))
 struct DebugTests {
     @Test func aDebuggedSessionHasALogOfWhatHappens() async throws {
         try await withPlant { plant in

@@ -2,7 +2,7 @@ import ControlPlane
 import TestSupport
 import Testing
 
-@Suite("Failures and their texts", .timeLimit(.minutes(1)))
+@Suite("Failures and their texts", .timeLimit(.minutes(4)))
 struct FailureTests {
     @Test func aLiveNameCannotBePublishedAgain() async throws {
         try await withPlant { plant in

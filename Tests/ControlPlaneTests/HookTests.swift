@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// What the control plane asks and tells the backend, and what it makes of the answers.
-@Suite("The backend", .timeLimit(.minutes(1)))
+@Suite("The backend", .timeLimit(.minutes(4)))
 struct HookTests {
     @Test func theNameIsClaimedAsTheBackendGivesIt() async throws {
         try await withPlant { plant in

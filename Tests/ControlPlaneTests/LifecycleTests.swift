@@ -2,7 +2,7 @@ import ControlPlane
 import TestSupport
 import Testing
 
-@Suite("Life of streams", .timeLimit(.minutes(1)))
+@Suite("Life of streams", .timeLimit(.minutes(4)))
 struct LifecycleTests {
     @Test func aPublisherGoesFromItsAnswerToPublishing() async throws {
         try await withPlant { plant in

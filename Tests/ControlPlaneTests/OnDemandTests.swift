@@ -84,7 +84,7 @@ final class FakeSource: OnDemandSource {
 }
 
 /// Streams that are made because somebody plays them.
-@Suite("Streams on demand", .timeLimit(.minutes(1)))
+@Suite("Streams on demand", .timeLimit(.minutes(4)))
 struct OnDemandTests {
     private static func expectGone(_ plant: Plant, _ source: FakeSource) async throws {
         try await source.state.wait { $0.closed > 0 }

@@ -2,7 +2,7 @@ import ControlPlane
 import Testing
 
 /// A client that comes back with the token of its earlier session (signalling 2.5).
-@Suite("Re-attachment", .timeLimit(.minutes(1)))
+@Suite("Re-attachment", .timeLimit(.minutes(4)))
 struct ReattachTests {
     private func open(
         _ plant: Plant, keepAlive: Bool = true, profile: String = #"{"n":1}"#, from address: String = "192.0.2.1:5000"

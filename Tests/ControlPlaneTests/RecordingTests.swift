@@ -90,7 +90,7 @@ final class FakeRecording: OngoingRecording {
 }
 
 /// Recordings as the control plane begins, ends and tells them.
-@Suite("Recordings", .timeLimit(.minutes(1)))
+@Suite("Recordings", .timeLimit(.minutes(4)))
 struct RecordingTests {
     /// Publishes with `record: true` up to PUBLISHING.
     private static func publish(

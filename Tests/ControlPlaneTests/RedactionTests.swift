@@ -43,7 +43,7 @@ import Testing
     }
 
     /// A megabyte of the worst that each rule can be given.
-    @Test(.timeLimit(.minutes(2)), arguments: ["token", "eyJ", "://", "a=", "pass\\\"", "bearer ", "\\"])
+    @Test(.timeLimit(.minutes(4)), arguments: ["token", "eyJ", "://", "a=", "pass\\\"", "bearer ", "\\"])
     func noTextTakesLong(part: String) {
         let text = String(repeating: part, count: (1 << 20) / part.utf8.count)
         #expect(Redaction.text(text).utf8.count <= text.utf8.count)

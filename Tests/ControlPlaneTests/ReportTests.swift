@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Bug reports and logs of sessions: what is in them, and what never is.
-@Suite("Reports", .timeLimit(.minutes(1)))
+@Suite("Reports", .timeLimit(.minutes(4)))
 struct ReportTests {
     private static let sdp = "v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:SECRET\r\na=fingerprint:sha-256 SE:CR:ET\r\n"
 

@@ -2,7 +2,7 @@ import ControlPlane
 import TestSupport
 import Testing
 
-@Suite("Sessions, races and limits", .timeLimit(.minutes(1)))
+@Suite("Sessions, races and limits", .timeLimit(.minutes(4)))
 struct SessionTests {
     @Test func sessionsHaveTheirOwnUnguessableNames() async throws {
         try await withPlant { plant in

@@ -2,7 +2,7 @@ import ControlPlane
 import TestSupport
 import Testing
 
-@Suite("Shutdown and endurance", .timeLimit(.minutes(2)))
+@Suite("Shutdown and endurance", .timeLimit(.minutes(4)))
 struct ShutdownTests {
     @Test func everyoneIsToldAndNobodyComesIn() async throws {
         let plant = Plant(ControlConfiguration())

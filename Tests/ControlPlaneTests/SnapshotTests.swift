@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Pictures of live streams: for clients, for the backend, for the operator.
-@Suite("Snapshots", .timeLimit(.minutes(1)))
+@Suite("Snapshots", .timeLimit(.minutes(4)))
 struct SnapshotTests {
     private static let payload = JSONText(#"{"snapshot":"iVBORw=="}"#)
 

@@ -1,7 +1,7 @@
 import ControlPlane
 import Testing
 
-@Suite("Stream events, rates, availability", .timeLimit(.minutes(1)))
+@Suite("Stream events, rates, availability", .timeLimit(.minutes(4)))
 struct StreamEventTests {
     @Test func muteReachesThePlayersAndIsKeptForLaterOnes() async throws {
         try await withPlant { plant in

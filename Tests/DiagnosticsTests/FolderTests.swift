@@ -7,7 +7,7 @@ import Testing
 import WeirMetrics
 
 /// What stands in the folder of reports and logs, and what finds no room there.
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.timeLimit(.minutes(4)))
 struct FolderTests {
     /// 2026-01-02T03:04:05.678Z
     private static let time: Int64 = 1_767_323_045_678_000_000

@@ -50,7 +50,7 @@ private final class Shelf: RecordLibrary {
     }
 }
 
-@Suite(.timeLimit(.minutes(1))) struct RecordingTests {
+@Suite(.timeLimit(.minutes(4))) struct RecordingTests {
     private static let name = "a b~.webm"
     private static let uri = "/client/records/a%20b~.webm"
     private static let outside: HTTPFields = [.xForwardedFor: "192.0.2.1"]

@@ -41,7 +41,7 @@ private func all(_ reader: FileReader, limit: Int = 10_000) throws -> [MediaUnit
     return units
 }
 
-@Suite(.timeLimit(.minutes(2))) struct FileReaderTests {
+@Suite(.timeLimit(.minutes(4))) struct FileReaderTests {
     @Test func `pictures come as they are in the file and sound as Opus`() throws {
         let folder = Folder()
         let clip = try TestClip.video(.h264, count: 45)

@@ -4,7 +4,7 @@ import RESTHooks
 import Testing
 import WeirJSON
 
-@Suite("Applications", .timeLimit(.minutes(1)))
+@Suite("Applications", .timeLimit(.minutes(4)))
 struct ApplicationTests {
     /// A file in a directory of its own.
     private func withFile(_ body: (ApplicationFile) throws -> Void) throws {

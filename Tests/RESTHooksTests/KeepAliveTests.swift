@@ -3,7 +3,7 @@ import RESTHooks
 import TestSupport
 import Testing
 
-@Suite("Stream keep-alive", .timeLimit(.minutes(1)))
+@Suite("Stream keep-alive", .timeLimit(.minutes(4)))
 struct KeepAliveTests {
     private static let fail = #"{"StreamKeepAliveEvent":{"restOnError":"FAIL"}}"#
 

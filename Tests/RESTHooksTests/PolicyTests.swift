@@ -3,7 +3,7 @@ import RESTHooks
 import Testing
 import WeirJSON
 
-@Suite("What answers do", .timeLimit(.minutes(1)))
+@Suite("What answers do", .timeLimit(.minutes(4)))
 struct PolicyTests {
     private func decision(_ plant: Plant, _ config: String?, name: String = "cam") async throws -> HookDecision {
         let (hooks, _) = try await plant.session(config: config)

@@ -3,7 +3,7 @@ import RESTHooks
 import TestSupport
 import Testing
 
-@Suite("Order, bounds and outages", .timeLimit(.minutes(1)))
+@Suite("Order, bounds and outages", .timeLimit(.minutes(4)))
 struct QueueTests {
     static let fail = #"{"publishStream":{"restOnError":"FAIL"},"playStream":{"restOnError":"FAIL"}}"#
 

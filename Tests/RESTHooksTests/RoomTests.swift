@@ -3,7 +3,7 @@ import RESTHooks
 import TestSupport
 import Testing
 
-@Suite("roomApp", .timeLimit(.minutes(1)))
+@Suite("roomApp", .timeLimit(.minutes(4)))
 struct RoomTests {
     private struct Member {
         let hooks: any SessionHooks

@@ -67,7 +67,7 @@ final class RawBackend: Sendable {
     }
 }
 
-@Suite("Hooks over HTTP", .timeLimit(.minutes(1)))
+@Suite("Hooks over HTTP", .timeLimit(.minutes(4)))
 struct TransportTests {
     private static let longEnough = Duration.seconds(30)
 

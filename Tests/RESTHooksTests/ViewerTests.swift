@@ -3,7 +3,7 @@ import RESTHooks
 import Testing
 import WeirJSON
 
-@Suite("Viewers without a session: playHLS, playRTSP", .timeLimit(.minutes(1)))
+@Suite("Viewers without a session: playHLS, playRTSP", .timeLimit(.minutes(4)))
 struct ViewerTests {
     private static let hls = ViewerRequest(
         method: .playHLS, appKey: "app", sessionId: "v1", name: "cam", mediaSessionId: "u-cam-HLS", token: "tok",

@@ -4,7 +4,7 @@ import WCS
 import WeirJSON
 
 /// Data, pictures and figures of clients on the wire.
-@Suite("Diagnostics on the wire", .timeLimit(.minutes(2)))
+@Suite("Diagnostics on the wire", .timeLimit(.minutes(4)))
 struct DiagnosticTests {
     private struct Picture: SnapshotMaker {
         let bytes: Int

@@ -4,7 +4,7 @@ import Testing
 import WCS
 
 /// Input that means harm. Each is refused, counted, and leaves the other clients alone.
-@Suite(.serialized, .timeLimit(.minutes(1))) struct HostileInputTests {
+@Suite(.serialized, .timeLimit(.minutes(4))) struct HostileInputTests {
     /// Runs an attack on its own connections while another client lives; that client must still be served afterwards.
     private func attack(
         _ change: (inout WCSConfiguration) -> Void = { _ in }, _ body: (TestServer) async throws -> Void

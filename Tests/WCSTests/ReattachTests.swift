@@ -4,7 +4,7 @@ import WCS
 import WeirJSON
 
 /// `keepAlive` and `authToken` of `connection` on the wire (section 2.5).
-@Suite(.serialized, .timeLimit(.minutes(1))) struct ReattachTests {
+@Suite(.serialized, .timeLimit(.minutes(4))) struct ReattachTests {
     private func connect(_ server: TestServer, _ members: String) async throws -> (client: TestClient, user: JSONValue)
     {
         let client = try await TestClient.open(server.port)

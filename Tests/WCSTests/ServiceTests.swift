@@ -10,7 +10,7 @@ import WCS
 import WeirMetrics
 
 /// The server as a service: certificates, several addresses, graceful shutdown.
-@Suite(.serialized, .timeLimit(.minutes(1))) struct ServiceTests {
+@Suite(.serialized, .timeLimit(.minutes(4))) struct ServiceTests {
     private func server(
         _ listeners: [WCSListener], tls: (@Sendable () throws -> NIOSSLContext)? = nil,
         _ metrics: MetricsRegistry = MetricsRegistry()

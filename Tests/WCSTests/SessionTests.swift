@@ -4,7 +4,7 @@ import WCS
 import WeirJSON
 
 /// The protocol over a real socket, a real control plane, and a media side that always connects.
-@Suite(.serialized, .timeLimit(.minutes(1))) struct SessionTests {
+@Suite(.serialized, .timeLimit(.minutes(4))) struct SessionTests {
     private func publish(_ id: String, _ name: String, _ more: String = "") -> String {
         #"{"message":"publishStream","data":[{"mediaSessionId":"\#(id)","name":"\#(name)","published":true,"#
             + #""sdp":"OFFER","mediaProvider":"WebRTC"\#(more)}]}"#
