@@ -102,7 +102,8 @@ async def test_several_streams_are_recorded_into_one_file_and_mixed(start_server
         path = await complete(server, begun["fileName"])
         await two.close()
         told = [hook.body["type"] for hook in backend.of("StreamEvent")]
-        assert told.count("recordingStarted") == told.count("recordingStopped") == 3, told
+        # The one that was taken out at once may have got a picture.
+        assert told.count("recordingStarted") == told.count("recordingStopped") in (3, 4), told
         assert {hook.body["payload"]["recordName"] for hook in backend.of("StreamEvent")} == {path.name}
     decodes(path)
     assert list((folder(server) / "unfinished").glob("*.part")) == []

@@ -128,12 +128,15 @@ import Wire
         let feeder = FeederThread(source, sink: sink, count: 200_000)
         try feeder.start()
         var expected: Int64 = 0
+        // The worker may have taken some before it heard of the sink.
+        var first: Int64?
         var wrong = 0
         var ends = 0
         while expected < feeder.count {
             sink.read { record, payload in
                 switch record {
                 case .packet(let packet):
+                    if first == nil { (first, expected) = (packet.number, packet.number) }
                     if packet.number != expected || packet.timestamp != UInt32(expected) { wrong += 1 }
                     for i in stride(from: 0, to: payload.byteCount, by: 8)
                     where payload.unsafeLoadUnaligned(fromByteOffset: i, as: Int64.self) != expected &+ Int64(i) {
@@ -148,7 +151,8 @@ import Wire
             waker.wait(timeout: .seconds(120)) { sink.hasNews }
         }
         feeder.join()
-        #expect(wrong == 0 && ends == 0 && sink.packetsLost == 0 && sink.packetsWritten == UInt64(feeder.count))
+        #expect(wrong == 0 && ends == 0 && sink.packetsLost == 0)
+        #expect(sink.packetsWritten == UInt64(feeder.count - (first ?? 0)))
         #expect(engine.registration(of: 1)?.counters.packetsReceived.value == UInt64(feeder.count))
         engine.stop()
         #expect(source.isEnded && sink.isEnded)

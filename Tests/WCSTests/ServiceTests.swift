@@ -18,6 +18,10 @@ import WeirMetrics
         var configuration = WCSConfiguration()
         configuration.listeners = listeners
         configuration.shutdownTimeout = .seconds(3)
+        // A thousand tests at once starve each other: nobody is thrown out for that.
+        configuration.handshakeTimeout = .seconds(300)
+        configuration.firstMessageTimeout = .seconds(300)
+        configuration.keepAliveInterval = .seconds(300)
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         let control = ControlPlane(
