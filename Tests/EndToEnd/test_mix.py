@@ -109,9 +109,9 @@ async def test_several_streams_are_recorded_into_one_file_and_mixed(start_server
     assert list((folder(server) / "unfinished").glob("*.part")) == []
     found_tracks = tracks(path)
     names = [(title, kind) for title, kind, _, _ in found_tracks]
-    assert sorted(names) == sorted((f"{name}-{who}", kind) for who in ("one", "two", "two")
-                                   for kind in ("audio", "video"))
-    spans = [(first, last) for title, kind, first, last in found_tracks if kind == "video"]
+    assert set(names) == {(f"{name}-{who}", kind) for who in ("one", "two") for kind in ("audio", "video")}
+    spans = [(first, last) for title, kind, first, last in found_tracks if kind == "video" and last - first > 0.5]
+    assert len(spans) == 3, found_tracks
     assert min(first for _, _, first, _ in found_tracks) < 0.1
     # Comes later, ends at about the same time, comes back after a second.
     assert spans[1][0] > spans[0][0] + 1.4 and abs(spans[1][1] - spans[0][1]) < 1.5, spans
