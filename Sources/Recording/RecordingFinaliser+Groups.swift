@@ -31,24 +31,6 @@ extension RecordingFinaliser {
         }
     }
 
-    private func write(
-        _ sources: [Remuxer.Source], to target: String, _ job: Job
-    ) throws(ContainerError) -> Remuxer.Result {
-        let output = try FileOutput(creating: target, seekable: true)
-        let remuxer = Remuxer(
-            sources: sources, format: job.format, metadata: RecordingClock.metadata(job.startedAt)
-        ) { [self] share in
-            observer.recordingProgress(job.name, share)
-            return !isStopping.load(ordering: .relaxed)
-        }
-        let result = try remuxer.run(into: output)
-        let syncing = output.sync()
-        guard syncing == 0 else { throw .system(errno: syncing) }
-        let closing = output.close()
-        guard closing == 0 else { throw .system(errno: closing) }
-        return result
-    }
-
     // MARK: Repair
 
     /// Finds groups of an earlier run and queues their files.

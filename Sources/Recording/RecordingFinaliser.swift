@@ -119,10 +119,18 @@ package final class RecordingFinaliser: Sendable {
     private func index(_ job: Job, part: String, media: Int64) throws(ContainerError) -> RecordedFile {
         let target = folder.finalPath(job.id)
         unlink(target)
+        let result = try write([Remuxer.Source(path: part, limit: media)], to: target, job)
+        let name = try folder.publish(job.id, job.format, from: target, as: job.name)
+        return file(job, name: name, duration: result.duration, bytes: result.bytes, isIndexed: true)
+    }
+
+    /// Writes and syncs a file with its index; only its place is missing.
+    func write(
+        _ sources: [Remuxer.Source], to target: String, _ job: Job
+    ) throws(ContainerError) -> Remuxer.Result {
         let output = try FileOutput(creating: target, seekable: true)
         let remuxer = Remuxer(
-            source: part, limit: media, format: job.format,
-            metadata: RecordingClock.metadata(job.startedAt)
+            sources: sources, format: job.format, metadata: RecordingClock.metadata(job.startedAt)
         ) { [self] share in
             observer.recordingProgress(job.name, share)
             return !isStopping.load(ordering: .relaxed)
@@ -132,8 +140,7 @@ package final class RecordingFinaliser: Sendable {
         guard syncing == 0 else { throw .system(errno: syncing) }
         let closing = output.close()
         guard closing == 0 else { throw .system(errno: closing) }
-        let name = try folder.publish(job.id, job.format, from: target, as: job.name)
-        return file(job, name: name, duration: result.duration, bytes: result.bytes, isIndexed: true)
+        return result
     }
 
     /// Puts the part itself into its place: transport streams, and where there is no room for a copy.
