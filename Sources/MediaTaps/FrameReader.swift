@@ -131,7 +131,8 @@ package final class FrameReader: Sendable {
         let now = Instant.now
         let wait = next <= now ? Interval.zero : min(next - now, Self.idle)
         waker.wait(timeout: wait) {
-            readings.contains { $0.tap.sink.hasNews } || shared.withLock { !$0.added.isEmpty }
+            // A pause has taken the wake-up that told of these.
+            readings.contains { $0.tap.sink.hasNews } || shared.withLock { !$0.added.isEmpty || $0.isStopping }
         }
     }
 }

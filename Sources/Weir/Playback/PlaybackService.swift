@@ -118,9 +118,7 @@ final class PlaybackPacer: Sendable {
             return (true, !state.isRunning)
         }
         if isFirst {
-            let thread = Thread { self.run() }
-            thread.name = "vod pacer"
-            thread.start()
+            Thread { self.run() }.start()
         }
         return isTaken
     }
@@ -135,6 +133,8 @@ final class PlaybackPacer: Sendable {
     }
 
     private func run() {
+        // Only a thread itself can give its name to the kernel.
+        Thread.current.name = "vod pacer"
         while true {
             let (files, isStopped) = state.withLock { ($0.files, $0.isStopped) }
             guard !isStopped else { return }
