@@ -25,6 +25,7 @@ var targets: [Target] = [
     .systemLibrary(name: "CSRTP", pkgConfig: "libsrtp2", providers: [.apt(["libsrtp2-dev"])]),
     .systemLibrary(name: "CIPsecMB", providers: [.apt(["libipsec-mb-dev"])]),
     .systemLibrary(name: "COpus", pkgConfig: "opus", providers: [.apt(["libopus-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CVPX", pkgConfig: "vpx", providers: [.apt(["libvpx-dev"])]),
     .systemLibrary(
         name: "CLibAV", pkgConfig: "libavformat",
@@ -38,7 +39,9 @@ var targets: [Target] = [
     .target(name: "MediaFormats", dependencies: ["Wire"], swiftSettings: strict),
     .target(name: "RTP", dependencies: ["Wire", "MediaFormats"], swiftSettings: strict),
     .target(name: "SDP", dependencies: ["Wire"], swiftSettings: strict),
+    .target(name: "RTSP", dependencies: ["COpenSSL", "MediaFormats", "SDP", "Wire"], swiftSettings: strict),
     .target(name: "MediaFrames", dependencies: ["Wire", "MediaFormats", "RTP"], swiftSettings: strict),
+    .target(name: "HLS", dependencies: ["MediaFormats", "Wire"], swiftSettings: strict),
 
     // Media side
     .target(name: "LinuxNet", dependencies: ["Wire", "CLinuxNet"], swiftSettings: common),
@@ -95,13 +98,34 @@ var targets: [Target] = [
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         ], swiftSettings: common),
     .target(
+        name: "RTSPServer",
+        dependencies: [
+            "ControlPlane", "MediaFormats", "RTP", "RTSP", "WeirMetrics", "Wire", swiftLog,
+            .product(name: "NIOCore", package: "swift-nio"),
+            .product(name: "NIOPosix", package: "swift-nio"),
+            .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        ], swiftSettings: common),
+    .target(
+        name: "RTSPPull",
+        dependencies: [
+            "RTSP", "Wire",
+            .product(name: "NIOCore", package: "swift-nio"),
+            .product(name: "NIOPosix", package: "swift-nio"),
+            .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        ], swiftSettings: common),
+    .target(
         name: "HTTPServer",
         dependencies: [
-            "ControlPlane", "RESTHooks", "WeirJSON", "WeirMetrics", swiftLog,
+            "CFiles", "CZlib", "ControlPlane", "HLS", "RESTHooks", "WeirJSON", "WeirMetrics", swiftLog,
+            .product(name: "Crypto", package: "swift-crypto"),
             .product(name: "Hummingbird", package: "hummingbird"),
             .product(name: "HummingbirdTLS", package: "hummingbird"),
+            .product(name: "HummingbirdHTTP2", package: "hummingbird"),
+            .product(name: "NIOHTTP2", package: "swift-nio-http2"),
             .product(name: "NIOCore", package: "swift-nio"),
             .product(name: "NIOHTTP1", package: "swift-nio"),
+            .product(name: "NIOPosix", package: "swift-nio"),
             .product(name: "NIOTLS", package: "swift-nio"),
             .product(name: "NIOSSL", package: "swift-nio-ssl"),
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -113,9 +137,9 @@ var targets: [Target] = [
     .target(
         name: "Weir",
         dependencies: [
-            "MediaEngine", "MediaTaps", "MediaFiles", "MediaFormats", "Playback", "Recording", "RTP", "ControlPlane",
-            "Diagnostics", "RESTHooks",
-            "Tokens", "WCS", "HTTPServer", "WeirJSON", "WeirMetrics", "SDP", "DTLS", "SRTP", "LinuxNet", swiftLog,
+            "MediaEngine", "MediaTaps", "MediaFrames", "MediaFiles", "MediaFormats", "Playback", "Recording", "RTP",
+            "ControlPlane", "Diagnostics", "RESTHooks", "Tokens", "WCS", "HTTPServer", "HLS", "WeirJSON", "WeirMetrics",
+            "SDP", "DTLS", "SRTP", "LinuxNet", "Wire", swiftLog,
             .product(name: "Yams", package: "Yams"),
             .product(name: "X509", package: "swift-certificates"),
             .product(name: "Crypto", package: "swift-crypto"),
@@ -166,11 +190,29 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     ("MediaFormats", ["Wire"]),
     ("RTP", ["MediaFormats", "Wire"]),
     ("SDP", ["TestSupport", "Wire"]),
+    ("RTSP", ["MediaFormats", "SDP", "Wire"]),
+    (
+        "RTSPPull",
+        [
+            "TestSupport", "MediaFormats", "RTSP", "Wire", .product(name: "NIOCore", package: "swift-nio"),
+            .product(name: "NIOPosix", package: "swift-nio"),
+        ]
+    ),
+    (
+        "RTSPServer",
+        [
+            "TestSupport", "ControlPlane", "MediaFormats", "RTP", "RTSP", "WeirMetrics", "Wire", swiftLog,
+            .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio"),
+            .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        ]
+    ),
     ("LinuxNet", ["Wire"]),
     ("MediaEngine", ["LinuxNet", "ICE", "DTLS", "SRTP", "RTP", "SDP", "MediaFormats", "Wire"]),
     ("MediaFrames", ["MediaFormats", "RTP", "Wire"]),
     ("MediaTaps", ["TestSupport", "MediaEngine", "MediaFrames", "MediaFormats", "DTLS", "SDP", "Wire"]),
     ("MediaFiles", ["MediaTestSupport", "CLibAV", "MediaFormats", "MediaFrames", "RTP", "Wire"]),
+    ("HLS", ["MediaFormats", "Wire"]),
     (
         "Recording",
         ["record-torture", "MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "RTP", "CLibAV", "Wire"]
@@ -211,7 +253,7 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     (
         "HTTPServer",
         [
-            "ControlPlane", "RESTHooks", "WeirJSON", "WeirMetrics", swiftLog,
+            "ControlPlane", "HLS", "MediaFormats", "RESTHooks", "Wire", "WeirJSON", "WeirMetrics", swiftLog,
             .product(name: "HummingbirdTesting", package: "hummingbird"),
             .product(name: "NIOSSL", package: "swift-nio-ssl"),
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -229,9 +271,8 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     (
         "Weir",
         [
-            "TestSupport", "MediaEngine", "ControlPlane", "HTTPServer", "RESTHooks", "Tokens", "Recording",
-            "MediaFormats",
-            "Wire",
+            "TestSupport", "MediaEngine", "ControlPlane", "HTTPServer", "HLS", "RESTHooks", "Tokens", "Recording",
+            "MediaFiles", "MediaFormats", "Wire", swiftLog,
         ]
     ),
 ]
@@ -248,7 +289,7 @@ let fuzzing = environment["WEIR_FUZZ"] != nil
 if fuzzing {
     let cores = [
         "COpenSSL", "Wire", "ICE", "DTLS", "MediaFormats", "RTP", "MediaFrames", "CLibAV", "MediaFiles", "Playback",
-        "SDP", "WeirJSON",
+        "SDP", "RTSP", "HLS", "WeirJSON",
     ]
     targets = targets.filter { cores.contains($0.name) }
     targets += [
@@ -283,11 +324,13 @@ if fuzzing {
     let fuzzTargets: [(name: String, dependencies: [Target.Dependency])] = [
         ("STUN", ["ICE", "Wire"]), ("RTP", ["RTP", "Wire"]), ("RTCP", ["RTP", "Wire"]), ("SDP", ["SDP"]),
         ("Codecs", ["MediaFormats", "Wire"]), ("WCS", ["WCS", "WeirJSON"]),
-        ("DTLS", ["DTLS", "Wire"]), ("Hooks", ["RESTHooks", "ControlPlane", "WeirJSON"]),
+        ("DTLS", ["DTLS", "Wire"]), ("RTSP", ["RTSP", "MediaFormats", "Wire"]),
+        ("Hooks", ["RESTHooks", "ControlPlane", "WeirJSON"]),
         ("REST", ["HTTPServer", "RESTHooks", "WeirJSON"]), ("Tokens", ["Tokens", "ControlPlane", "WeirJSON"]),
         ("Redaction", ["ControlPlane"]),
         ("Frames", ["MediaFrames", "MediaFormats", "RTP", "Wire"]),
         ("TornFiles", ["MediaFiles", "MediaFormats", "Wire"]),
+        ("HLS", ["HLS", "MediaFormats", "Wire"]),
         ("Playback", ["Playback", "MediaFiles", "MediaFormats", "Wire"]),
     ]
     for (name, dependencies) in fuzzTargets {
@@ -333,6 +376,7 @@ let package = Package(
         ? []
         : [
             .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+            .package(url: "https://github.com/apple/swift-nio-http2", from: "1.38.0"),
             .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
             .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
             .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from bars import BARS
+from bars import BARS, WITHOUT_LIMIT
 from machine import prepare
 from report import Report
 
@@ -30,7 +30,7 @@ def main() -> int:
     if options.quick:
         options.rounds, options.soak = 1, min(options.soak, 20)
     chosen = options.bars or list(BARS)
-    bench = prepare(options)
+    bench = prepare(options, needs_limit=not WITHOUT_LIMIT.issuperset(chosen))
     report = Report(bench)
     for name in chosen:
         print(f"== {name}: {BARS[name].__doc__.splitlines()[0]}", flush=True)

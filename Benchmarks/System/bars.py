@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Callable, Iterator
 
+import hls_bar
 from machine import SERVER_CPU, Bench, Server
 
 LOSS_LIMIT = 0.001
@@ -354,9 +355,36 @@ def overload(bench: Bench) -> Iterator[Figure]:
     yield Figure("half of the core: key frames per second", window["keyFramesSent"] / window["seconds"], "", 2)
 
 
+def hls(bench: Bench) -> Iterator[Figure]:
+    """Viewers of low-latency HLS: processor time against nginx, memory, and what they do to players by WebRTC."""
+    for viewers in (500, 1_000):
+        rounds = list(hls_bar.measure_cost(bench, viewers))
+        ours, theirs = median(one[0] for one in rounds), median(one[1] for one in rounds)
+        yield Figure(
+            f"HLS, {viewers} viewers of 2 Mbit/s: CPU per part ÷ nginx", median(one[0] / one[1] for one in rounds), "",
+            hls_bar.MOST_OF_NGINX,
+            note=f"{ours:.1f} µs with its playlist, nginx {theirs:.1f} µs from tmpfs; rounds "
+            f"{', '.join(f'{one[0] / one[1]:.2f}' for one in rounds)}; aim {hls_bar.AIM_OF_NGINX}")
+    for viewers in (1_000,) if bench.quick else (5_000,):
+        held, late = hls_bar.measure_waiting(bench, viewers)
+        yield Figure(
+            f"HLS, {viewers:,} viewers that wait, 200 kbit/s: memory of each", held, "KiB", hls_bar.MOST_WAITING_KIB,
+            note=f"all of them had the next playlist {late:.1f} s after they had asked")
+    found = hls_bar.measure_delay(bench, 500)
+    for key in ("p50", "p99"):
+        alone, beside, other = (found[kind][key] for kind in ("alone", "weir", "nginx"))
+        yield Figure(
+            f"50 players beside 500 viewers by HLS: delay {key}", beside, "ms",
+            hls_bar.DELAY_FACTOR * other + hls_bar.DELAY_SLACK_MS,
+            note=f"{other:.2f} ms beside 500 viewers whom nginx serves on the same processor; {alone:.2f} ms without viewers")
+
+
 BARS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "cost": cost, "players": players, "workers": workers, "delay": delay, "hotpath": hotpath, "joins": joins,
     "lossy": lossy, "storm": storm, "shapes": shapes, "overload": overload, "memory": memory,
+    "hls": hls,
 }
+#: Bars that measure against something else than the limit program.
+WITHOUT_LIMIT = {"hls"}
 #: Bars of several rounds.
-REPEATED = {"cost", "players", "workers", "delay", "joins"}
+REPEATED = {"cost", "players", "workers", "delay", "joins", "hls"}

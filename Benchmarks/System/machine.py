@@ -24,14 +24,15 @@ SERVER_CPU, LOAD_CPU = "0", "1"
 TRACING = ("unshare", "--mount", "sh", "-c", 'mount -t tracefs tracefs /sys/kernel/tracing; exec "$0" "$@"')
 
 
-def prepare(options) -> "Bench":
+def prepare(options, needs_limit: bool = True) -> "Bench":
     """Builds what is measured."""
     if len(os.sched_getaffinity(0)) < 2:
         raise SystemExit("tools/bench: two processors are needed, one for the server and one for the load")
     build = ["swift", "build", "-c", "release", "--product"]
     subprocess.run(build + ["weir"], cwd=REPOSITORY, check=True)
     limit = build + ["weir-limit", "--scratch-path", ".build-bench"]
-    subprocess.run(limit, cwd=REPOSITORY, check=True, env=os.environ | {"WEIR_BENCH": "1"})
+    if needs_limit:
+        subprocess.run(limit, cwd=REPOSITORY, check=True, env=os.environ | {"WEIR_BENCH": "1"})
     work = Path(tempfile.mkdtemp(prefix="weir-bench-"))
     counting = work / "counting.so"
     source = REPOSITORY / "Benchmarks/Counting/counting.c"
@@ -132,6 +133,7 @@ class Server:
         settings = {"port": udp, "workers": workers, "announce": "[127.0.0.1]"} | media
         lines = ["media:"] + [f"  {key}: {value}" for key, value in settings.items()]
         lines += [f"websocket: {{port: {ws}, tls_port: 0}}", f"http: {{port: {http}, tls_port: 0}}"]
+        lines += ["hls: {port: 0, tls_port: 0}"]
         lines += ["limits: {connections_per_address: 20000}", "log: {level: warning}"]
         lines += [f"state: {{dir: {directory / 'state'}}}"]
         config = directory / "weir.yaml"

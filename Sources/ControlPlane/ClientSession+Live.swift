@@ -48,6 +48,7 @@ extension ClientSession {
             registry.markPublisherLive(name: stream.request.name, peer: peer, now: now)
             streams[id]?.phase = .live
             report(id, .publishing)
+            for observer in context.observers { observer.published(stream.request.name, by: peer) }
         } else {
             guard let publisher = registry.markPlayerLive(name: stream.publishedName, peer: peer) else {
                 await end(id, .publisherGone)

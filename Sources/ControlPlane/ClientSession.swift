@@ -270,6 +270,9 @@ package actor ClientSession {
         stream.expiry?.cancel()
         let orphans = context.registry.release(
             mediaSessionId: mediaSessionId, published: stream.published, peer: stream.peer)
+        if stream.published, stream.isLive {
+            for observer in context.observers { observer.unpublished(stream.request.name, by: stream.peer) }
+        }
         // WHIP and WHEP have no stop message beside DELETE: for the backend the loss of a client is one.
         if facts.kind != .webSocket, stream.description != nil, cause.isLoss {
             hooks.tell(.stop(stream.event(stream.status)))

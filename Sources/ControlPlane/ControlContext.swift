@@ -18,6 +18,7 @@ struct ControlContext: Sendable {
     let snapshotPlaces: Places
     /// nil: this server records nothing.
     let recorder: (any StreamRecorder)?
+    let observers: [any StreamObserver]
     let onDemand: OnDemandStreams
     let pictureCopies: Places
     let capturePlaces: Places

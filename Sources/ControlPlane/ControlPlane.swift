@@ -20,7 +20,7 @@ package actor ControlPlane {
         configuration: ControlConfiguration, metrics: MetricsRegistry, logger: Logger,
         clock: any Clock<Duration> = ContinuousClock(), diagnostics: (any DiagnosticStore)? = nil,
         snapshots: (any SnapshotMaker)? = nil, recorder: (any StreamRecorder)? = nil,
-        sources: (any OnDemandSources)? = nil
+        sources: (any OnDemandSources)? = nil, observers: [any StreamObserver] = []
     ) {
         let metrics = ControlMetrics(metrics)
         let timers = Timers(clock)
@@ -29,7 +29,7 @@ package actor ControlPlane {
             registry: StreamRegistry(limits: configuration.limits, metrics: metrics),
             metrics: metrics, timers: timers, kept: KeptSessions(maxSessions: configuration.limits.sessions),
             diagnostics: diagnostics, snapshots: snapshots, snapshotPlaces: Places(configuration.snapshots),
-            recorder: recorder, onDemand: OnDemandStreams(sources, logger: logger),
+            recorder: recorder, observers: observers, onDemand: OnDemandStreams(sources, logger: logger),
             pictureCopies: Places(configuration.pictureCopies), capturePlaces: Places(configuration.captures))
         self.logger = logger
     }

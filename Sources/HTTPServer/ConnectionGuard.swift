@@ -47,7 +47,7 @@ struct GuardedHTTPChannel: ServerChildChannel {
 
     struct Refused: Error {}
 
-    let base: HTTP1Channel
+    let base: WatchedHTTP1Channel
     let connections: ConnectionGuard
     let tlsContext: (@Sendable () throws -> NIOSSLContext)?
     /// nil: clients are not asked for certificates.

@@ -37,6 +37,7 @@ extension HTTPField.Name {
     static let xRealIP = Self("X-Real-IP")!
     static let xClientIP = Self("X-Client-IP")!
     static let trueClientIP = Self("True-Client-IP")!
+    static let xServerTime = Self("X-Server-Time")!
     static let xForwardedProto = Self("X-Forwarded-Proto")!
     static let xForwardedPort = Self("X-Forwarded-Port")!
     static let xForwardedServer = Self("X-Forwarded-Server")!

@@ -15,6 +15,8 @@ struct OperatorRoutes: Sendable {
     private static let echoBodyLimit = 4 << 20
 
     let control: ControlPlane
+    /// nil: this server has no HLS.
+    let hls: (any HLSBackend)?
     let metrics: MetricsRegistry
     let access: AdminAccess
     let publicStreamList: Bool
@@ -46,7 +48,7 @@ struct OperatorRoutes: Sendable {
             "/api/streams",
             both { request, context in
                 if !publicStreamList { try access.check(request, context) }
-                return JSONResponse.make(await control.streams().map(StreamEntry.init))
+                return JSONResponse.make(await control.streams().map(entry))
             })
         router.serve(
             "/api/log-level",
@@ -70,6 +72,10 @@ struct OperatorRoutes: Sendable {
         }
         let headers: HTTPFields = [.contentType: "application/json", .cacheControl: "no-store"]
         return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: body))
+    }
+
+    private func entry(_ summary: StreamSummary) -> StreamEntry {
+        StreamEntry(summary, hlsViewers: hls?.running(named: summary.name)?.status.viewers ?? 0)
     }
 
     /// GET, and HEAD without the body.
@@ -184,10 +190,12 @@ private struct StreamEntry: Encodable {
     var audioMuted: Bool
     var videoMuted: Bool
     var players: Int
+    /// Who has asked for its playlist lately.
+    var hlsViewers: Int
     /// Seconds since it became live.
     var uptime: Int64
 
-    init(_ summary: StreamSummary) {
+    init(_ summary: StreamSummary, hlsViewers: Int) {
         name = summary.name
         kind = summary.kind.rawValue
         isLive = summary.isLive
@@ -199,6 +207,7 @@ private struct StreamEntry: Encodable {
         audioMuted = summary.audioMuted
         videoMuted = summary.videoMuted
         players = summary.players
+        self.hlsViewers = hlsViewers
         uptime = summary.uptime.components.seconds
     }
 }

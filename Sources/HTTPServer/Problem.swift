@@ -31,26 +31,36 @@ struct Problem: Error, Sendable {
         let remedy: String
     }
 
-    func response() -> Response {
+    /// As JSON.
+    var body: ByteBuffer {
         let title = status.reasonPhrase.isEmpty ? "Refused" : status.reasonPhrase
-        let body = Body(title: title, status: status.code, detail: detail, remedy: remedy)
-        var response = JSONResponse.make(body, status: status)
-        response.headers.append(contentsOf: headers)
-        response.headers[.contentType] = Self.contentType
-        return response
+        return JSONResponse.encode(Body(title: title, status: status.code, detail: detail, remedy: remedy))
+    }
+
+    var fields: HTTPFields {
+        var fields = headers
+        fields[.contentType] = Self.contentType
+        if !fields.contains(.cacheControl) { fields[.cacheControl] = "no-store" }
+        return fields
+    }
+
+    func response() -> Response {
+        Response(status: status, headers: fields, body: ResponseBody(byteBuffer: body))
     }
 }
 
 /// Answers with JSON.
 enum JSONResponse {
     static func make(_ value: some Encodable, status: HTTPResponse.Status = .ok) -> Response {
+        let headers: HTTPFields = [.contentType: "application/json", .cacheControl: "no-store"]
+        return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: encode(value)))
+    }
+
+    static func encode(_ value: some Encodable) -> ByteBuffer {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         // Our bodies are made of strings and numbers which can always be encoded.
-        let data = (try? encoder.encode(value)) ?? Data("{}".utf8)
-        var headers: HTTPFields = [.contentType: "application/json"]
-        headers[.cacheControl] = "no-store"
-        return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: data)))
+        return ByteBuffer(bytes: (try? encoder.encode(value)) ?? Data("{}".utf8))
     }
 }
 

@@ -73,33 +73,42 @@ struct ProblemMiddleware: RouterMiddleware {
 }
 
 /// Counts requests and their time. Labels are route templates, never paths: names in them have no bound.
-struct RequestMetricsMiddleware: RouterMiddleware {
+struct RequestMetrics: Sendable {
     static let buckets = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
     private let metrics: MetricsRegistry
-    private let seconds: Histogram
+    let seconds: Histogram
 
-    init(metrics: MetricsRegistry) {
+    init(_ metrics: MetricsRegistry) {
         self.metrics = metrics
         seconds = metrics.histogram(
             "weir_http_request_seconds", help: "Time from the head of a request to its response.",
             buckets: Self.buckets)
     }
 
+    /// - Parameter route: nil: none of ours.
+    func counter(route: String?, method: HTTPRequest.Method, status: Int) -> Counter {
+        let isKnown = Router<HTTPContext>.knownMethods.contains(method)
+        return metrics.counter(
+            "weir_http_requests_total", help: "Requests answered.",
+            labels: [
+                ("route", route ?? "none"), ("method", isKnown ? method.rawValue : "other"), ("status", "\(status)"),
+            ])
+    }
+}
+
+struct RequestMetricsMiddleware: RouterMiddleware {
+    private let metrics: RequestMetrics
+
+    init(metrics: MetricsRegistry) { self.metrics = RequestMetrics(metrics) }
+
     func handle(
         _ request: Request, context: HTTPContext, next: (Request, HTTPContext) async throws -> Response
     ) async throws -> Response {
         let start = ContinuousClock.now
         let response = try await next(request, context)
-        seconds.observe(start.duration(to: .now) / .seconds(1))
-        let known = Router<HTTPContext>.knownMethods.contains(request.method)
-        metrics.counter(
-            "weir_http_requests_total", help: "Requests answered.",
-            labels: [
-                ("route", context.endpointPath ?? "none"), ("method", known ? request.method.rawValue : "other"),
-                ("status", "\(response.status.code)"),
-            ]
-        ).increment()
+        metrics.seconds.observe(start.duration(to: .now) / .seconds(1))
+        metrics.counter(route: context.endpointPath, method: request.method, status: response.status.code).increment()
         return response
     }
 }

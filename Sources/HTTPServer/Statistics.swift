@@ -13,6 +13,8 @@ struct Statistics: Sendable {
 
     let control: ControlPlane
     let services: RESTServices
+    /// nil: this server has no HLS.
+    let hls: (any HLSBackend)?
 
     func groups() async -> [Group] {
         let sessions = control.sessions()
@@ -20,19 +22,25 @@ struct Statistics: Sendable {
         let capacity = control.capacity
         let process = services.process()
         func count(_ kind: SessionKind) -> JSONValue { .integer(sessions.count { $0.facts.kind == kind }) }
-        let viewers = streams.map { "\(PathSegment.encode($0.name))/\($0.players)" }.joined(separator: ";")
+        let outputs = hls?.all ?? []
+        let watched = Dictionary(
+            outputs.map { ($0.name, $0.status.viewers) }, uniquingKeysWith: { first, _ in first })
+        let viewers = streams.map { "\(PathSegment.encode($0.name))/\($0.players + (watched[$0.name] ?? 0))" }
+            .joined(separator: ";")
         return [
             Group(
                 name: "connections_stats", title: "Connection Stats",
                 values: [
                     ("connections", .integer(sessions.count)), ("connections_websocket", count(.webSocket)),
                     ("connections_whip", count(.whip)), ("connections_whep", count(.whep)),
+                    ("connections_hls", .integer(watched.values.reduce(0, +))),
                 ]),
             Group(
                 name: "streams_stats", title: "Stream Stats",
                 values: [
                     ("streams_webrtc_in", .integer(capacity.streams)),
-                    ("streams_webrtc_out", .integer(capacity.players)), ("streams_viewers", .string(viewers)),
+                    ("streams_webrtc_out", .integer(capacity.players)), ("streams_hls", .integer(outputs.count)),
+                    ("streams_viewers", .string(viewers)),
                 ]),
             Group(
                 name: "core_stats", title: "Core Stats",

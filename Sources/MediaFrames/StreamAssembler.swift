@@ -32,7 +32,12 @@ package struct StreamAssembler: Sendable {
     }
 
     /// Takes a sender report of the publisher.
-    package mutating func handleReport(track: Int, ntp: NTPTime, timestamp: UInt32, arrival: Instant) {
+    ///
+    /// - Returns: where its moment is on the stream's clock; nil if that cannot be told.
+    @discardableResult
+    package mutating func handleReport(
+        track: Int, ntp: NTPTime, timestamp: UInt32, arrival: Instant
+    ) -> PlacedReport? {
         timeline.handleReport(track: track, ntp: ntp, timestamp: timestamp, arrival: arrival)
     }
 

@@ -77,17 +77,32 @@ package struct Timeline: Sendable {
     // MARK: - Reports
 
     /// Takes a sender report. One that comes before the track's first packet is kept for it.
-    package mutating func handleReport(track: Int, ntp: NTPTime, timestamp: UInt32, arrival: Instant) {
+    ///
+    /// - Returns: where its moment is on the stream's clock; nil if that cannot be told.
+    @discardableResult
+    package mutating func handleReport(
+        track: Int, ntp: NTPTime, timestamp: UInt32, arrival: Instant
+    ) -> PlacedReport? {
         // Senders without a wall clock may send zero (RFC 3550 §6.4.1).
-        guard tracks.indices.contains(track), ntp.rawValue != 0 else { return }
+        guard tracks.indices.contains(track), ntp.rawValue != 0 else { return nil }
         let origin = ntpOrigin ?? ntp
         ntpOrigin = origin
         let report = ClockReport(ntp: ntp.nanoseconds(since: origin), timestamp: timestamp, arrival: arrival)
         guard tracks[track].hasBegun, zero != nil else {
             tracks[track].pendingReport = report
-            return
+            return nil
         }
         apply(report, to: track)
+        return place(report, ntp, of: track)
+    }
+
+    /// Where frames of that timestamp are, once the track is in line with the others.
+    private mutating func place(_ report: ClockReport, _ ntp: NTPTime, of track: Int) -> PlacedReport? {
+        guard let zero, tracks[track].hasReport,
+            let media = tracks[track].mediaTime(ofReport: report, local: (report.arrival - zero).nanoseconds)
+        else { return nil }
+        return PlacedReport(
+            ntp: ntp, time: Interval(nanoseconds: media &+ tracks[track].target &+ drift), arrival: report.arrival)
     }
 
     private mutating func apply(_ report: ClockReport, to track: Int) {
@@ -145,6 +160,22 @@ package struct Timeline: Sendable {
         }
         guard let target else { return }
         drift &+= Slew.drift.step(from: drift, to: target, elapsed: (now - moved).nanoseconds)
+    }
+}
+
+/// A moment of which the publisher has said when it was: what was captured then has that time.
+package struct PlacedReport: Sendable, Equatable {
+    /// By the publisher's clock, right or wrong.
+    package var ntp: NTPTime
+    /// On the stream's clock, as the times of frames.
+    package var time: Interval
+    /// When the report came.
+    package var arrival: Instant
+
+    package init(ntp: NTPTime, time: Interval, arrival: Instant) {
+        self.ntp = ntp
+        self.time = time
+        self.arrival = arrival
     }
 }
 

@@ -11,8 +11,16 @@ package protocol FrameConsumer: AnyObject, Sendable {
     /// Frames of one track come in decoding order; those of several tracks come as each is complete.
     func handle(_ frame: MediaFrame)
 
+    /// The publisher has said when something was captured, by its own clock.
+    func handle(_ report: PlacedReport)
+
     /// The last call, once: the publisher has gone, the tap was cancelled, or the server stops.
     func ended()
+}
+
+extension FrameConsumer {
+    /// Most have no use for it.
+    package func handle(_ report: PlacedReport) {}
 }
 
 /// One published stream, read frame by frame by one consumer. Any thread may call.
@@ -79,8 +87,9 @@ struct TapReading {
             case .packet(let packet):
                 assembler.handle(MediaPacket(packet), payload: payload)
             case .report(let track, let ntp, let timestamp, let arrival):
-                assembler.handleReport(
+                let placed = assembler.handleReport(
                     track: track, ntp: NTPTime(rawValue: ntp), timestamp: timestamp, arrival: arrival)
+                if let placed { consumer.handle(placed) }
             case .lost: assembler.handleGap()
             case .ended: isEnding = true
             }

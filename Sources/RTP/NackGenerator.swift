@@ -11,6 +11,9 @@ package struct NackGenerator: Sendable {
     package static let maxTries: UInt8 = 10
     /// Shortest time between two requests for one packet; the round-trip time if that is longer.
     package static let minRetry = Interval.milliseconds(10)
+    /// On short paths each request waits half as long again as the one before, up to this: else all tries would fall
+    /// into one short burst of losses.
+    package static let maxBackoff = Interval.milliseconds(100)
     /// A packet missing for this long is given up: players' buffers have moved past it.
     package static let patience = Interval.seconds(1)
     /// Entries of one NACK message (17 numbers each at best), so that it fits a datagram: 800 bytes.
@@ -97,7 +100,7 @@ package struct NackGenerator: Sendable {
     /// Numbers to ask for now, rising, few enough for one NACK message; what does not fit is due at the next call.
     package mutating func due(now: Instant, roundTrip: Interval) -> [UInt16] {
         guard !missing.isEmpty else { return [] }
-        let retry = max(roundTrip, Self.minRetry)
+        let shortest = max(roundTrip, Self.minRetry)
         var out: [UInt16] = []
         var entries = 0
         var entry: Int64 = .min / 2
@@ -116,7 +119,7 @@ package struct NackGenerator: Sendable {
                     entries += 1
                 }
                 item.tries += 1
-                item.next = now + retry
+                item.next = now + Self.retry(after: item.tries, shortest)
                 item.asked = now
                 out.append(UInt16(truncatingIfNeeded: item.number))
                 requested &+= 1
@@ -126,6 +129,14 @@ package struct NackGenerator: Sendable {
         }
         missing.removeLast(missing.count - kept)
         return out
+    }
+
+    /// Grows by half with each try: 10, 15, 22.5 … ms.
+    private static func retry(after tries: UInt8, _ shortest: Interval) -> Interval {
+        guard shortest < maxBackoff else { return shortest }
+        var wait = shortest.nanoseconds
+        for _ in 1..<max(1, tries) { wait += wait / 2 }
+        return min(maxBackoff, .nanoseconds(wait))
     }
 
     /// Whether packets were given up since the last call, so that decoding needs a new start.

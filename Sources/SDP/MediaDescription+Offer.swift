@@ -45,7 +45,7 @@ extension MediaDescription {
 
     /// The formats of the m-line in its order with their parameters, feedback and RTX. Lines about payload types
     /// that the m-line does not list, and RTX without its codec, are passed over: other ends munge their offers.
-    func offeredFormats() -> [RTPCodec] {
+    package func offeredFormats() -> [RTPCodec] {
         var maps: [UInt8: (name: String, clockRate: Int, channels: Int)] = Self.staticFormats
         var parameters: [UInt8: String] = [:]
         var feedback: [UInt8: [String]] = [:]

@@ -96,10 +96,10 @@ extension MediaDescription {
 
 extension StringProtocol where SubSequence == Substring {
     /// Fields between spaces. Works on bytes: a combining mark behind a space must not hide the space.
-    var fields: [Substring] { split(byte: UInt8(ascii: " ")) }
+    package var fields: [Substring] { split(byte: UInt8(ascii: " ")) }
 
     /// Non-empty parts between bytes of this value.
-    func split(byte: UInt8) -> [Substring] {
+    package func split(byte: UInt8) -> [Substring] {
         var out: [Substring] = []
         var start: String.Index?
         var at = utf8.startIndex
@@ -117,7 +117,7 @@ extension StringProtocol where SubSequence == Substring {
     }
 
     /// Without spaces and tabs at both ends.
-    var trimmed: Substring {
+    package var trimmed: Substring {
         var from = utf8.startIndex
         var to = utf8.startIndex
         var at = utf8.startIndex

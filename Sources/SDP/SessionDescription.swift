@@ -78,10 +78,10 @@ package struct SessionDescription: Sendable, Hashable {
 
 /// Lookups that sessions and m-lines share.
 extension [SDPAttribute] {
-    func has(_ name: String) -> Bool { contains { $0.name == name } }
+    package func has(_ name: String) -> Bool { contains { $0.name == name } }
 
     /// Value of the first attribute of this name.
-    func value(_ name: String) -> String? { first { $0.name == name }?.value }
+    package func value(_ name: String) -> String? { first { $0.name == name }?.value }
 
-    func values(_ name: String) -> [String] { filter { $0.name == name }.compactMap(\.value) }
+    package func values(_ name: String) -> [String] { filter { $0.name == name }.compactMap(\.value) }
 }

@@ -109,6 +109,14 @@ package final class TokenGate: StreamRights {
         }
     }
 
+    /// Whether anybody needs a token for that now.
+    package func decides(about action: StreamAction) -> Bool {
+        state.withLock { state in
+            let settings = state.prepared.settings
+            return settings.isEnabled && settings.neededFor.contains(action)
+        }
+    }
+
     // MARK: Keys that change
 
     /// Looks at the file of keys and reads it if it changed. A bad one changes nothing.

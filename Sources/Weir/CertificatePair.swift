@@ -10,6 +10,8 @@ package struct CertificatePair: Sendable {
     package let chain: [NIOSSLCertificate]
     package let key: NIOSSLPrivateKey
     package let context: NIOSSLContext
+    /// The same for listeners that speak HTTP/2, too.
+    package let http2Context: NIOSSLContext
     package let notBefore: Date
     package let notAfter: Date
     /// DNS names and addresses that the certificate is for.
@@ -42,7 +44,10 @@ package struct CertificatePair: Sendable {
             throw TLSFilesError("the private key is not that of the certificate")
         }
         do {
-            context = try NIOSSLContext(configuration: Self.serverConfiguration(chain: chain, key: key))
+            var configuration = Self.serverConfiguration(chain: chain, key: key)
+            context = try NIOSSLContext(configuration: configuration)
+            configuration.applicationProtocols = ["h2", "http/1.1"]
+            http2Context = try NIOSSLContext(configuration: configuration)
         } catch {
             throw TLSFilesError("certificate and key cannot be used together: \(error)")
         }
@@ -74,7 +79,7 @@ package struct CertificatePair: Sendable {
         }
     }
 
-    /// TLS 1.2 and later. No ALPN: these listeners speak HTTP/1.1, which the WebSocket upgrade needs.
+    /// TLS 1.2 and later. No ALPN: most listeners speak HTTP/1.1, which the WebSocket upgrade needs.
     static func serverConfiguration(chain: [NIOSSLCertificate], key: NIOSSLPrivateKey) -> TLSConfiguration {
         var configuration = TLSConfiguration.makeServerConfiguration(
             certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))

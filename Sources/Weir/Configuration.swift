@@ -11,6 +11,7 @@ package struct Configuration: Sendable, Equatable {
     package var ice = ICE()
     package var websocket = WebSocket()
     package var http = HTTP()
+    package var hls = HLS()
     package var tls = TLS()
     package var proxies = Proxies()
     package var hooks = Hooks()

@@ -32,7 +32,8 @@ package struct ConfigurationKey: Sendable {
     }
 
     /// Every key there is.
-    package static let all: [ConfigurationKey] = media + ice + listeners + hooks + tokens + recording + vod + rest
+    package static let all: [ConfigurationKey] =
+        media + ice + listeners + hls + hooks + tokens + recording + vod + rest
 
     private static let minute = Interval.seconds(60)
     private static let hour = Interval.seconds(3600)

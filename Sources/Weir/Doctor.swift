@@ -78,6 +78,10 @@ package struct Doctor {
         want("websocket.tls_port", .tcp, c.websocket.listen, c.websocket.tlsPort)
         want("http.port", .tcp, c.http.listen, c.http.port)
         want("http.tls_port", .tcp, c.http.listen, c.http.tlsPort)
+        if c.hls.enabled {
+            want("hls.port", .tcp, c.http.listen, c.hls.port)
+            want("hls.tls_port", .tcp, c.http.listen, c.hls.tlsPort)
+        }
         for address in c.media.listen {
             want("media.port", .udp, address, c.media.port)
             if c.media.tcp { want("media.port", .tcp, address, c.media.port) }
@@ -118,7 +122,8 @@ package struct Doctor {
 
     private mutating func checkCertificate() {
         let tls = configuration.tls
-        guard configuration.websocket.tlsPort != 0 || configuration.http.tlsPort != 0 else {
+        let isHLSSecure = configuration.hls.enabled && configuration.hls.tlsPort != 0
+        guard configuration.websocket.tlsPort != 0 || configuration.http.tlsPort != 0 || isHLSSecure else {
             add(.ok, "certificate", "not needed, TLS listeners are off")
             return
         }

@@ -65,11 +65,14 @@ package struct Server {
         let diagnostics = try diagnosticFolder(stateDirectory: stateDirectory, metrics: metrics)
         let reader = try FrameReader(engine: media.engine)
         let recordings = try recordingService(stateDirectory: stateDirectory, reader: reader, metrics: metrics)
+        let hls =
+            configuration.hls.enabled
+            ? HLSOutput(configuration.hls, reader: reader, metrics: metrics, logger: logger) : nil
         let playback = try playbackService(stateDirectory: stateDirectory, media: media, metrics: metrics)
         let control = ControlPlane(
             media: media, hooks: hooks, rights: tokens, configuration: controlConfiguration(), metrics: metrics,
             logger: logger, diagnostics: diagnostics, snapshots: EngineSnapshots(reader: reader), recorder: recordings,
-            sources: playback)
+            sources: playback, observers: hls.map { [$0] } ?? [])
         let connections = ConnectionBudget(
             limit: configuration.limits.connections, limitPerAddress: configuration.limits.connectionsPerAddress,
             proxies: TrustedProxies(configuration.proxies.trusted))
@@ -89,7 +92,7 @@ package struct Server {
             metrics: metrics,
             logLevel: LogLevelControl(
                 get: { [log] in Logger.Level(log.level) }, set: { [log] in log.level = LogLevel($0) }),
-            logger: logger
+            logger: logger, hls: hls.map { hlsService($0, control: control, tokens: tokens, tls: tls) }
         ) { address, secure in
             logger.notice(
                 "HTTP open", metadata: ["address": .string(address.description), "tls": .stringConvertible(secure)])
@@ -98,7 +101,8 @@ package struct Server {
         defer { signals.stop() }
         do {
             try await serve(
-                media: media, recordings: recordings, control: control, http: http, webSocket: webSocket, tls: tls,
+                media: media, recordings: recordings, hls: hls, control: control, http: http, webSocket: webSocket,
+                tls: tls,
                 tokens: tokens, signals: signals,
                 reload: Reload(
                     running: configuration,
@@ -200,8 +204,8 @@ package struct Server {
     }
 
     private func serve(
-        media: EngineMediaBackend, recordings: RecordingService?, control: ControlPlane, http: HTTPService,
-        webSocket: WCSServer, tls: TLSFiles, tokens: TokenGate, signals: SignalWatch, reload: Reload
+        media: EngineMediaBackend, recordings: RecordingService?, hls: HLSOutput?, control: ControlPlane,
+        http: HTTPService, webSocket: WCSServer, tls: TLSFiles, tokens: TokenGate, signals: SignalWatch, reload: Reload
     ) async throws {
         let timeout = shutdownTimeout
         let checkInterval = configuration.tls.checkInterval
@@ -217,6 +221,7 @@ package struct Server {
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { await control.run() }
             tasks.addTask { await recordings?.run() }
+            tasks.addTask { await hls?.run() }
             tasks.addTask { await tls.watch(every: checkInterval) }
             tasks.addTask { await tokens.watch(every: keyInterval) }
             tasks.addTask { [logger] in await OverloadLog(logger).run(media.overloads) }
@@ -231,6 +236,7 @@ package struct Server {
                 recordings?.beginShutdown()
                 // Sessions hear the end from the control plane while their sockets are still open.
                 await control.shutdown(timeout: timeout * 0.7)
+                hls?.beginShutdown()
                 await group.triggerGracefulShutdown()
             }
             defer { tasks.cancelAll() }
@@ -358,6 +364,21 @@ package struct Server {
                 token: settings.adminToken.isEmpty ? nil : settings.adminToken,
                 trustsLoopback: settings.adminFromLoopback),
             publicStreamList: settings.publicStreamList)
+    }
+
+    private func hlsService(
+        _ output: HLSOutput, control: ControlPlane, tokens: TokenGate, tls: TLSFiles
+    ) -> HLSService {
+        let settings = configuration.hls
+        func listeners(_ port: UInt16) -> [HTTPListenAddress] {
+            port == 0 ? [] : [HTTPListenAddress(host: configuration.http.listen.ip, port: Int(port))]
+        }
+        let asksBackend = settings.auth
+        return HLSService(
+            backend: HLSAccess(output, control: control, asksBackend: asksBackend), listeners: listeners(settings.port),
+            tlsListeners: listeners(settings.tlsPort), tlsContext: { tls.http2Context },
+            needsSession: { asksBackend || tokens.decides(about: .play) },
+            sessionLifetime: .nanoseconds(settings.sessionLifetime.nanoseconds), corsOrigins: settings.corsOrigins)
     }
 
     /// As many descriptors as the hard limit allows: every WebSocket and ICE-TCP client is one.

@@ -90,6 +90,9 @@ package final class TLSFiles: Sendable {
     /// For a new connection. Take it per connection, never once.
     package var context: NIOSSLContext { current.context }
 
+    /// The same for listeners of HLS alone: HTTP/2 or HTTP/1.1.
+    package var http2Context: NIOSSLContext { current.http2Context }
+
     /// The same for the HTTP listener, which asks clients for a certificate if there are authorities for that.
     package var httpContext: NIOSSLContext { state.withLock { $0.askingContext ?? $0.pair.context } }
 

@@ -281,7 +281,11 @@ struct OnDemandTests {
     }
 
     @Test func `a client that gives up while the source opens leaves nothing behind`() async throws {
-        try await withPlant { plant in
+        // Another one than the time to open, so that who sleeps until then is known.
+        var configuration = ControlConfiguration()
+        configuration.sourceGrace = configuration.sourceTimeout + .seconds(5)
+        let limit = configuration.sourceGrace
+        try await withPlant(configuration) { plant in
             let latch = Latch()
             plant.sources.state.update { $0.opening = .hold(latch) }
             let ann = try await plant.client()
@@ -291,7 +295,6 @@ struct OnDemandTests {
             try await ann.expect("a", .stopped, "Stopped by user")
             latch.open()
             // It waits for its player in vain.
-            let limit = ControlConfiguration().sourceGrace
             try await plant.clock.sleeper(until: limit)
             plant.clock.advance(by: limit)
             try await Self.expectGone(plant, source)

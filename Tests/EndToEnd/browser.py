@@ -9,6 +9,8 @@ from aiohttp import web
 from playwright.async_api import Browser, Page, async_playwright
 
 PAGES = Path(__file__).resolve().parent / "pages"
+# Modules of the server's own page, for pages of tests that use one of them alone.
+WEB = Path(__file__).resolve().parents[2] / "Sources/HTTPServer/Web"
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
     "--headless=new", "--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
@@ -35,6 +37,7 @@ class Chromium:
 
     async def start(self) -> "Chromium":
         application = web.Application()
+        application.router.add_static("/web", WEB)
         application.router.add_static("/", PAGES)
         self.runner = web.AppRunner(application)
         await self.runner.setup()

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from browser import Chromium  # noqa: E402
 from firefox import Firefox  # noqa: E402
+from numbered_clip import Clip, make_clip  # noqa: E402
 from weir_server import BINARY, WeirServer  # noqa: E402
 
 TEST_LIMIT_SECONDS = 60
@@ -166,6 +167,20 @@ def start_server(request, tmp_path):
 def name():
     """A stream name that no other test uses."""
     return f"t-{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory):
+    """A function that makes numbered clips, each once."""
+    directory, made = tmp_path_factory.mktemp("clips"), {}
+
+    def clip(codec: str, seconds: int, **more) -> Clip:
+        key = (codec, seconds, *sorted(more.items()))
+        if key not in made:
+            made[key] = make_clip(directory, codec, seconds, **more)
+        return made[key]
+
+    return clip
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ BEEP_SECONDS = 0.1
 TONE_HZ = 1_000
 TONE_LEVEL = 0.5
 KEY_INTERVAL = FRAME_RATE
+BIT_RATE = "600k"
 COLUMNS, ROWS = 8, 3
 NUMBER_BITS = 16
 # Parts of the height: the blocks end, then the bar ends, then there is noise.
@@ -32,11 +33,12 @@ OPUS_SECONDS = 0.02
 OPUS_DELAY = 312 / AUDIO_RATE
 ENCODE_LIMIT_SECONDS = 900
 VIDEO_ENCODERS = {
-    "VP8": "libvpx -deadline realtime -cpu-used 8 -lag-in-frames 0 -auto-alt-ref 0 -error-resilient 1 -b:v 600k",
-    "VP9": "libvpx-vp9 -deadline realtime -cpu-used 8 -lag-in-frames 0 -auto-alt-ref 0 -error-resilient 1 -b:v 600k",
-    "H264": "libx264 -preset ultrafast -tune zerolatency -profile:v baseline -x264-params repeat-headers=1:bframes=0 "
-            "-b:v 600k",
-    "AV1": "libaom-av1 -usage realtime -cpu-used 8 -lag-in-frames 0 -b:v 600k",
+    "VP8": "libvpx -deadline realtime -cpu-used 8 -lag-in-frames 0 -auto-alt-ref 0 -error-resilient 1",
+    "VP9": "libvpx-vp9 -deadline realtime -cpu-used 8 -lag-in-frames 0 -auto-alt-ref 0 -error-resilient 1",
+    "H264": "libx264 -preset ultrafast -tune zerolatency -profile:v baseline -x264-params repeat-headers=1:bframes=0",
+    "H265": "libx265 -preset ultrafast -tune zerolatency "
+            "-x265-params log-level=error:repeat-headers=1:bframes=0:scenecut=0:open-gop=0",
+    "AV1": "libaom-av1 -usage realtime -cpu-used 8 -lag-in-frames 0",
 }
 
 
@@ -110,14 +112,14 @@ def _write_sound(path: Path, seconds: int) -> None:
 
 
 def make_clip(directory: Path, codec: str, seconds: int, width: int = WIDTH, height: int = HEIGHT,
-              first: int = 0) -> Clip:
+              first: int = 0, key_interval: int = KEY_INTERVAL, bit_rate: str = BIT_RATE) -> Clip:
     """Encodes a clip of whole seconds, its first picture having the number `first`."""
-    stem = f"{codec}-{seconds}-{width}x{height}-{first}"
+    stem = f"{codec}-{seconds}-{width}x{height}-{first}-{key_interval}-{bit_rate}"
     sound, path = directory / f"{stem}.wav", directory / f"{stem}.mkv"
     _write_sound(sound, seconds)
     command = (
         f"ffmpeg -v error -y -f rawvideo -pix_fmt gray -s {width}x{height} -r {FRAME_RATE} -i - -i {sound} "
-        f"-pix_fmt yuv420p -g {KEY_INTERVAL} -c:v {VIDEO_ENCODERS[codec]} "
+        f"-pix_fmt yuv420p -g {key_interval} -c:v {VIDEO_ENCODERS[codec]} -b:v {bit_rate} "
         f"-c:a libopus -b:a 48k -frame_duration 20 {path}").split()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as encoder:
         noise = numpy.random.default_rng(1)

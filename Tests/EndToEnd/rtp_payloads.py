@@ -1,4 +1,4 @@
-"""Encoded pictures to RTP payloads: VP8 (RFC 7741), VP9 (RFC 9628), H264 (RFC 6184) and AV1 (AV1 RTP specification)."""
+"""Encoded pictures to RTP payloads: VP8 (RFC 7741), VP9 (RFC 9628), H264 (RFC 6184), H265 (RFC 7798) and AV1 (AV1 RTP specification)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ MOST_BYTES = 1_100
 # OBU types (AV1 specification section 6.2.2) that no RTP packet carries.
 TEMPORAL_DELIMITER, TILE_LIST, OBU_PADDING = 2, 8, 15
 FU_A = 28
+H265_FU = 49
 
 
 def _pieces(data: bytes, size: int) -> list[bytes]:
@@ -31,20 +32,43 @@ def vp9(data: bytes, is_key: bool, picture_id: int) -> list[bytes]:
     return out
 
 
-def h264(data: bytes, is_key: bool, picture_id: int) -> list[bytes]:
+def _nal_units(data: bytes) -> list[bytes]:
     """`data`: units behind their lengths of four bytes, as Matroska has them."""
     out, at = [], 0
     while at + 4 <= len(data):
         length, = struct.unpack_from(">I", data, at)
-        unit = data[at + 4:at + 4 + length]
+        out.append(data[at + 4:at + 4 + length])
         at += 4 + length
+    return out
+
+
+def _edge(index: int, count: int) -> int:
+    """Whether a fragment is its unit's first (S) or last (E)."""
+    return (0x80 if index == 0 else 0) | (0x40 if index == count - 1 else 0)
+
+
+def h264(data: bytes, is_key: bool, picture_id: int) -> list[bytes]:
+    out = []
+    for unit in _nal_units(data):
         if len(unit) <= MOST_BYTES:
             out.append(unit)
             continue
         pieces = _pieces(unit[1:], MOST_BYTES)
         for i, piece in enumerate(pieces):
-            edge = (0x80 if i == 0 else 0) | (0x40 if i == len(pieces) - 1 else 0)
-            out.append(bytes([unit[0] & 0xE0 | FU_A, edge | unit[0] & 0x1F]) + piece)
+            out.append(bytes([unit[0] & 0xE0 | FU_A, _edge(i, len(pieces)) | unit[0] & 0x1F]) + piece)
+    return out
+
+
+def h265(data: bytes, is_key: bool, picture_id: int) -> list[bytes]:
+    out = []
+    for unit in _nal_units(data):
+        if len(unit) <= MOST_BYTES:
+            out.append(unit)
+            continue
+        pieces = _pieces(unit[2:], MOST_BYTES)
+        for i, piece in enumerate(pieces):
+            head = bytes([unit[0] & 0x81 | H265_FU << 1, unit[1], _edge(i, len(pieces)) | unit[0] >> 1 & 0x3F])
+            out.append(head + piece)
     return out
 
 
@@ -99,4 +123,4 @@ def av1(data: bytes, is_key: bool, picture_id: int) -> list[bytes]:
     return [bytes(packet) for packet in packets]
 
 
-PACKETISERS = {"VP8": vp8, "VP9": vp9, "H264": h264, "AV1": av1}
+PACKETISERS = {"VP8": vp8, "VP9": vp9, "H264": h264, "H265": h265, "AV1": av1}

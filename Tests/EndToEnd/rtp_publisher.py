@@ -72,6 +72,10 @@ class Track:
     start: int
     number: int
     rtx_number: int = 1
+    # Its frames are not sent, and leave no hole in the numbers of packets: a microphone or camera that is switched off.
+    # A camera that is on again begins with a key frame.
+    is_muted: bool = False
+    awaits_key: bool = False
     packets: int = 0
     octets: int = 0
     history: dict[int, bytes] = field(default_factory=dict)
@@ -81,8 +85,9 @@ class Track:
 
 
 class RtpPublisher(RtpSession):
-    def __init__(self, codec: str, link: Link | None = None, clocks: Clocks | None = None, nack: bool = True):
-        self.codec, self.link, self.nack = codec, link or Link(), nack
+    def __init__(self, codec: str, link: Link | None = None, clocks: Clocks | None = None, nack: bool = True,
+                 kinds: tuple[str, ...] = ("audio", "video")):
+        self.codec, self.link, self.nack, self.kinds = codec, link or Link(), nack, kinds
         self.clocks = clocks or Clocks()
         seed = random.Random(codec)
         first, second, third, fourth = (seed.randrange(1, 1 << 32) for _ in range(4))
@@ -94,6 +99,8 @@ class RtpPublisher(RtpSession):
         self.picture_id = 0
         # How much later than due a frame was sent at worst, in seconds: a machine that stands still.
         self.latest = 0.0
+        # How far the clips have been sent, in seconds.
+        self.sent_until = 0.0
 
     def sections(self) -> list[Section]:
         audio, video = Section.opus(), Section.video(self.codec)
@@ -105,7 +112,7 @@ class RtpPublisher(RtpSession):
                 f"ssrc-group:FID {self.video.ssrc} {self.video.rtx}", f"ssrc:{self.video.rtx} cname:clip"]
         for section, track in ((audio, self.audio), (video, self.video)):
             section.attributes += ["sendonly", f"ssrc:{track.ssrc} cname:clip"]
-        return [audio, video]
+        return [section for section in (audio, video) if section.kind in self.kinds]
 
     # Packets
 
@@ -134,10 +141,13 @@ class RtpPublisher(RtpSession):
         for index, payload in enumerate(payloads):
             await self._send_media(track, payload, unit.time, index == len(payloads) - 1)
 
+    def _tracks(self) -> list[Track]:
+        return [track for track, kind in ((self.audio, "audio"), (self.video, "video")) if kind in self.kinds]
+
     async def _report(self, seconds: float) -> None:
         """A sender report of each track (RFC 3550 section 6.4.1) about one and the same moment."""
         ntp = int((self.epoch + NTP_1970 + seconds * (1 + self.clocks.wall_ppm / 1e6)) * (1 << 32))
-        for track in (self.audio, self.video):
+        for track in self._tracks():
             body = struct.pack(">IQIII", track.ssrc, ntp, track.timestamp(seconds), track.packets, track.octets)
             packet = struct.pack(">BBH", 0x80, 200, len(body) // 4) + body
             await self.ice._send(self.dtls._tx_srtp.protect_rtcp(packet))
@@ -155,6 +165,7 @@ class RtpPublisher(RtpSession):
                 units += [(begin + unit.time, track, Unit(begin + unit.time, unit.data, unit.is_key))
                           for unit in part if unit.time - part[0].time < clip.seconds - 0.001]
             begin += clip.seconds
+        units = [entry for entry in units if any(entry[1] is track for track in self._tracks())]
         units.sort(key=lambda entry: entry[0])
         first = units[0][0]
         self.epoch, began, reported = time.time(), time.monotonic() - first, first - REPORT_SECONDS
@@ -167,7 +178,10 @@ class RtpPublisher(RtpSession):
             self.latest = max(self.latest, -early)
             if early > 0:
                 await asyncio.sleep(early)
-            await self._send_unit(track, unit)
+            track.awaits_key = track.is_muted or track.awaits_key and track is self.video and not unit.is_key
+            if not track.awaits_key:
+                await self._send_unit(track, unit)
+            self.sent_until = moment
         self.asked = time.monotonic()
         took = self.asked - began
         await self._report(units[-1][0])

@@ -15,6 +15,7 @@ VIDEO_TYPE, RTX_TYPE, AUDIO_TYPE = 96, 97, 111
 FORMAT_PARAMETERS = {
     "VP8": "", "VP9": "profile-id=0", "AV1": "profile=0;level-idx=5;tier=0",
     "H264": "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+    "H265": "level-id=93;tx-mode=SRST",
 }
 CONNECT_LIMIT_SECONDS = 15
 
@@ -54,8 +55,10 @@ class RtpSession:
     def _offer(self, ice: RTCIceGatherer) -> str:
         own = ice.getLocalParameters()
         fingerprint = next(f for f in self.dtls.getLocalParameters().fingerprints if f.algorithm == "sha-256")
-        lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0", "a=group:BUNDLE 0 1"]
-        for mid, section in enumerate(self.sections()):
+        sections = self.sections()
+        bundle = " ".join(str(mid) for mid in range(len(sections)))
+        lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0", f"a=group:BUNDLE {bundle}"]
+        for mid, section in enumerate(sections):
             lines += [
                 f"m={section.kind} 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, section.types))}", "c=IN IP4 0.0.0.0",
                 f"a=ice-ufrag:{own.usernameFragment}", f"a=ice-pwd:{own.password}",

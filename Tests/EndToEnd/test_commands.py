@@ -28,10 +28,11 @@ def weir(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
 def configuration(tmp_path):
     """A function that writes a configuration with free ports and returns its path."""
     def write(**sections) -> str:
-        media, ws, wss, http, https = free_ports(5)
+        media, ws, wss, http, https, hls, hls_tls = free_ports(7)
         settings = {
             "media": {"port": media}, "websocket": {"port": ws, "tls_port": wss},
-            "http": {"port": http, "tls_port": https}, "state": {"dir": str(tmp_path / "state")},
+            "http": {"port": http, "tls_port": https}, "hls": {"port": hls, "tls_port": hls_tls},
+            "state": {"dir": str(tmp_path / "state")},
         }
         for name, section in sections.items():
             settings[name] = {**settings.get(name, {}), **section}
@@ -116,6 +117,9 @@ def test_server_that_cannot_start_says_why(configuration, start_server):
     done = weir("serve", "--config", configuration(http={"port": running.http_port}))
     assert done.returncode == 1
     assert str(running.http_port) in done.stderr and "http.port" in done.stderr, done.stderr
+    done = weir("serve", "--config", configuration(hls={"port": running.hls_port}))
+    assert done.returncode == 1
+    assert str(running.hls_port) in done.stderr and "hls.port" in done.stderr, done.stderr
 
 
 def findings(output: str) -> dict[str, list[str]]:

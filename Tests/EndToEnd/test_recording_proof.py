@@ -11,7 +11,7 @@ import asyncio
 import pytest
 
 from media_file import decodes
-from numbered_clip import FRAME_RATE, HEIGHT, KEY_INTERVAL, WIDTH, Clip, make_clip
+from numbered_clip import FRAME_RATE, HEIGHT, KEY_INTERVAL, WIDTH
 from recording_checks import (
     FULL_SECONDS, SETTINGS, SHORT_SECONDS, SKEW_LIMIT, check_played, check_times, check_whole, recorded, server_page)
 from rtp_publisher import Clocks, Link, RtpPublisher
@@ -27,20 +27,6 @@ WRAP_AFTER_SECONDS = 2
 SIZE_SECONDS = 2
 # Of a file whose last pictures may be missing, up to a key frame, and whose sound goes on.
 LAST_SECONDS = 0.1
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory):
-    """A function that makes clips, each once."""
-    directory, made = tmp_path_factory.mktemp("clips"), {}
-
-    def clip(codec: str, seconds: int, **more) -> Clip:
-        key = (codec, seconds, *sorted(more.items()))
-        if key not in made:
-            made[key] = make_clip(directory, codec, seconds, **more)
-        return made[key]
-
-    return clip
 
 
 @pytest.fixture

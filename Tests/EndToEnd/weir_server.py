@@ -58,13 +58,15 @@ class WeirServer:
     def __init__(self, directory: Path, settings: dict | None = None, environment: dict | None = None):
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
-        media, ws, wss, http, https = free_ports(5)
+        media, ws, wss, http, https, hls, hls_tls = free_ports(7)
         self.media_port, self.ws_port, self.wss_port, self.http_port, self.https_port = media, ws, wss, http, https
+        self.hls_port, self.hls_tls_port = hls, hls_tls
         self.settings = merge(
             {
                 "media": {"port": media},
                 "websocket": {"port": ws, "tls_port": wss},
                 "http": {"port": http, "tls_port": https},
+                "hls": {"port": hls, "tls_port": hls_tls},
                 "state": {"dir": str(directory / "state")},
                 "log": {"level": os.environ.get("WEIR_TEST_LOG_LEVEL", "info")},
             },
@@ -89,6 +91,10 @@ class WeirServer:
 
     def whep(self, name: str) -> str:
         return f"{self.http_url}/whep/{name}"
+
+    @property
+    def hls_url(self) -> str:
+        return f"http://127.0.0.1:{self.hls_port}"
 
     def start(self) -> "WeirServer":
         config = self.directory / "weir.yaml"

@@ -385,6 +385,99 @@ def hook_seeds() -> dict[str, bytes]:
     }
 
 
+# RTSP -----------------------------------------------------------------------------------------------------------------
+
+def rtsp_seeds() -> dict[str, bytes]:
+    """Conversations of clients and cameras; the first byte chooses who speaks (see FuzzRTSP.swift)."""
+    def message(first: str, *fields: str, body: str = "") -> bytes:
+        length = [f"Content-Length: {len(body)}"] if body else []
+        return "\r\n".join([first, *fields, *length, "", body]).encode()
+
+    tcp = "Transport: RTP/AVP/TCP;unicast;interleaved={}-{}{}"
+    video = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1; sprop-parameter-sets=" \
+        "Z00AKY2NQDwBE/LCAAAOEAACvyAI,aO44gA==\r\na=control:streamid=0\r\n"
+    aac = "m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/44100/2\r\na=fmtp:97 mode=AAC-hbr;sizelength=13;" \
+        "indexlength=3;indexdeltalength=3;config=1210\r\na=control:streamid=1\r\n"
+    head = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\na=control:*\r\na=range:npt=now-\r\n"
+    sdp = head + video + aac
+    play = b"".join([
+        message("OPTIONS rtsp://s/cam RTSP/1.0", "CSeq: 1"),
+        message("DESCRIBE rtsp://s/cam?token=a RTSP/1.0", "CSeq: 2", "Accept: application/sdp"),
+        message("SETUP rtsp://s/cam/trackID=0 RTSP/1.0", "CSeq: 3", tcp.format(0, 1, "")),
+        message("SETUP rtsp://s/cam/trackID=1 RTSP/1.0", "CSeq: 4", tcp.format(2, 3, ""), "Session: 12345678"),
+        message("PLAY rtsp://s/cam RTSP/1.0", "CSeq: 5", "Session: 12345678", "Range: npt=0.000-"),
+        b"$\x01\x00\x08" + bytes(8),
+        message("PAUSE rtsp://s/cam RTSP/1.0", "CSeq: 6", "Session: 12345678"),
+        message("GET_PARAMETER rtsp://s/cam RTSP/1.0", "CSeq: 7", "Session: 12345678"),
+        message("TEARDOWN rtsp://s/cam RTSP/1.0", "CSeq: 8", "Session: 12345678"),
+    ])
+    udp = b"".join([
+        message("SETUP rtsp://s/cam/trackID=0 RTSP/1.0", "CSeq: 1", "Transport: RTP/AVP;multicast, RTP/AVP;unicast;"
+                "client_port=5000-5001;destination=192.0.2.7"),
+        message("SETUP rtsp://s/cam/trackID=1 RTSP/2.0", "CSeq: 2", "Session: 12345678",
+                'Transport: RTP/AVP;unicast;dest_addr=":5002"/":5003"'),
+        message("PLAY rtsp://s/cam RTSP/2.0", "CSeq: 3", "Session: 12345678"),
+    ])
+    publish = b"".join([
+        message("ANNOUNCE rtsp://s/live RTSP/1.0", "CSeq: 1", "Content-Type: application/sdp", body=sdp),
+        message("SETUP rtsp://s/live/streamid=0 RTSP/1.0", "CSeq: 2", tcp.format(0, 1, ";mode=record")),
+        message("SETUP rtsp://s/live/streamid=1 RTSP/1.0", "CSeq: 3", "Session: 12345678", tcp.format(2, 3, ";mode=record")),
+        message("RECORD rtsp://s/live RTSP/1.0", "CSeq: 4", "Session: 12345678", "Range: npt=0.000-"),
+        b"$\x00\x00\x0c" + bytes([0x80, 96]) + bytes(10),
+    ])
+    camera = b"".join([
+        message("RTSP/1.0 200 OK", "CSeq: 1", "Public: DESCRIBE, GET_PARAMETER"),
+        message("RTSP/1.0 401 Unauthorized", "CSeq: 2", 'WWW-Authenticate: Digest realm="a", nonce="b", qop="auth"'),
+        message("RTSP/1.0 200 OK", "CSeq: 3", "Content-Base: rtsp://cam.example.com/live/", body=sdp),
+        message("RTSP/1.0 200 OK", "CSeq: 4", tcp.format(0, 1, ""), "Session: 1;timeout=30"),
+        message("RTSP/1.0 200 OK", "CSeq: 5", tcp.format(2, 3, ""), "Session: 1"),
+        message("RTSP/1.0 200 OK", "CSeq: 6", "RTP-Info: url=streamid=0;seq=1;rtptime=2,url=streamid=1;seq=3"),
+        b"$\x00\x00\x0c" + bytes([0x80, 96]) + bytes(10),
+        message("OPTIONS * RTSP/1.0", "CSeq: 1"),
+    ])
+    moved = message("RTSP/1.0 302 Moved", "Location: rtsp://cam2.example.com/live") * 4
+    headers = "\n".join([
+        "RTP/AVP;unicast;client_port=1-2;ssrc=ABCD;mode=\"PLAY\",RTP/SAVP/UDP;multicast;ttl=3;port=5-6", "npt=1:02:03.5-now",
+        "clock=19961108T143720.25Z-", "smpte=10:00-", 'url="rtsp://a/b" ssrc=0A13:seq=1;rtptime=2,url=c;seq=3', "a;timeout=60",
+        'Digest username="a", realm="b", nonce="c", uri="d", response="e", qop=auth, nc=00000001, cnonce="f"',
+        'Basic realm="x, y", Digest realm="z", nonce="1", algorithm=SHA-256', "Basic YTpi", "rtsp://a:b%40@[::1]:8554/c?d/trackID=1",
+        "10.0.0.0/8",
+    ]).encode()
+    return {
+        "play": b"\x02" + play, "play-in-bytes": b"\x00" + play, "play-some-refused": b"\x62" + play, "play-login": b"\x1a" + play,
+        "play-udp": b"\x02" + udp, "publish": b"\x03" + publish, "camera": b"\xfc" + camera, "moved": b"\xfc" + moved,
+        "description": b"\x06" + sdp.encode(), "headers": b"\x07" + headers,
+    }
+
+
+# HLS ------------------------------------------------------------------------------------------------------------------
+
+def hls_seeds() -> dict[str, bytes]:
+    """Paths, queries, heads, parameter sets and frames; the first byte chooses (see FuzzHLS.swift)."""
+    paths = ["/cam/cam.m3u8", "/a%20b/main/live.m3u8", "/c/main/init-1-a9.mp4", "/c/audio-opus/17-q0.m4s", "/c/main/17.3-q0.ts",
+             "/%2e%2e/index.m3u8", "/a%2fb/a%2fb.m3u8"]
+    queries = ["_HLS_msn=1&_HLS_part=2&_HLS_skip=YES", "token=a&_HLS_msn=18446744073709551615", "_HLS_part=1"]
+    heads = ["GET /cam/main/live.m3u8?_HLS_msn=1&_HLS_part=2 HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nCookie: a=b\r\n\r\n",
+             'HEAD /cam/main/1.0-t.m4s HTTP/1.1\r\nHost: x\r\nRange: bytes=0-1\r\nIf-Range: "x"\r\nOrigin: http://a\r\n'
+             "Connection: keep-alive\r\nContent-Length: 0\r\n\r\nGET"]
+    sps = bytes.fromhex("6764000dacb202833f3e0220000003002000000781e28549")
+    pps = bytes.fromhex("68ebc3cb22c0")
+    hevc = [bytes.fromhex(text) for text in (
+        "40010c01ffff01600000030090000003000003003c959809",
+        "42010101600000030090000003000003003ca00a080b9f796566924caf016808000003000800000300f040", "4401c172b46240")]
+
+    def sets(codec: int, *parts: bytes) -> bytes:
+        return bytes([2, codec]) + b"".join(bytes([len(part)]) + part for part in parts)
+
+    picture, key, sound = bytes([0, 2, 1, 2]), bytes([10, 2, 3, 4]), bytes([1, 1, 5, 6])
+    return {f"path-{index}": b"\0" + text.encode() for index, text in enumerate(paths)} | {
+        f"query-{index}": b"\1" + text.encode() for index, text in enumerate(queries)} | {
+        f"head-{index}": b"\4" + text.encode() for index, text in enumerate(heads)} | {
+        # By the places of the codecs in `Codec`: 1 VP9, 2 H264, 3 H265, 4 AV1
+        "h264": sets(2, sps, pps), "h265": sets(3, *hevc), "vp9": bytes([2, 1]) + bytes.fromhex("824983420013f00b360c38241c184a00"),
+        "av1": sets(4, bytes.fromhex("0a0b000000043cfeccdaf90040")),
+        "frames": b"\3" + (key + (sound + picture + sound) * 40) * 4, "jump": b"\3" + key + (picture + sound) * 20 + bytes([22, 99, 0, 0]),
+    }
 # Tokens ---------------------------------------------------------------------------------------------------------------
 
 def token_seeds() -> dict[str, bytes]:
@@ -449,6 +542,8 @@ def main() -> None:
     write("SDP", sdp_seeds(traces))
     write("WCS", wcs_seeds(traces))
     write("Hooks", hook_seeds())
+    write("RTSP", rtsp_seeds())
+    write("HLS", hls_seeds())
     write("REST", rest_seeds())
     write("Redaction", redaction_seeds())
     write("Tokens", token_seeds())

@@ -180,7 +180,7 @@ final class LevelBox: Sendable {
 func withServer(
     _ configuration: HTTPConfiguration = HTTPConfiguration(), control limits: ControlConfiguration = .init(),
     rights: (any StreamRights)? = nil, snapshots: (any SnapshotMaker)? = nil,
-    recordings: (any RecordLibrary)? = nil,
+    recordings: (any RecordLibrary)? = nil, hls: HLSService? = nil,
     _ body: @escaping @Sendable (Fixture) async throws -> Void
 ) async throws {
     let (media, hooks, metrics, level) = (FakeMedia(), FakeHooks(), MetricsRegistry(), LevelBox())
@@ -201,7 +201,7 @@ func withServer(
         metrics: metrics,
         logLevel: LogLevelControl(
             get: { level.level.withLock { $0 } }, set: { new in level.level.withLock { $0 = new } }),
-        logger: logger)
+        logger: logger, hls: hls)
     let running = Task { await control.run() }
     try await service.testApplication().test(.live) { client in
         try await body(

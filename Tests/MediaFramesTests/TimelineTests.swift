@@ -124,6 +124,36 @@ private func rises(_ frames: [Publisher.Placed]) -> Bool {
 }
 
 @Suite struct TimelineTests {
+    /// What dates of frames are made of.
+    @Test func reportsAreAtTheTimeOfFramesWithTheirTimestamp() throws {
+        var timeline = Timeline(tracks: [(48_000, true), (90_000, false)])
+        let origin = Instant.zero + .seconds(77)
+        // Before the first packet nothing can be told.
+        let early = timeline.handleReport(
+            track: 0, ntp: NTPTime(rawValue: 5 << 32), timestamp: 1_000, arrival: origin)
+        #expect(early == nil)
+        var placed: [Timeline.Place] = []
+        for index in 0..<500 {
+            let time = Interval.milliseconds(20 * Int64(index))
+            // Pictures take 60 ms longer than sound.
+            _ = timeline.place(
+                track: 0, timestamp: 1_000 &+ UInt32(index) &* 960, arrival: origin + time + .milliseconds(30))
+            placed.append(
+                timeline.place(
+                    track: 1, timestamp: 7_000 &+ UInt32(index) &* 1_800, arrival: origin + time + .milliseconds(90)))
+            guard index % 50 == 10 else { continue }
+            let ntp = NTPTime(unixNanoseconds: UInt64(1_700_000_000_000_000_000 + time.nanoseconds))
+            for (track, timestamp) in [(0, 1_000 &+ UInt32(index) &* 960), (1, 7_000 &+ UInt32(index) &* 1_800)] {
+                let found = timeline.handleReport(
+                    track: track, ntp: ntp, timestamp: timestamp, arrival: origin + time + .milliseconds(95))
+                let report = try #require(found)
+                #expect(report.ntp == ntp)
+                guard index > 200, track == 1 else { continue }
+                #expect(abs((report.time - placed[index].time).nanoseconds) < 5_000_000)
+            }
+        }
+    }
+
     @Test(arguments: [0, 200, -200] as [Int64])
     func soundAndPicturesAreAlignedByReports(_ fast: Int64) {
         var publisher = Publisher(tracks: [Publisher.audio, Publisher.video], fast: fast)

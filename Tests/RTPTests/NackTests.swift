@@ -59,10 +59,22 @@ import Wire
         nack.receive(1, now: .ms(0))
         nack.receive(3, now: .ms(0))
         var tries = 0
-        for t in 0..<500 as Range<Int64> { tries += nack.due(now: .ms(t), roundTrip: .milliseconds(10)).count }
+        for t in 0..<900 as Range<Int64> { tries += nack.due(now: .ms(t), roundTrip: .milliseconds(10)).count }
         #expect(tries == 10 && nack.missingCount == 0 && nack.abandoned == 1 && nack.requested == 10)
         #expect(nack.takeNeedsKeyFrame() == true)
         #expect(nack.takeNeedsKeyFrame() == false)
+    }
+
+    @Test func aShortOutageOfAShortPathIsOutlasted() {
+        var nack = NackGenerator()
+        nack.receive(1, now: .ms(0))
+        nack.receive(3, now: .ms(0))
+        var asked: [Int64] = []
+        for t in 0..<900 as Range<Int64> where !nack.due(now: .ms(t), roundTrip: .milliseconds(1)).isEmpty {
+            asked.append(t)
+        }
+        // Each wait is half as long again as the one before, and never longer than 100 ms.
+        #expect(asked == [0, 10, 25, 48, 82, 133, 209, 309, 409, 509])
     }
 
     @Test func aPacketIsGivenUpAfterASecond() {

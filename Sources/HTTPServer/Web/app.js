@@ -12,6 +12,7 @@ document.body.dataset.mode = linked ? "watch" : "studio";
 
 const publisher = new Publisher();
 const player = new Player(publisher);
+player.way = new URLSearchParams(location.search).get("by") ?? "";
 const share = new ShareView();
 const list = new StreamList({
     play(name) {
@@ -34,7 +35,7 @@ publisher.addEventListener("live", showTitle);
 player.addEventListener("name", showTitle);
 list.addEventListener("change", () => {
     player.streamsChanged(list.streams);
-    publisher.showPlayers(list.streams?.get(publisher.name)?.players ?? NaN);
+    publisher.showPlayers(list.streams?.get(publisher.name)?.viewers ?? NaN);
     if (player.name) player.describe(list.streams?.get(player.name));
 });
 

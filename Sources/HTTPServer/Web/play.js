@@ -2,7 +2,10 @@
 
 import { Connection } from "./connection.js";
 import * as format from "./format.js";
+import { canPlayNatively, HLSMeter, NativePlayback } from "./hls-native.js";
+import { canPlayHLS, HLSPlayback, hlsURL } from "./hls-player.js";
 import { nameFault } from "./names.js";
+import { Meter } from "./stats.js";
 import { StatsView } from "./stats-view.js";
 import { $, announce, clearProblem, memory, setBadge, setFault, setIcon, setText, showProblem } from "./ui.js";
 import { whepURL } from "./whip.js";
@@ -65,6 +68,14 @@ export class Player extends EventTarget {
             $("play-unmute").hidden = true;
             video.play().catch(() => {});
         });
+        const ways = $("play-way");
+        if (!canPlayHLS()) ways.querySelector("[value=hls]").remove();
+        if (!canPlayNatively()) ways.querySelector("[value=native]").remove();
+        this.way = memory.get("way") ?? "webrtc";
+        ways.addEventListener("change", () => {
+            memory.set("way", ways.value);
+            if (this.#name !== null) void this.play(this.#name);
+        });
         const volume = Number.parseFloat(memory.get("volume") ?? "1");
         if (volume > 0 && volume <= 1) video.volume = volume;
         this.#showVolume();
@@ -74,6 +85,12 @@ export class Player extends EventTarget {
             if (document.pictureInPictureElement) void document.exitPictureInPicture();
             else video.requestPictureInPicture().catch(() => {});
         });
+    }
+
+    /** How streams are played: webrtc, hls, native; what this browser cannot do is not taken. */
+    set way(value) {
+        const ways = $("play-way");
+        if ([...ways.options].some(option => option.value === value)) ways.value = value;
     }
 
     #toggleFullScreen() {
@@ -114,13 +131,34 @@ export class Player extends EventTarget {
     }
 
     #connect(name) {
-        const target = { url: whepURL(name), token: $("play-token").value.trim(), publishing: false, name };
-        const connection = new Connection(target, () => this.#makeReceivingPeer());
+        const connection = this.#makeConnection(name, $("play-way").value, $("play-token").value.trim());
         this.#connection = connection;
-        connection.addEventListener("peer", () => this.#stats.follow(connection.peer));
         connection.addEventListener("state", () => this.#showState(connection));
-        connection.addEventListener("end", () => this.#failed(connection.problem));
+        connection.addEventListener("end", () => {
+            if (connection.problem) this.#failed(connection.problem);
+            else this.#ended();
+        });
         void connection.start();
+    }
+
+    #makeConnection(name, way, token) {
+        if (way === "webrtc") {
+            const target = { url: whepURL(name), token, publishing: false, name };
+            const connection = new Connection(target, () => this.#makeReceivingPeer());
+            connection.addEventListener("peer", () => this.#stats.follow(new Meter(connection.peer, false)));
+            return connection;
+        }
+        const Playback = way === "native" ? NativePlayback : HLSPlayback;
+        const connection = new Playback({ url: hlsURL(name, token), name }, $("player"));
+        this.#stream = connection;
+        this.#hasPicture = false;
+        this.#packets = 0;
+        this.#goneCount = 0;
+        connection.addEventListener("state", () => {
+            if (connection.state === "connected") void this.#startElement(connection);
+        });
+        this.#stats.follow(new HLSMeter(connection, $("player")));
+        return connection;
     }
 
     #makeReceivingPeer() {
@@ -285,6 +323,10 @@ export class Player extends EventTarget {
         this.#goneCount = packets === this.#packets ? this.#goneCount + 1 : 0;
         this.#packets = packets;
         if (this.#goneCount < GONE_ANSWERS || this.#connection.state === "connecting") return;
+        this.#ended();
+    }
+
+    #ended() {
         const name = this.#name;
         this.#endCurrent();
         this.dispatchEvent(new Event("name"));
@@ -293,7 +335,7 @@ export class Player extends EventTarget {
 
     describe(stream) {
         if (stream && this.#name === stream.name && this.#hasPicture) {
-            setText($("play-now"), `${stream.name} · ${format.count(stream.players, "player", "players")}`);
+            setText($("play-now"), `${stream.name} · ${format.count(stream.viewers, "viewer", "viewers")}`);
         }
     }
 }

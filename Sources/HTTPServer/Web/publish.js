@@ -5,6 +5,7 @@ import { Connection } from "./connection.js";
 import { asProblem, Problem } from "./errors.js";
 import * as format from "./format.js";
 import { nameFault, suggestName } from "./names.js";
+import { Meter } from "./stats.js";
 import { StatsView } from "./stats-view.js";
 import {
     $, announce, clearProblem, memory, setBadge, setFault, setIcon, setText, showProblem, watchURL, wireCopy,
@@ -256,7 +257,7 @@ export class Publisher extends EventTarget {
             codec: $("publish-codec").value, bitsPerSecond: this.#bitsPerSecond,
         }));
         this.#connection = connection;
-        connection.addEventListener("peer", () => this.#stats.follow(connection.peer));
+        connection.addEventListener("peer", () => this.#stats.follow(new Meter(connection.peer, true)));
         connection.addEventListener("state", () => {
             this.#showState(connection.state);
             // Some browsers know their encodings only after the negotiation.

@@ -1,6 +1,7 @@
 // Addresses of one stream for other programs, and commands to copy.
 
 import { $, copyButton, el, setText, watchURL } from "./ui.js";
+import { hlsURL } from "./hls-player.js";
 import { whepURL, whipURL } from "./whip.js";
 
 const WEBSOCKET_PORTS = { "http:": 8080, "https:": 8443 };
@@ -66,6 +67,7 @@ export class ShareView {
         this.#addAddress("Watch in a browser", () => watchURL(this.#name));
         this.#addAddress("Publish by WHIP", () => whipURL(this.#name));
         this.#addAddress("Play by WHEP", () => whepURL(this.#name));
+        this.#addAddress("Play by HLS", () => hlsURL(this.#name));
         this.#addAddress("WCS WebSocket", webSocketURL, "The default port; the server may be configured otherwise");
         this.#addExamples();
     }

@@ -1,6 +1,5 @@
 // Shows the figures of one connection: a chart of the bitrate, eight tiles, one line of details.
 
-import { Meter } from "./stats.js";
 import * as format from "./format.js";
 import { el, setText, svg } from "./ui.js";
 
@@ -31,7 +30,7 @@ export class StatsView {
         box.className = "stats";
         const tiles = el("dl", { className: "tiles" });
         const names = ["Bitrate", "Frame rate", "Resolution", "Codec", "Loss", "Round trip", "Jitter"];
-        for (const name of [...names, sending ? "Limited by" : "Freezes"]) {
+        for (const name of [...names, ...(sending ? ["Limited by"] : ["Freezes", "Delay"])]) {
             const value = el("dd", {}, format.UNKNOWN);
             this.#tiles[name] = value;
             tiles.append(el("div", {}, el("dt", {}, name), value));
@@ -44,9 +43,9 @@ export class StatsView {
         box.append(el("figure", { className: "chart-box" }, chart, caption), tiles, this.#fine);
     }
 
-    /** Follows another peer connection; the chart goes on. */
-    follow(pc) {
-        this.#meter = new Meter(pc, this.#sending);
+    /** Follows another connection by its meter (see Meter); the chart goes on. */
+    follow(meter) {
+        this.#meter = meter;
         this.#box.hidden = false;
         if (this.#timer === null) this.#timer = setInterval(() => this.#update(), PERIOD_MS);
         void this.#update();
@@ -86,8 +85,12 @@ export class StatsView {
         if (this.#sending) {
             show("Limited by", LIMITATIONS[now.limitation] ?? format.UNKNOWN);
         } else {
-            const frozen = now.freezes > 0 ? ` (${now.frozenSeconds.toFixed(1)} s)` : "";
+            const isTimed = now.freezes > 0 && Number.isFinite(now.frozenSeconds);
+            const frozen = isTimed ? ` (${now.frozenSeconds.toFixed(1)} s)` : "";
             show("Freezes", now.freezes === null ? format.UNKNOWN : `${now.freezes}${frozen}`);
+            // From the camera to the screen: only HLS says when a picture was taken.
+            this.#tiles.Delay.parentElement.hidden = !Number.isFinite(now.delay);
+            show("Delay", Number.isFinite(now.delay) ? `${now.delay.toFixed(1)} s` : format.UNKNOWN);
         }
         this.#showDetails(now);
         if (Number.isFinite(total)) this.#draw(total);
@@ -99,8 +102,10 @@ export class StatsView {
             parts.push(`sound ${format.codec(now.audioCodec)} ${format.bitrate(now.audioBitrate)}`);
         }
         if (Number.isFinite(now.bufferDelay)) parts.push(`buffer ${format.milliseconds(now.bufferDelay)}`);
-        parts.push(format.count(now.nacks, "retransmission request", "retransmission requests"));
-        parts.push(format.count(now.keyFrameRequests, "key frame request", "key frame requests"));
+        if (Number.isFinite(now.nacks)) {
+            parts.push(format.count(now.nacks, "retransmission request", "retransmission requests"));
+            parts.push(format.count(now.keyFrameRequests, "key frame request", "key frame requests"));
+        }
         if (now.framesDropped > 0) parts.push(format.count(now.framesDropped, "frame dropped", "frames dropped"));
         setText(this.#fine, parts.filter(Boolean).join(" · "));
     }

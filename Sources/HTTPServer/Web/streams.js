@@ -137,7 +137,8 @@ export class StreamList extends EventTarget {
         setText(row.codec, codecs.join(" + ") || format.UNKNOWN);
         setText(row.size, stream.videoCodec ? format.resolution(stream.width, stream.height) : "audio only");
         setText(row.bitrate, format.bitrate(stream.bitrate));
-        setText(row.players, String(stream.players));
+        setText(row.players, String(stream.viewers));
+        row.players.title = stream.hlsViewers > 0 ? `${stream.hlsViewers} of them by HLS` : "";
         setText(row.uptime, format.duration(stream.uptime));
     }
 }
@@ -145,9 +146,10 @@ export class StreamList extends EventTarget {
 /** One element of /api/streams. Members that an older or newer server lacks are shown as not known. */
 function normalise(entry) {
     const number = value => (Number.isFinite(value) ? value : NaN);
+    const hlsViewers = Number.isFinite(entry.hlsViewers) ? entry.hlsViewers : 0;
     return {
         name: String(entry.name), videoCodec: entry.videoCodec ?? null, audioCodec: entry.audioCodec ?? null,
         width: number(entry.width), height: number(entry.height), bitrate: number(entry.bitrate),
-        players: number(entry.players), uptime: number(entry.uptime), isLive: entry.isLive !== false,
+        players: number(entry.players), hlsViewers, viewers: number(entry.players) + hlsViewers, uptime: number(entry.uptime), isLive: entry.isLive !== false,
     };
 }

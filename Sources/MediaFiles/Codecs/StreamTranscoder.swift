@@ -61,6 +61,9 @@ package final class StreamTranscoder: Sendable {
     /// Frames were dropped, and video cannot go on without a key frame.
     package var wantsKeyFrame: Bool { worker.wantsKeyFrame }
 
+    /// Makes the next picture of each transcoded track a key frame.
+    package func requestKeyFrame() { coders.isKeyFrameWanted.store(true, ordering: .relaxed) }
+
     /// The stream is over: what is on its way comes out, then `last` is called.
     package func finish(_ last: @escaping @Sendable () -> Void) {
         let coders = self.coders
@@ -77,6 +80,8 @@ package final class StreamTranscoder: Sendable {
 
 /// The transcoders of one stream. Only the worker touches them, one thread at a time, and after `init` nobody else.
 private final class Coders: @unchecked Sendable {
+    /// Set by any thread.
+    let isKeyFrameWanted = Atomic<Bool>(false)
     var audio: [Int: AudioTranscoder] = [:]
     var video: [Int: VideoTranscoder] = [:]
     private var ended: Set<Int> = []
@@ -85,6 +90,9 @@ private final class Coders: @unchecked Sendable {
         _ frame: MediaFrame, _ failed: @Sendable (Int, CodecError) -> Void, _ output: @Sendable (MediaFrame) -> Void
     ) {
         guard !ended.contains(frame.track) else { return }
+        if isKeyFrameWanted.exchange(false, ordering: .relaxed) {
+            for coder in video.values { coder.requestKeyFrame() }
+        }
         do throws(CodecError) {
             if let coder = audio[frame.track] {
                 try coder.transcode(frame).forEach(output)

@@ -89,6 +89,28 @@ window.app = {
         watched.set(key, watch(peer.video));
         await peer.connected();
     },
+    /** By the player of the server's own page, or by the browser's. */
+    async hlsPlay(key, url, native = false) {
+        const video = document.createElement("video");
+        video.autoplay = video.muted = video.playsInline = true;
+        // Its pictures are read.
+        video.crossOrigin = "anonymous";
+        document.getElementById("videos").append(video);
+        const { HLSPlayback } = await import("/web/hls-player.js");
+        const { NativePlayback } = await import("/web/hls-native.js");
+        const playback = new (native ? NativePlayback : HLSPlayback)({ url, name: key }, video);
+        peers.set(key, { playback, video, stop: () => playback.stop() });
+        watched.set(key, watch(video));
+        void playback.start();
+    },
+    hlsState(key) {
+        const { playback, video } = peers.get(key);
+        return {
+            state: playback.state, delay: playback.delay, stalls: playback.stalls, codecs: playback.codecs,
+            problem: playback.problem?.message ?? null, time: video.currentTime, buffered: playback.buffered,
+            width: video.videoWidth, rate: video.playbackRate,
+        };
+    },
     /** Forgets what was measured until now: the frames of the warm-up. */
     forget(key) {
         const notes = watched.get(key);

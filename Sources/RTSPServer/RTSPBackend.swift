@@ -1,0 +1,66 @@
+import MediaFormats
+import RTSP
+
+/// What RTSP connections ask of the rest of the program: the control plane, its hooks, and the media engine. Each call
+/// answers in bounded time.
+package protocol RTSPBackend: Sendable {
+    /// Whether this may be played (`playRTSP`). Nil: yes.
+    func mayPlay(_ access: RTSPAccess, on connection: RTSPConnectionFacts) async -> RTSPStatus?
+
+    /// The tracks of a stream that can be played; may wait for one that is pulled on demand.
+    func describe(
+        _ name: String, query: String?, on connection: RTSPConnectionFacts
+    ) async -> Result<[TrackDescription], RTSPRefusal>
+
+    /// A player begins, or goes on after a pause.
+    func play(
+        _ name: String, tracks: [RTSPSetUpTrack], link: RTSPLink, on connection: RTSPConnectionFacts
+    ) async -> Result<RTSPPlaying, RTSPRefusal>
+
+    /// A publisher wants a name, which is its own until `stop` of what is returned.
+    func announce(
+        _ access: RTSPAccess, tracks: [TrackDescription], link: RTSPLink, on connection: RTSPConnectionFacts
+    ) async -> Result<any RTSPPublication, RTSPRefusal>
+}
+
+/// A refusal and the status that tells it.
+package struct RTSPRefusal: Error, Sendable {
+    package var status: RTSPStatus
+    package init(_ status: RTSPStatus) { self.status = status }
+}
+
+/// A connection, for hooks and logs.
+package struct RTSPConnectionFacts: Sendable {
+    /// Unique among all connections of this process.
+    package var id: String
+    /// `address:port`
+    package var remoteAddress: String
+    package var localAddress: String
+    package var isSecure: Bool
+}
+
+/// How a player is served.
+package enum RTSPPlaying: Sendable {
+    /// In its connection, by the stream's fan-out.
+    case interleaved(RTSPStream)
+    /// By datagrams, which are not this module's business; first packets as far as they are known.
+    case datagrams(any RTSPPlayback, first: [RTSPAnswer.FirstPacket])
+}
+
+/// A player served by datagrams.
+package protocol RTSPPlayback: Sendable {
+    /// Ends sending: a pause, or the end. Idempotent.
+    func stop()
+}
+
+/// What a publisher sends. Called on the connection's event loop but for `start`; must return at once.
+package protocol RTSPPublication: Sendable {
+    /// The publisher begins to send. Nil: it may.
+    func start(_ tracks: [RTSPSetUpTrack]) async -> RTSPStatus?
+    /// An RTP or RTCP packet from the connection; `track` counts the announced ones. Not checked in any way.
+    func receive(track: Int, isRTCP: Bool, _ packet: RawSpan)
+    /// No more packets wait in the connection at the moment.
+    func flush()
+    /// Nothing follows. Idempotent; the name is free again.
+    func stop()
+}
