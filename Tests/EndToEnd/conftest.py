@@ -19,6 +19,9 @@ from weir_server import BINARY, WeirServer  # noqa: E402
 
 TEST_LIMIT_SECONDS = 60
 FULL_TEST_LIMIT_SECONDS = 4 * 3600
+# Real peers on a shared machine: a test that fails is run once more, and named if it passes then. Where more than so many
+# need that, it is not the machine.
+MOST_SECOND_RUNS = 4
 
 
 def pytest_addoption(parser):
@@ -28,6 +31,8 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "limit(seconds): time the short form of the test may take")
+    if config.getoption("--full"):
+        config.option.reruns = 0
     config.event_loop = asyncio.new_event_loop()
     asyncio.set_event_loop(config.event_loop)
 
@@ -57,14 +62,37 @@ def pytest_runtest_makereport(item, call):
                 report.sections.append((f"console of page {index}", "\n".join(page.messages[-20:])))
 
 
+def pytest_runtest_logreport(report):
+    if report.outcome == "rerun":
+        _second_runs.append(report)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session):
+    if len(_second_runs) > MOST_SECOND_RUNS and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter):
     """What was measured is printed, not only compared: the output of every test that recorded a figure."""
+    if _second_runs:
+        terminalreporter.section(f"failed at first ({len(_second_runs)}, at most {MOST_SECOND_RUNS})")
+    for report in _second_runs:
+        terminalreporter.write_line(f"{report.nodeid}: {_reason(report)}")
     measured = [r for r in terminalreporter.getreports("passed") if r.when == "call" and r.user_properties]
     if measured:
         terminalreporter.section("figures")
     for report in measured:
         for line in report.capstdout.strip().splitlines():
             terminalreporter.write_line(line)
+
+
+_second_runs: list[pytest.TestReport] = []
+
+
+def _reason(report) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return (crash.message if crash else str(report.longrepr)).splitlines()[0][:200]
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ REFUSED = "weir_media_tcp_connections_refused_total"
 SOCKET_BUFFERS = 8 << 20
 # Time for the first authenticated check (TCPConnection.checkTimeout), with the slack of a busy machine.
 CHECK_LIMIT_SECONDS = 10.0
-SLACK_SECONDS = 3.0
+SLACK_SECONDS = 10.0
 
 
 def framed(packet: bytes) -> bytes:
@@ -144,7 +144,9 @@ async def test_half_open_connections_are_closed(live, full):
         # Half of them say something that is never finished.
         for attacker in attackers[::2]:
             await attacker.send(b"\0\x50\0\1")
-        assert live.server.open_files() >= files + count / 2
+        async with asyncio.timeout(CHECK_LIMIT_SECONDS):
+            while live.server.open_files() < files + count / 2:
+                await asyncio.sleep(0.05)
         closed = await asyncio.gather(*(a.closed(CHECK_LIMIT_SECONDS + SLACK_SECONDS) for a in attackers))
         assert all(closed), f"{closed.count(False)} of {count} are still open after {time.monotonic() - begin:.1f} s"
         assert time.monotonic() - begin > CHECK_LIMIT_SECONDS / 2, "closed before a slow peer could have checked"

@@ -305,7 +305,8 @@ export class HLSPlayback extends EventTarget {
         this.#stuck = isWaiting ? this.#stuck + 1 : 0;
         if (isInHole || this.#stuck >= MOST_STUCK || behind > this.#distance + JUMP) {
             this.#stuck = 0;
-            video.currentTime = Math.max(start, end - this.#distance);
+            // Never back: what has been seen is not shown again, however far the distance has grown.
+            video.currentTime = Math.max(start, video.currentTime, end - this.#distance);
         }
         video.playbackRate = behind > this.#distance + SLACK ? FASTER : 1;
     }
