@@ -29,7 +29,6 @@ package final class ScaledEncoder {
         package var parameterSets: [[UInt8]]
     }
 
-    private static let ticks: Int64 = 90_000
     /// The quality that is enough, where the bit rate allows it (x264's scale).
     private static let quality = "23"
 
@@ -45,7 +44,7 @@ package final class ScaledEncoder {
         pointer.pointee.width = Int32(clamping: settings.size.width)
         pointer.pointee.height = Int32(clamping: settings.size.height)
         pointer.pointee.pix_fmt = AV_PIX_FMT_YUV420P
-        pointer.pointee.time_base = weir_rational(1, Int32(Self.ticks))
+        pointer.pointee.time_base = weir_rational(1, Int32(EncoderClock.ticksPerSecond))
         // What the rate control reckons with; pictures have times of their own.
         pointer.pointee.framerate = weir_rational(30, 1)
         pointer.pointee.max_b_frames = 0
@@ -68,24 +67,13 @@ package final class ScaledEncoder {
         let source = picture.frame.pointer.pointee
         let isReady = source.format == AV_PIX_FMT_YUV420P.rawValue && picture.size == settings.size
         let input = isReady ? picture.frame : try scaler.scale(picture.frame, to: settings.size)
-        let pts = Self.ticks(time)
+        let pts = EncoderClock.ticks(time)
         lastPTS = lastPTS == .min ? pts : max(pts, lastPTS + 1)
         input.pointer.pointee.pts = lastPTS
         input.pointer.pointee.pict_type = isKey ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE
         try encoder.send(input)
         guard let packet = try encoder.receivePacket() else { return nil }
         return Encoded(
-            data: packet.data, isKey: packet.isKey, parameterSets: packet.isKey ? Self.parameterSets(packet.data) : [])
-    }
-
-    private static func parameterSets(_ data: [UInt8]) -> [[UInt8]] {
-        NALUnits.ranges(annexB: data.span.bytes)
-            .filter { NALUnits.kind(h264: data[$0.lowerBound]).isParameterSet }
-            .map { Array(data[$0]) }
-    }
-
-    private static func ticks(_ time: Interval) -> Int64 {
-        let (seconds, rest) = time.nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
-        return seconds * ticks + rest * ticks / 1_000_000_000
+            data: packet.data, isKey: packet.isKey, parameterSets: packet.isKey ? NALUnits.h264ParameterSets(annexB: packet.data) : [])
     }
 }

@@ -23,7 +23,6 @@ package final class VideoTranscoder {
 
     package let output = TrackDescription(codec: .h264)
 
-    private static let ticks: Int64 = 90_000
 
     private let settings: Settings
     private let input: TrackDescription
@@ -81,9 +80,9 @@ package final class VideoTranscoder {
         let input = isReady ? picture.frame : try scaler.scale(picture.frame, to: even)
         let pointer = input.pointer
         // Times may be equal where senders split a picture in two.
-        let pts = max(Self.ticks(picture.time), lastPTS == .min ? .min : lastPTS + 1)
+        let pts = max(EncoderClock.ticks(picture.time), lastPTS == .min ? .min : lastPTS + 1)
         pointer.pointee.pts = pts
-        let interval = settings.keyFrameInterval.nanoseconds / 1_000 * Self.ticks / 1_000_000
+        let interval = settings.keyFrameInterval.nanoseconds / 1_000 * EncoderClock.ticksPerSecond / 1_000_000
         let isKey = wantsKeyFrame || lastKeyPTS == .min || pts - lastKeyPTS >= interval
         pointer.pointee.pict_type = isKey ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE
         (lastPTS, wantsKeyFrame) = (pts, false)
@@ -94,7 +93,7 @@ package final class VideoTranscoder {
                 track: frame.track, data: encoded.data, time: picture.time, isKeyFrame: encoded.isKey,
                 size: encoded.isKey ? even : nil, rotation: frame.rotation, flags: frame.flags)
             if encoded.isKey {
-                let found = Self.parameterSets(encoded.data)
+                let found = NALUnits.h264ParameterSets(annexB: encoded.data)
                 if found != sets {
                     sets = found
                     made.parameterSets = found
@@ -111,7 +110,7 @@ package final class VideoTranscoder {
         pointer.pointee.width = Int32(clamping: size.width)
         pointer.pointee.height = Int32(clamping: size.height)
         pointer.pointee.pix_fmt = AV_PIX_FMT_YUV420P
-        pointer.pointee.time_base = weir_rational(1, Int32(Self.ticks))
+        pointer.pointee.time_base = weir_rational(1, Int32(EncoderClock.ticksPerSecond))
         // What the rate control reckons with; pictures have times of their own.
         pointer.pointee.framerate = weir_rational(30, 1)
         pointer.pointee.max_b_frames = 0
@@ -133,16 +132,5 @@ package final class VideoTranscoder {
         self.size = size
         wantsKeyFrame = true
         return encoder
-    }
-
-    private static func parameterSets(_ data: [UInt8]) -> [[UInt8]] {
-        NALUnits.ranges(annexB: data.span.bytes)
-            .filter { NALUnits.kind(h264: data[$0.lowerBound]).isParameterSet }
-            .map { Array(data[$0]) }
-    }
-
-    private static func ticks(_ time: Interval) -> Int64 {
-        let (seconds, rest) = time.nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
-        return seconds * ticks + rest * ticks / 1_000_000_000
     }
 }

@@ -73,7 +73,6 @@ extension Configuration {
             settings.segmenter.partDuration = partDuration
             settings.stream.publisherPatience = publisherPatience
             settings.stream.maxWaiting = maxWaiting
-            settings.stream.window.targetDuration = settings.segmenter.targetDuration
             settings.stream.window.partTarget = lowLatency ? settings.segmenter.partTarget : nil
             settings.stream.window.liveSegments = segments
             settings.stream.window.backwards = dvrWindow > .zero ? dvrWindow : nil
