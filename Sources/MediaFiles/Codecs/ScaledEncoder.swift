@@ -74,6 +74,7 @@ package final class ScaledEncoder {
         try encoder.send(input)
         guard let packet = try encoder.receivePacket() else { return nil }
         return Encoded(
-            data: packet.data, isKey: packet.isKey, parameterSets: packet.isKey ? NALUnits.h264ParameterSets(annexB: packet.data) : [])
+            data: packet.data, isKey: packet.isKey,
+            parameterSets: packet.isKey ? NALUnits.h264ParameterSets(annexB: packet.data) : [])
     }
 }

@@ -23,7 +23,6 @@ package final class VideoTranscoder {
 
     package let output = TrackDescription(codec: .h264)
 
-
     private let settings: Settings
     private let input: TrackDescription
     private var decoder: VideoDecoder
