@@ -164,19 +164,11 @@ enum Base64Text {
         var bits: UInt32 = 0
         var isPadding = false
         for byte in text.utf8 {
-            let value: UInt8
-            switch byte {
-            case 0x41...0x5a: value = byte - 0x41
-            case 0x61...0x7a: value = byte - 0x61 + 26
-            case 0x30...0x39: value = byte - 0x30 + 52
-            case UInt8(ascii: "+"), UInt8(ascii: "-"): value = 62
-            case UInt8(ascii: "/"), UInt8(ascii: "_"): value = 63
-            case UInt8(ascii: "="):
+            if byte == padding {
                 isPadding = true
                 continue
-            default: return nil
             }
-            guard !isPadding else { return nil }
+            guard !isPadding, let value = value(of: byte) else { return nil }
             buffer = (buffer << 6 | UInt32(value)) & 0xff_ffff
             bits += 6
             if bits >= 8 {
@@ -185,5 +177,19 @@ enum Base64Text {
             }
         }
         return out
+    }
+
+    static let padding = UInt8(ascii: "=")
+
+    /// Also of the alphabet for URLs (RFC 4648 §5).
+    static func value(of byte: UInt8) -> UInt8? {
+        switch byte {
+        case 0x41...0x5a: byte - 0x41
+        case 0x61...0x7a: byte - 0x61 + 26
+        case 0x30...0x39: byte - 0x30 + 52
+        case UInt8(ascii: "+"), UInt8(ascii: "-"): 62
+        case UInt8(ascii: "/"), UInt8(ascii: "_"): 63
+        default: nil
+        }
     }
 }

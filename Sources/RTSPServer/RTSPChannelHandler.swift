@@ -6,7 +6,7 @@ import Wire
 
 /// One RTSP connection on its event loop: bytes go into the session, its outputs are carried out. It decides nothing about
 /// the protocol, but for how much may wait to be sent.
-final class RTSPChannelHandler: ChannelInboundHandler {
+final class RTSPChannelHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
@@ -22,8 +22,10 @@ final class RTSPChannelHandler: ChannelInboundHandler {
     private var timer: (at: Instant, task: Scheduled<Void>)?
     private var stallTimer: Scheduled<Void>?
     var isClosing = false
-    /// A read that the channel asked for while too many requests waited.
+    /// Nothing is to come: too many requests wait, or responses do.
     private var heldRead = false
+    /// Called when more may come again: for bytes that come by another way than the connection.
+    var onReading: (() -> Void)?
 
     // What the session holds of the outside.
     var stream: RTSPStream?
@@ -152,6 +154,8 @@ final class RTSPChannelHandler: ChannelInboundHandler {
     /// Who sends requests faster than they are decided, or does not read the responses, has to wait.
     private var mayTakeRequests: Bool { !isClosing && !session.isFull && context?.channel.isWritable == true }
 
+    var isReading: Bool { !heldRead }
+
     /// Nothing more is read than what is here while it could not be dealt with.
     private func setReading() {
         let mayRead = mayTakeRequests || isClosing
@@ -160,6 +164,7 @@ final class RTSPChannelHandler: ChannelInboundHandler {
         context.channel.setOption(.autoRead, value: mayRead).whenFailure { _ in
             // The channel is closed.
         }
+        if mayRead { onReading?() }
     }
 
     // MARK: Out

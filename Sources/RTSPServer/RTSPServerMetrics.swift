@@ -11,6 +11,8 @@ final class RTSPServerMetrics: Sendable {
     let bytesSent: Counter
     let batchesDropped: Counter
     let slowReaders: Counter
+    let tunnels: Counter
+    let tunnelsRefused: Counter
     private let refused: [ConnectionBudget.Refusal: Counter]
     private let closed: [RTSPCloseReason: Counter]
 
@@ -27,6 +29,11 @@ final class RTSPServerMetrics: Sendable {
             help: "Batches of packets that slow RTSP players in connections did not get")
         slowReaders = registry.counter(
             "weir_rtsp_slow_readers_total", help: "RTSP connections closed because they took nothing any more")
+        tunnels = registry.counter(
+            "weir_rtsp_tunnels_total", help: "RTSP connections through HTTP: requests of GET that began one")
+        tunnelsRefused = registry.counter(
+            "weir_rtsp_tunnels_refused_total",
+            help: "Requests of RTSP through HTTP that were refused: cookie in use or unknown, or no Base64")
         refused = Dictionary(
             uniqueKeysWithValues: ConnectionBudget.Refusal.allCases.map { reason in
                 let counter = registry.counter(

@@ -35,6 +35,7 @@ package final class RTSPService: Service {
     private let metrics: RTSPServerMetrics
     private let links = Mutex<[ObjectIdentifier: (channel: any Channel, handler: NIOLoopBound<RTSPChannelHandler>)]>([:]
     )
+    private let tunnels = HTTPTunnels()
     private let lastConnection = Atomic<UInt64>(0)
     private let ssrcKey = UInt64.random(in: .min ... .max)
     private let onListening: @Sendable ([Int]) -> Void
@@ -141,6 +142,8 @@ package final class RTSPService: Service {
             configuration: configuration, session: session, backend: backend, facts: facts, metrics: metrics)
         let pipeline = channel.pipeline.syncOperations
         if secure, let tlsContext { try pipeline.addHandler(NIOSSLServerHandler(context: tlsContext())) }
+        let address = channel.remoteAddress?.ipAddress ?? ""
+        try pipeline.addHandler(HTTPTunnelHandler(tunnels, address: address, rtsp: handler, metrics: metrics))
         try pipeline.addHandler(handler)
         let bound = NIOLoopBound(handler, eventLoop: channel.eventLoop)
         links.withLock { $0[id] = (channel, bound) }

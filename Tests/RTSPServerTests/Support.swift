@@ -138,12 +138,17 @@ actor Client {
 private final class ClientHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     private var parser = RTSPParser()
+    private var isFirst = true
     private let items: AsyncStream<Client.Item>.Continuation
 
     init(_ items: AsyncStream<Client.Item>.Continuation) { self.items = items }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        parser.append(Array(Self.unwrapInboundIn(data).readableBytesView))
+        var bytes = Array(Self.unwrapInboundIn(data).readableBytesView)
+        // The head of a tunnel's answer is HTTP's, which looks the same but for its name.
+        if isFirst, bytes.starts(with: "HTTP/".utf8) { bytes.replaceSubrange(0..<4, with: "RTSP".utf8) }
+        isFirst = false
+        parser.append(bytes)
         do {
             while case .response(let response)? = try parser.next({ items.yield(.packet($0, $1.copied())) }) {
                 items.yield(.response(response))
