@@ -44,6 +44,11 @@ final class StreamRegistry: Sendable {
         var state = PublisherState()
         var bitsPerSecond = 0
         var players: [PeerID: Player] = [:]
+        /// Viewers who are no sessions' players (`StreamHold`).
+        var holds = 0
+
+        /// Nobody wants it any more.
+        var isUnwatched: Bool { source != nil && players.isEmpty && holds == 0 }
     }
 
     struct State {
@@ -261,8 +266,7 @@ final class StreamRegistry: Sendable {
     /// The publisher of that name, if it is a source on demand that nobody plays.
     func unwatched(_ name: String) -> (session: ClientSession, mediaSessionId: String, peer: PeerID)? {
         state.withLock { state in
-            guard let publication = state.publications[name], publication.source != nil, publication.players.isEmpty
-            else { return nil }
+            guard let publication = state.publications[name], publication.isUnwatched else { return nil }
             return (publication.session, publication.mediaSessionId, publication.peer)
         }
     }
@@ -271,11 +275,24 @@ final class StreamRegistry: Sendable {
     func retire(_ name: String, peer: PeerID) -> Bool {
         var isRetired = false
         update(name, peer) { publication in
-            if publication.players.isEmpty { publication.isRetired = true }
+            if publication.isUnwatched { publication.isRetired = true }
             isRetired = publication.isRetired
         }
         return isRetired
     }
+
+    /// Counts a viewer who is no player. nil: nothing is published under that name, or it is about to end.
+    func hold(_ name: String) -> PeerID? {
+        state.withLock { state in
+            guard let publication = state.publications[name], publication.liveSince != nil, !publication.isRetired
+            else { return nil }
+            state.publications[name]?.holds += 1
+            return publication.peer
+        }
+    }
+
+    /// Undoes `hold`.
+    func letGo(_ name: String, peer: PeerID) { update(name, peer) { $0.holds -= 1 } }
 
     func setBitrate(_ bitsPerSecond: Int, name: String, peer: PeerID) {
         update(name, peer) { $0.bitsPerSecond = bitsPerSecond }

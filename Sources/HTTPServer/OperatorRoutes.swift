@@ -196,7 +196,7 @@ private struct StreamEntry: Encodable {
     var uptime: Int64
 
     init(_ summary: StreamSummary, hlsViewers: Int) {
-        name = summary.name
+        name = StreamName.shown(summary.name)
         kind = summary.kind.rawValue
         isLive = summary.isLive
         audioCodec = summary.audioCodec

@@ -25,7 +25,7 @@ struct Statistics: Sendable {
         let outputs = hls?.all ?? []
         let watched = Dictionary(
             outputs.map { ($0.name, $0.status.viewers) }, uniquingKeysWith: { first, _ in first })
-        let viewers = streams.map { "\(PathSegment.encode($0.name))/\($0.players + (watched[$0.name] ?? 0))" }
+        let viewers = streams.map { "\(PathSegment.encode(StreamName.shown($0.name)))/\($0.players + (watched[$0.name] ?? 0))" }
             .joined(separator: ";")
         return [
             Group(

@@ -20,6 +20,7 @@ package struct Configuration: Sendable, Equatable {
     package var applications: [Application] = []
     package var recording = Recording()
     package var vod = Playback()
+    package var rtspPull = Pull()
     package var limits = Limits()
     package var diagnostics = Diagnostics()
     package var log = Log()

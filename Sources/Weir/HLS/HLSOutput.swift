@@ -28,7 +28,7 @@ package final class HLSOutput: StreamObserver {
             settings: configuration.registrySettings, source: source, clock: { .now }, wallClock: WallClock.now,
             makeToken: HLSSegmentToken.make, store: { HLSBytes($0) },
             onLongGroups: { name, are in
-                let metadata: Logger.Metadata = ["stream": .string(name)]
+                let metadata: Logger.Metadata = ["stream": .string(StreamName.shown(name))]
                 if are {
                     logger.warning(
                         "A publisher sends key frames too rarely for HLS: viewers begin late; set a shorter interval there",
@@ -152,7 +152,7 @@ final class HLSTapSource: HLSSource {
             return true
         }
         guard isDue else { return }
-        logger.warning("No HLS of a stream", metadata: ["stream": .string(name), "reason": .string(refusal)])
+        logger.warning("No HLS of a stream", metadata: ["stream": .string(StreamName.shown(name)), "reason": .string(refusal)])
     }
 
     private struct Refusal: Error {
@@ -205,7 +205,7 @@ final class HLSTapSource: HLSSource {
                 logger.warning(
                     "A track of a stream is missing in HLS: it cannot be transcoded",
                     metadata: [
-                        "stream": .string(name), "codec": .string(inputs[track].codec.name), "error": "\(error)",
+                        "stream": .string(StreamName.shown(name)), "codec": .string(inputs[track].codec.name), "error": "\(error)",
                     ])
             }, output: { box.handle($0) })
     }
