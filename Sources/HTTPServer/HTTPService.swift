@@ -119,6 +119,7 @@ package final class HTTPService: Service {
             RecordingOperations(control: control, library: services.recordings).all,
             MultipleRecorderOperations(control: control).all,
             HLSOperations(backend: hls?.backend).all,
+            RTSPOperations(pulls: services.pulls).all,
         ]
         return families.flatMap(\.self)
     }

@@ -69,10 +69,14 @@ package struct Server {
             configuration.hls.enabled
             ? HLSOutput(configuration.hls, reader: reader, metrics: metrics, logger: logger) : nil
         let playback = try playbackService(stateDirectory: stateDirectory, media: media, metrics: metrics)
+        let pulls = try pullService(media: media, metrics: metrics)
+        let sources = SourceDirectory(kinds: [playback as (any OnDemandSources)?, pulls].compactMap { $0 })
         let control = ControlPlane(
             media: media, hooks: hooks, rights: tokens, configuration: controlConfiguration(), metrics: metrics,
             logger: logger, diagnostics: diagnostics, snapshots: EngineSnapshots(reader: reader), recorder: recordings,
-            sources: playback, observers: hls.map { [$0] } ?? [])
+            sources: sources, observers: hls.map { [$0] } ?? [])
+        pulls?.attach(control)
+        hls?.attach(control)
         let connections = ConnectionBudget(
             limit: configuration.limits.connections, limitPerAddress: configuration.limits.connectionsPerAddress,
             proxies: TrustedProxies(configuration.proxies.trusted))
@@ -88,7 +92,8 @@ package struct Server {
                 setSessionLogLevel: { [log] session, level in
                     log.setLevel(level.map { LogLevel($0) }, session: session)
                 },
-                process: { ProcessFigures.read(since: started) }, recordings: recordings.map(RecordingShelf.init)),
+                process: { ProcessFigures.read(since: started) }, recordings: recordings.map(RecordingShelf.init),
+                pulls: pulls),
             metrics: metrics,
             logLevel: LogLevelControl(
                 get: { [log] in Logger.Level(log.level) }, set: { [log] in log.level = LogLevel($0) }),
@@ -101,8 +106,8 @@ package struct Server {
         defer { signals.stop() }
         do {
             try await serve(
-                media: media, recordings: recordings, hls: hls, control: control, http: http, webSocket: webSocket,
-                tls: tls,
+                media: media, recordings: recordings, hls: hls, pulls: pulls, control: control, http: http,
+                webSocket: webSocket, tls: tls,
                 tokens: tokens, signals: signals,
                 reload: Reload(
                     running: configuration,
@@ -163,6 +168,13 @@ package struct Server {
             logger: logger)
     }
 
+    private func pullService(
+        media: EngineMediaBackend, metrics: MetricsRegistry
+    ) throws(ServerError) -> PullService? {
+        guard configuration.rtspPull.enabled else { return nil }
+        return try PullService(configuration.rtspPull, media: media, metrics: metrics, logger: logger)
+    }
+
     private var shutdownTimeout: Duration { .nanoseconds(configuration.shutdown.timeout.nanoseconds) }
 
     private func tokenKeys() async throws(ServerError) -> TokenGate.Prepared {
@@ -204,7 +216,7 @@ package struct Server {
     }
 
     private func serve(
-        media: EngineMediaBackend, recordings: RecordingService?, hls: HLSOutput?, control: ControlPlane,
+        media: EngineMediaBackend, recordings: RecordingService?, hls: HLSOutput?, pulls: PullService?, control: ControlPlane,
         http: HTTPService, webSocket: WCSServer, tls: TLSFiles, tokens: TokenGate, signals: SignalWatch, reload: Reload
     ) async throws {
         let timeout = shutdownTimeout
@@ -222,6 +234,7 @@ package struct Server {
             tasks.addTask { await control.run() }
             tasks.addTask { await recordings?.run() }
             tasks.addTask { await hls?.run() }
+            tasks.addTask { await pulls?.run() }
             tasks.addTask { await tls.watch(every: checkInterval) }
             tasks.addTask { await tokens.watch(every: keyInterval) }
             tasks.addTask { [logger] in await OverloadLog(logger).run(media.overloads) }
@@ -359,7 +372,8 @@ package struct Server {
             bodyLimit: settings.maxBody, connections: connections,
             trustedProxies: TrustedProxies(configuration.proxies.trusted),
             idleTimeout: .nanoseconds(settings.idleTimeout.nanoseconds),
-            answerTimeout: hookTimeout + Self.hookSlack + Self.mediaAnswerTime,
+            answerTimeout: hookTimeout + Self.hookSlack + Self.mediaAnswerTime
+                + (configuration.rtspPull.enabled ? configuration.rtspPull.openingLimit : .zero),
             admin: AdminSettings(
                 token: settings.adminToken.isEmpty ? nil : settings.adminToken,
                 trustsLoopback: settings.adminFromLoopback),

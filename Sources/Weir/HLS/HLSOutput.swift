@@ -51,6 +51,9 @@ package final class HLSOutput: StreamObserver {
         HLSMetrics.collect(registry, source, into: metrics)
     }
 
+    /// The control plane, which is made after its observers: an output keeps a stream on demand as its players do.
+    package func attach(_ control: ControlPlane) { source.hold.withLock { $0 = { control.holdIfPublished($0) } } }
+
     // MARK: StreamObserver
 
     package func published(_ name: String, by publisher: PeerID) {
@@ -97,6 +100,7 @@ final class HLSTapSource: HLSSource {
     /// Who publishes, by name.
     private let publishers = Mutex<[String: Publisher]>([:])
     let places: HLSTranscodePlaces
+    let hold = Mutex<(@Sendable (String) -> StreamHold?)?>(nil)
 
     init(_ configuration: Configuration.HLS, reader: FrameReader, logger: Logger) {
         places = HLSTranscodePlaces(
@@ -141,7 +145,12 @@ final class HLSTapSource: HLSSource {
             warn(name, refusal)
             return .refused(refusal)
         }
-        return .reading(HLSReading { tap.cancel() })
+        let hold = hold.withLock { $0 }?(name)
+        return .reading(
+            HLSReading {
+                tap.cancel()
+                hold?.release()
+            })
     }
 
     private func warn(_ name: String, _ refusal: String) {

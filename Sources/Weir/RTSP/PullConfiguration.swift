@@ -69,7 +69,7 @@ extension Configuration {
             settings.policy.first = retryFirst
             settings.policy.longest = retryLongest
             settings.hostGuard.hosts = hosts
-            settings.hostGuard.networks = allowNetworks.compactMap { AddressRange($0) }
+            settings.hostGuard.allow(networks: allowNetworks)
             settings.counters = counters
             return settings
         }
@@ -125,7 +125,7 @@ extension ValueForm where Value == String {
         return Self(
             read: { value throws(BadValue) in
                 let text = try value.scalarText(remedy)
-                guard RTSP.AddressRange(text) != nil else {
+                guard HostGuard.isNetwork(text) else {
                     throw BadValue("is not a range of addresses", remedy: remedy, line: value.line, value: value.text)
                 }
                 return text
