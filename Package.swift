@@ -139,7 +139,7 @@ var targets: [Target] = [
         dependencies: [
             "MediaEngine", "MediaTaps", "MediaFrames", "MediaFiles", "MediaFormats", "Playback", "Recording", "RTP",
             "ControlPlane", "Diagnostics", "RESTHooks", "Tokens", "WCS", "HTTPServer", "HLS", "WeirJSON", "WeirMetrics",
-            "SDP", "DTLS", "SRTP", "LinuxNet", "RTSP", "RTSPPull", "Wire", swiftLog,
+            "RTSP", "RTSPServer", "RTSPPull", "SDP", "DTLS", "SRTP", "LinuxNet", "Wire", swiftLog,
             .product(name: "Yams", package: "Yams"),
             .product(name: "X509", package: "swift-certificates"),
             .product(name: "Crypto", package: "swift-crypto"),
