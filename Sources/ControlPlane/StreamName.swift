@@ -44,13 +44,8 @@ package enum StreamName {
         let scheme = name[..<mark.upperBound]
         var rest = name[mark.upperBound...]
         let end = rest.firstIndex { "/?#".contains($0) } ?? rest.endIndex
-        if rest[..<end].contains("@") || !isPlace(rest[..<end]) {
-            // The query may have one of its own.
-            let reach = rest.firstIndex(of: "?") ?? rest.endIndex
-            if let at = rest[..<reach].lastIndex(of: "@") ?? rest.lastIndex(of: "@") {
-                rest = rest[rest.index(after: at)...]
-            }
-        }
+        let hasUserInfo = rest[..<end].contains("@") || !isPlace(rest[..<end])
+        if hasUserInfo, let at = rest.lastIndex(of: "@") { rest = rest[rest.index(after: at)...] }
         return scheme + withoutSecrets(rest)
     }
 

@@ -55,7 +55,7 @@ package final class HLSLadderShop: LadderShop {
         logger.warning(
             "A lower rendition of a stream cannot be made",
             metadata: [
-                "stream": .string(StreamName.shown(name)), "rendition": .string(rungs[order.rung].name), "error": .string(reason),
+                "stream": .string(name), "rendition": .string(rungs[order.rung].name), "error": .string(reason),
             ])
     }
 }

@@ -47,7 +47,7 @@ final class HLSSpiller: Sendable {
                 logger.error(
                     "HLS segments cannot be written: viewers can go back only as far as memory reaches",
                     metadata: [
-                        "stream": .string(StreamName.shown(stream.name)), "hls.dvr_directory": .string(directory), "error": "\(error)",
+                        "stream": .string(stream.name), "hls.dvr_directory": .string(directory), "error": "\(error)",
                     ])
                 return
             }
