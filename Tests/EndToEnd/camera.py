@@ -36,9 +36,10 @@ class Camera:
         self.process = await asyncio.create_subprocess_exec(
             PYTHON, str(PROGRAM), "--port", str(self.port), *self.flags, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE)
+        self.errors = asyncio.ensure_future(self.process.stderr.read())
         line = await asyncio.wait_for(self.process.stdout.readline(), START_LIMIT_SECONDS)
         if not line:
-            raise AssertionError((await self.process.stderr.read()).decode()[-2000:])
+            raise AssertionError((await self.errors).decode()[-2000:])
         ready = json.loads(line)
         assert ready["event"] == "ready", ready
         self.port = ready["port"]
@@ -51,8 +52,7 @@ class Camera:
     async def kill(self) -> None:
         if self.process.returncode is None:
             self.process.kill()
-        await self.process.communicate()
-        self.reader.cancel()
+        await asyncio.gather(self.process.wait(), self.reader, self.errors)
 
 
 OK = "200 OK"
