@@ -26,7 +26,14 @@ package final class StreamHold: Sendable {
     package func release() {
         guard !isReleased.exchange(true, ordering: .acquiringAndReleasing) else { return }
         context.registry.letGo(name, peer: publisher)
-        guard let idle = context.registry.unwatched(name), idle.peer == publisher else { return }
+        context.registry.tellIfUnwatched(name, publisher)
+    }
+}
+
+extension StreamRegistry {
+    /// Who was no session's player has gone, perhaps as the last one.
+    func tellIfUnwatched(_ name: String, _ publisher: PeerID) {
+        guard let idle = unwatched(name), idle.peer == publisher else { return }
         Task { await idle.session.unwatched(idle.mediaSessionId, idle.peer) }
     }
 }

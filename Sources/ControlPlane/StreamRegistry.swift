@@ -44,11 +44,13 @@ final class StreamRegistry: Sendable {
         var state = PublisherState()
         var bitsPerSecond = 0
         var players: [PeerID: Player] = [:]
-        /// Viewers who are no sessions' players (`StreamHold`).
+        /// Players that are no session's.
+        var viewers = 0
+        /// Others who want it to go on (`StreamHold`).
         var holds = 0
 
         /// Nobody wants it any more.
-        var isUnwatched: Bool { source != nil && players.isEmpty && holds == 0 }
+        var isUnwatched: Bool { source != nil && players.isEmpty && viewers == 0 && holds == 0 }
     }
 
     struct State {
@@ -190,11 +192,7 @@ final class StreamRegistry: Sendable {
                 return .failure(.text(.streamNotFound))
             }
             if publication.liveSince == nil { return .failure(.text(.publishStreamNotReady)) }
-            if state.players >= state.limits.players { return .failure(.limit(.players)) }
-            if publication.players.count >= state.limits.playersPerStream {
-                return .failure(.limit(.playersPerStream))
-            }
-            if let limit = state.load.refusal(state.limits) { return .failure(.limit(limit)) }
+            if let refusal = state.refusal(ofPlayer: publication) { return .failure(refusal) }
             state.players += 1
             state.load.admitPlayer()
             state.claims[peer] = name
@@ -358,6 +356,7 @@ final class StreamRegistry: Sendable {
                 width: publication.state.size?.width ?? 0, height: publication.state.size?.height ?? 0,
                 bitsPerSecond: publication.bitsPerSecond, audioMuted: publication.state.mute.audio,
                 videoMuted: publication.state.mute.video, players: publication.players.count,
+                viewers: publication.viewers,
                 uptime: publication.liveSince.map { now - $0 } ?? .zero)
         }.sorted { $0.name < $1.name }
     }
