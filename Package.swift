@@ -109,7 +109,7 @@ var targets: [Target] = [
     .target(
         name: "RTSPPull",
         dependencies: [
-            "RTSP", "Wire",
+            "RTSP", "RTP", "Wire",
             .product(name: "NIOCore", package: "swift-nio"),
             .product(name: "NIOPosix", package: "swift-nio"),
             .product(name: "NIOSSL", package: "swift-nio-ssl"),
@@ -138,8 +138,8 @@ var targets: [Target] = [
         name: "Weir",
         dependencies: [
             "MediaEngine", "MediaTaps", "MediaFrames", "MediaFiles", "MediaFormats", "Playback", "Recording", "RTP",
-            "ControlPlane", "Diagnostics", "RESTHooks", "Tokens", "WCS", "HTTPServer", "HLS", "WeirJSON", "WeirMetrics",
-            "SDP", "DTLS", "SRTP", "LinuxNet", "Wire", swiftLog,
+            "RTSP", "RTSPServer", "RTSPPull", "ControlPlane", "Diagnostics", "RESTHooks", "Tokens", "WCS", "HTTPServer", "HLS",
+            "WeirJSON", "WeirMetrics", "SDP", "DTLS", "SRTP", "LinuxNet", "Wire", swiftLog,
             .product(name: "Yams", package: "Yams"),
             .product(name: "X509", package: "swift-certificates"),
             .product(name: "Crypto", package: "swift-crypto"),
@@ -194,7 +194,7 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
     (
         "RTSPPull",
         [
-            "TestSupport", "MediaFormats", "RTSP", "Wire", .product(name: "NIOCore", package: "swift-nio"),
+            "TestSupport", "MediaFormats", "RTSP", "RTP", "Wire", .product(name: "NIOCore", package: "swift-nio"),
             .product(name: "NIOPosix", package: "swift-nio"),
         ]
     ),

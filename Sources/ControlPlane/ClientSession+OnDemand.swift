@@ -51,7 +51,7 @@ extension ClientSession {
         }
         let context = context
         let opened = await withDeadline(
-            context.timers, context.configuration.sourceTimeout,
+            context.timers, source.openingLimit ?? context.configuration.sourceTimeout,
             late: { _ in
                 source.close()
                 context.closeMedia(peer)
@@ -89,6 +89,10 @@ extension ClientSession {
         context.registry.markPublisherLive(name: name, peer: peer, now: context.timers.now)
         log(stream, "stream on demand begins")
         report(id, .publishing)
+        // What has a name of its own is played like any stream; HLS has no paths for URLs.
+        if source.isShared, StreamName.check(name) == .valid {
+            for observer in context.observers { observer.published(name, by: peer) }
+        }
         waitForPlayers(id, context.configuration.sourceGrace)
         Task {
             let cause: EndCause =

@@ -12,7 +12,7 @@ extension ClientSession {
             logger.info(
                 "stream refused",
                 metadata: [
-                    "stream": "\(request.name)", "mediaSessionId": "\(request.mediaSessionId)",
+                    "stream": "\(StreamName.shown(request.name))", "mediaSessionId": "\(request.mediaSessionId)",
                     "published": "\(published)", "info": "\(refusal.info)",
                 ])
             report(
@@ -64,6 +64,8 @@ extension ClientSession {
         // Media over WebSocket (signalling 10) is not served; an empty provider is an old client's WebRTC.
         let isWebRTC = request.mediaProvider.map { $0.isEmpty || $0.lowercased() == "webrtc" } ?? true
         switch StreamName.check(request.name) {
+        case .valid where isWebRTC && context.onDemand.isReserved(request.name):
+            return stream.published ? .failure(.rejected(.text(.nameInUse))) : await claimOnDemand(stream)
         case .valid where isWebRTC: break
         case .url where stream.published: return .failure(.rejected(.text(.noAgentStorage)))
         case .url where isWebRTC: return await claimOnDemand(stream)

@@ -152,6 +152,8 @@ package actor ClientSession {
             switch context.registry.availability(name) {
             case .available: nil
             case .notReady: .publishStreamNotReady
+            // It is made for whoever plays it.
+            case .notFound where context.onDemand.isReserved(name): nil
             case .notFound: .streamNotFound
             }
         emit(.availability(mediaSessionId: mediaSessionId, available: info == nil, info: info?.rawValue))
@@ -346,7 +348,7 @@ package actor ClientSession {
         logger.info(
             message,
             metadata: [
-                "stream": "\(stream.request.name)", "peer": "\(stream.peer)",
+                "stream": "\(StreamName.shown(stream.request.name))", "peer": "\(stream.peer)",
                 "mediaSessionId": "\(stream.request.mediaSessionId)", "published": "\(stream.published)",
             ].merging(more) { $1 })
     }

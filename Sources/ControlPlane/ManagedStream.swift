@@ -74,6 +74,8 @@ struct ManagedStream {
             event.hasAudio = description.hasAudio
             event.hasVideo = description.hasVideo
         }
+        // A client hears the name that it knows; what the backend made of it may have a password.
+        if request.name != askedName { event.name = StreamName.shown(request.name) }
         event.record = isRecorded
         if status.isTerminal, let fileName = recording?.fileName {
             event.record = true

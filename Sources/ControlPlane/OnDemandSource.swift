@@ -4,6 +4,13 @@ package protocol OnDemandSources: Sendable {
     /// What a name stands for; nothing has begun yet. nil: names of this kind are not served. Returns at once and looks at
     /// nothing but the name, which comes from the network.
     func source(for name: String) -> (any OnDemandSource)?
+
+    /// Whether that name, which is no URL, is kept for a source: nobody else publishes under it.
+    func isReserved(_ name: String) -> Bool
+}
+
+extension OnDemandSources {
+    package func isReserved(_ name: String) -> Bool { false }
 }
 
 /// One such stream, from its opening to its end. It is opened once, and closed once or more often.
@@ -16,9 +23,11 @@ package protocol OnDemandSource: AnyObject, Sendable {
     var provider: String { get }
     /// What players are told when `open` does not answer in time.
     var unanswered: StatusInfo { get }
+    /// How long `open` may take; nil: `ControlConfiguration.sourceTimeout`.
+    var openingLimit: Duration? { get }
 
     /// Opens what the name stands for and makes it the publisher `peer` of the media side, which `MediaBackend.close` ends.
-    /// No media flows before `begin`.
+    /// Of a source that is not live no media flows before `begin`.
     func open(peer: PeerID) async throws(OnDemandFailure) -> MediaDescription
     /// A player is connected. Called once for each.
     func begin()
@@ -28,6 +37,10 @@ package protocol OnDemandSource: AnyObject, Sendable {
     func close()
     /// Returns when it has ended by itself or was closed. One caller, after `open`.
     func ended() async -> OnDemandEnd
+}
+
+extension OnDemandSource {
+    package var openingLimit: Duration? { nil }
 }
 
 package enum OnDemandEnd: Hashable, Sendable {

@@ -28,6 +28,12 @@ final class OnDemandStreams: Sendable {
         self.logger = logger
     }
 
+    /// Whether that name stands for a source that all its players share.
+    func isShared(_ name: String) -> Bool { sources?.source(for: name)?.isShared == true }
+
+    /// Whether who asks for that plain name means a source.
+    func isReserved(_ name: String) -> Bool { sources?.isReserved(name) == true }
+
     /// The source of that name, which may still be opening. A shared one is made if there is none yet, another one is
     /// always made anew and published under a name of its own.
     /// - Returns: nil if no such names are served.

@@ -44,6 +44,13 @@ final class StreamRegistry: Sendable {
         var state = PublisherState()
         var bitsPerSecond = 0
         var players: [PeerID: Player] = [:]
+        /// Players that are no session's.
+        var viewers = 0
+        /// Others who want it to go on (`StreamHold`).
+        var holds = 0
+
+        /// Nobody wants it any more.
+        var isUnwatched: Bool { source != nil && players.isEmpty && viewers == 0 && holds == 0 }
     }
 
     struct State {
@@ -185,11 +192,7 @@ final class StreamRegistry: Sendable {
                 return .failure(.text(.streamNotFound))
             }
             if publication.liveSince == nil { return .failure(.text(.publishStreamNotReady)) }
-            if state.players >= state.limits.players { return .failure(.limit(.players)) }
-            if publication.players.count >= state.limits.playersPerStream {
-                return .failure(.limit(.playersPerStream))
-            }
-            if let limit = state.load.refusal(state.limits) { return .failure(.limit(limit)) }
+            if let refusal = state.refusal(ofPlayer: publication) { return .failure(refusal) }
             state.players += 1
             state.load.admitPlayer()
             state.claims[peer] = name
@@ -261,8 +264,7 @@ final class StreamRegistry: Sendable {
     /// The publisher of that name, if it is a source on demand that nobody plays.
     func unwatched(_ name: String) -> (session: ClientSession, mediaSessionId: String, peer: PeerID)? {
         state.withLock { state in
-            guard let publication = state.publications[name], publication.source != nil, publication.players.isEmpty
-            else { return nil }
+            guard let publication = state.publications[name], publication.isUnwatched else { return nil }
             return (publication.session, publication.mediaSessionId, publication.peer)
         }
     }
@@ -271,11 +273,24 @@ final class StreamRegistry: Sendable {
     func retire(_ name: String, peer: PeerID) -> Bool {
         var isRetired = false
         update(name, peer) { publication in
-            if publication.players.isEmpty { publication.isRetired = true }
+            if publication.isUnwatched { publication.isRetired = true }
             isRetired = publication.isRetired
         }
         return isRetired
     }
+
+    /// Counts a viewer who is no player. nil: nothing is published under that name, or it is about to end.
+    func hold(_ name: String) -> PeerID? {
+        state.withLock { state in
+            guard let publication = state.publications[name], publication.liveSince != nil, !publication.isRetired
+            else { return nil }
+            state.publications[name]?.holds += 1
+            return publication.peer
+        }
+    }
+
+    /// Undoes `hold`.
+    func letGo(_ name: String, peer: PeerID) { update(name, peer) { $0.holds -= 1 } }
 
     func setBitrate(_ bitsPerSecond: Int, name: String, peer: PeerID) {
         update(name, peer) { $0.bitsPerSecond = bitsPerSecond }
@@ -341,6 +356,7 @@ final class StreamRegistry: Sendable {
                 width: publication.state.size?.width ?? 0, height: publication.state.size?.height ?? 0,
                 bitsPerSecond: publication.bitsPerSecond, audioMuted: publication.state.mute.audio,
                 videoMuted: publication.state.mute.video, players: publication.players.count,
+                viewers: publication.viewers,
                 uptime: publication.liveSince.map { now - $0 } ?? .zero)
         }.sorted { $0.name < $1.name }
     }

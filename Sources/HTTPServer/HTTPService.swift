@@ -94,7 +94,7 @@ package final class HTTPService: Service {
         ).add(to: router)
         OperatorRoutes(
             control: control, hls: hls?.backend, metrics: metrics, access: access,
-            publicStreamList: configuration.publicStreamList,
+            publicStreamList: configuration.publicStreamList, addresses: configuration.addresses,
             logLevel: logLevel, state: state, logger: logger
         ).add(to: router)
         RESTRoutes(
@@ -119,6 +119,7 @@ package final class HTTPService: Service {
             RecordingOperations(control: control, library: services.recordings).all,
             MultipleRecorderOperations(control: control).all,
             HLSOperations(backend: hls?.backend).all,
+            RTSPOperations(pulls: services.pulls).all,
         ]
         return families.flatMap(\.self)
     }

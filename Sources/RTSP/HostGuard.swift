@@ -63,6 +63,12 @@ package struct HostGuard: Sendable {
 
     package init() {}
 
+    /// Of texts that `isNetwork` takes; others are left out.
+    package mutating func allow(networks texts: [String]) { networks += texts.compactMap { AddressRange($0) } }
+
+    /// Whether that is a range of addresses.
+    package static func isNetwork(_ text: String) -> Bool { AddressRange(text) != nil }
+
     package func check(_ url: RTSPURL) throws(Refusal) {
         guard url.port >= firstFreePort || ports.contains(url.port) else { throw .port }
         guard hosts.isEmpty || hosts.contains(where: { Self.matches(url.host, $0) }) else { throw .host }

@@ -7,8 +7,8 @@ import Wire
 
 /// Where the media of a pulled source goes. Called on one event loop; must return at once.
 package protocol RTSPPullSink: Sendable {
-    /// Media begins, at the first attempt or anew: what was before and what follows are not one. `link` is good until the
-    /// next call or `interrupted`.
+    /// The first RTP packet has come, at the first attempt or anew: what was before and what follows are not one. `link` is
+    /// good until the next call or `interrupted`.
     func begin(_ tracks: [RTSPPulledTrack], link: RTSPPullLink)
     /// An RTP or RTCP packet; `track` counts those of `begin`. Not checked in any way.
     func receive(track: Int, isRTCP: Bool, _ packet: RawSpan)
@@ -26,7 +26,23 @@ package struct RTSPPullSettings: Sendable {
     package var limits = RTSPLimits()
     /// Addresses of a host that are tried.
     package var maxAddresses = 4
+    package var counters = RTSPPullCounters()
     package init() {}
+}
+
+/// Of all pullers that have the same; read from any thread.
+package final class RTSPPullCounters: Sendable {
+    private let strangersSeen = Atomic<UInt64>(0)
+    private let attemptsMade = Atomic<UInt64>(0)
+
+    package init() {}
+
+    /// Datagrams from other addresses than the camera's, which were thrown away.
+    package var strangers: UInt64 { strangersSeen.load(ordering: .relaxed) }
+    package var attempts: UInt64 { attemptsMade.load(ordering: .relaxed) }
+
+    func noteStranger() { strangersSeen.wrappingAdd(1, ordering: .relaxed) }
+    func noteAttempt() { attemptsMade.wrappingAdd(1, ordering: .relaxed) }
 }
 
 /// Pulls one source until it is stopped: attempt by attempt, with waits between them.
@@ -70,9 +86,15 @@ package final class RTSPPuller: Sendable {
     package func run() async -> RTSPPullFailure {
         guard let target = RTSPURL(url) else { return await over(.badURL) }
         var policy = PullPolicy(settings: settings.policy, seed: seed)
+        var settings = settings
         while true {
-            let (failure, playedFor) = await attempt(target)
+            let (failure, playedFor) = await attempt(target, settings)
             guard !Task.isCancelled, failure != .shutdown else { return await over(.shutdown) }
+            if failure == .silent, playedFor == nil, settings.client.transports == [.udp, .tcp] {
+                // The camera has agreed to datagrams, and none gets through: for good, and without a wait.
+                settings.client.transports = [.tcp]
+                continue
+            }
             guard let wait = policy.wait(after: failure, playedFor: playedFor) else { return await over(failure) }
             await onLoop { self.sink.interrupted(failure, retryIn: wait) }
             do { try await sleep(wait) } catch { return await over(.shutdown) }
@@ -89,7 +111,10 @@ package final class RTSPPuller: Sendable {
         try? await eventLoop.submit(work).get()
     }
 
-    private func attempt(_ target: RTSPURL) async -> (RTSPPullFailure, playedFor: Interval?) {
+    private func attempt(
+        _ target: RTSPURL, _ settings: RTSPPullSettings
+    ) async -> (RTSPPullFailure, playedFor: Interval?) {
+        settings.counters.noteAttempt()
         let attempt = PullAttempt(
             settings: settings, sink: sink, tlsContext: tlsContext, resolve: resolve, eventLoop: eventLoop)
         return await withTaskCancellationHandler {

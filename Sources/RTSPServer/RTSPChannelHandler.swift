@@ -21,6 +21,7 @@ final class RTSPChannelHandler: ChannelInboundHandler, RemovableChannelHandler {
     var link: RTSPLink?
     private var timer: (at: Instant, task: Scheduled<Void>)?
     private var stallTimer: Scheduled<Void>?
+    private var rightsTimer: Scheduled<Void>?
     var isClosing = false
     /// Nothing is to come: too many requests wait, or responses do.
     private var heldRead = false
@@ -207,6 +208,20 @@ final class RTSPChannelHandler: ChannelInboundHandler, RemovableChannelHandler {
         timer = nil
         stallTimer?.cancel()
         stallTimer = nil
+        rightsTimer?.cancel()
+        rightsTimer = nil
+    }
+
+    /// What has been allowed last holds for so long; nil: for ever.
+    func limitRights(_ time: Duration?) {
+        rightsTimer?.cancel()
+        rightsTimer = nil
+        guard let time, let context, !isClosing else { return }
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        rightsTimer = context.eventLoop.scheduleTask(in: TimeAmount(time)) {
+            bound.value.session.rightsEnded()
+            bound.value.carryOut()
+        }
     }
 
     /// One timer for what the session waits for; it may come early, then it is set anew.

@@ -12,6 +12,7 @@ package struct Configuration: Sendable, Equatable {
     package var websocket = WebSocket()
     package var http = HTTP()
     package var hls = HLS()
+    package var rtsp = RTSP()
     package var tls = TLS()
     package var proxies = Proxies()
     package var hooks = Hooks()
@@ -20,6 +21,7 @@ package struct Configuration: Sendable, Equatable {
     package var applications: [Application] = []
     package var recording = Recording()
     package var vod = Playback()
+    package var rtspPull = Pull()
     package var limits = Limits()
     package var diagnostics = Diagnostics()
     package var log = Log()

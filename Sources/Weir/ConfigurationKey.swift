@@ -2,7 +2,7 @@ import ControlPlane
 import RESTHooks
 import Wire
 
-/// One key of the configuration: where it stands, how it is read, and which property it sets.
+/// One key of the configuration: where it stands (section `rtsp.pull`: in the mapping `pull` of section `rtsp`), how it is read, and which property it sets.
 package struct ConfigurationKey: Sendable {
     package let section: String
     package let name: String
@@ -11,7 +11,7 @@ package struct ConfigurationKey: Sendable {
     package let write: @Sendable (Configuration) -> String
 
     package var path: String { "\(section).\(name)" }
-    package var environmentVariable: String { "\(ConfigurationKey.prefix)\(section)_\(name)".uppercased() }
+    package var environmentVariable: String { "\(ConfigurationKey.prefix)\(section.replacing(".", with: "_"))_\(name)".uppercased() }
 
     package static let prefix = "WEIR_"
 
@@ -27,13 +27,18 @@ package struct ConfigurationKey: Sendable {
 
     static let sections: [String] = all.reduce(into: []) { if $0.last != $1.section { $0.append($1.section) } }
 
+    /// Whether there is a section of that name, or one within it.
+    static func hasSection(_ name: String) -> Bool {
+        sections.contains { $0 == name || $0.hasPrefix("\(name).") }
+    }
+
     static func find(section: String, name: String) -> ConfigurationKey? {
         all.first { $0.section == section && $0.name == name }
     }
 
     /// Every key there is.
     package static let all: [ConfigurationKey] =
-        media + ice + listeners + hls + hooks + tokens + recording + vod + rest
+        media + ice + listeners + hls + rtsp + rtspPull + hooks + tokens + recording + vod + rest
 
     private static let minute = Interval.seconds(60)
     private static let hour = Interval.seconds(3600)

@@ -97,27 +97,36 @@ package struct ConfigurationLoader {
                 readApplications(value, marks[section]?.value.mapping, file: file, line: line)
                 continue
             }
-            guard ConfigurationKey.sections.contains(section) else {
+            guard ConfigurationKey.hasSection(section) else {
                 report(
                     "\(file):\(line)", section, "there is no such section",
                     Self.hint(section, ConfigurationKey.sections + [ApplicationForm.section]))
                 continue
             }
-            switch value {
-            case .missing: continue
-            case .mapping(let pairs, _):
-                let keyLines = Dictionary(
-                    marks[section]?.value.mapping?.map { ($0.key.scalar?.string ?? "?", $0.key.mark?.line ?? line) }
-                        ?? [],
-                    uniquingKeysWith: { a, _ in a })
-                for (name, value) in pairs {
-                    set(section, name, value, file: file, line: keyLines[name] ?? value.line)
+            readSection(section, value, marks[section]?.value.mapping, file: file, line: line)
+        }
+    }
+
+    private mutating func readSection(
+        _ section: String, _ value: ConfigurationValue, _ node: Node.Mapping?, file: String, line: Int
+    ) {
+        switch value {
+        case .missing: return
+        case .mapping(let pairs, _):
+            let marks = Dictionary(
+                node?.map { ($0.key.scalar?.string ?? "?", $0) } ?? [], uniquingKeysWith: { a, _ in a })
+            for (name, value) in pairs {
+                let line = marks[name]?.key.mark?.line ?? value.line
+                if ConfigurationKey.hasSection("\(section).\(name)") {
+                    readSection("\(section).\(name)", value, marks[name]?.value.mapping, file: file, line: line)
+                } else {
+                    set(section, name, value, file: file, line: line)
                 }
-            case .scalar, .list:
-                report(
-                    "\(file):\(line)", section, "\(value.text) is not a section",
-                    "write its keys below it, indented by two spaces")
             }
+        case .scalar, .list:
+            report(
+                "\(file):\(line)", section, "\(value.text) is not a section",
+                "write its keys below it, indented by two spaces")
         }
     }
 
@@ -211,7 +220,7 @@ package struct ConfigurationLoader {
         let known = Set(ConfigurationKey.all.map(\.environmentVariable))
         for name in environment.keys.sorted() where !known.contains(name) {
             let isOurs = ConfigurationKey.sections.contains {
-                name.hasPrefix("\(ConfigurationKey.prefix)\($0.uppercased())_")
+                name.hasPrefix("\(ConfigurationKey.prefix)\($0.replacing(".", with: "_").uppercased())_")
             }
             if isOurs { report("environment", name, "there is no such key", Self.hint(name, Array(known).sorted())) }
         }
@@ -222,6 +231,7 @@ package struct ConfigurationLoader {
     private mutating func checkTogether() {
         checkPorts()
         checkTokens()
+        checkRTSP()
         let tls = configuration.tls
         if tls.certificate.isEmpty != tls.key.isEmpty {
             let (set, missing) = tls.key.isEmpty ? ("tls.certificate", "tls.key") : ("tls.key", "tls.certificate")
@@ -270,6 +280,15 @@ package struct ConfigurationLoader {
         }
     }
 
+    private mutating func checkRTSP() {
+        let rtsp = configuration.rtsp
+        if rtsp.login != .none, rtsp.users.isEmpty {
+            report(
+                place("rtsp.login"), "rtsp.login", "nobody could log in: there are no users",
+                "set rtsp.users, or rtsp.login to none")
+        }
+    }
+
     /// Two TCP listeners of one number collide when their addresses overlap.
     private mutating func checkPorts() {
         let c = configuration
@@ -279,6 +298,10 @@ package struct ConfigurationLoader {
             ("http.port", c.http.port, [c.http.listen]),
             ("http.tls_port", c.http.tlsPort, [c.http.listen]),
         ]
+        if c.rtsp.enabled {
+            listeners += c.rtsp.listeners.map { ("rtsp.listeners", $0.port, [$0]) }
+            listeners += c.rtsp.tlsListeners.map { ("rtsp.tls_listeners", $0.port, [$0]) }
+        }
         if c.media.tcp { listeners.append(("media.port", c.media.port, c.media.listen)) }
         for (i, one) in listeners.enumerated() where one.port != 0 {
             for other in listeners[(i + 1)...] where other.port == one.port {

@@ -9,6 +9,7 @@ import MediaEngine
 import MediaTaps
 import NIOSSL
 import RESTHooks
+import RTSPServer
 import SRTP
 import ServiceLifecycle
 import Tokens
@@ -68,11 +69,22 @@ package struct Server {
         let hls =
             configuration.hls.enabled
             ? HLSOutput(configuration.hls, reader: reader, metrics: metrics, logger: logger) : nil
+        let rtspSources = RTSPSourceIdentifiers()
+        let rtsp =
+            configuration.rtsp.enabled
+            ? try RTSPOutput(engine: media.engine, sources: rtspSources, metrics: metrics) : nil
         let playback = try playbackService(stateDirectory: stateDirectory, media: media, metrics: metrics)
+        let pulls = try pullService(media: media, metrics: metrics)
+        let sources = SourceDirectory(kinds: [playback as (any OnDemandSources)?, pulls].compactMap { $0 })
+        var observers: [any StreamObserver] = []
+        if let hls { observers.append(hls) }
+        if let rtsp { observers.append(rtsp) }
         let control = ControlPlane(
             media: media, hooks: hooks, rights: tokens, configuration: controlConfiguration(), metrics: metrics,
             logger: logger, diagnostics: diagnostics, snapshots: EngineSnapshots(reader: reader), recorder: recordings,
-            sources: playback, observers: hls.map { [$0] } ?? [])
+            sources: sources, observers: observers)
+        pulls?.attach(control)
+        hls?.attach(control)
         let connections = ConnectionBudget(
             limit: configuration.limits.connections, limitPerAddress: configuration.limits.connectionsPerAddress,
             proxies: TrustedProxies(configuration.proxies.trusted))
@@ -88,7 +100,8 @@ package struct Server {
                 setSessionLogLevel: { [log] session, level in
                     log.setLevel(level.map { LogLevel($0) }, session: session)
                 },
-                process: { ProcessFigures.read(since: started) }, recordings: recordings.map(RecordingShelf.init)),
+                process: { ProcessFigures.read(since: started) }, recordings: recordings.map(RecordingShelf.init),
+                pulls: pulls),
             metrics: metrics,
             logLevel: LogLevelControl(
                 get: { [log] in Logger.Level(log.level) }, set: { [log] in log.level = LogLevel($0) }),
@@ -97,12 +110,17 @@ package struct Server {
             logger.notice(
                 "HTTP open", metadata: ["address": .string(address.description), "tls": .stringConvertible(secure)])
         }
+        let rtspService = rtsp.map {
+            makeRTSPService($0, control: control, connections: connections, sources: rtspSources, tls: tls, metrics: metrics)
+        }
+        var listeners: [any Service] = [webSocket]
+        if let rtspService { listeners.append(rtspService) }
         let signals = SignalWatch()
         defer { signals.stop() }
         do {
             try await serve(
-                media: media, recordings: recordings, hls: hls, control: control, http: http, webSocket: webSocket,
-                tls: tls,
+                media: media, recordings: recordings, hls: hls, rtsp: rtsp, pulls: pulls, control: control, http: http,
+                listeners: listeners, tls: tls,
                 tokens: tokens, signals: signals,
                 reload: Reload(
                     running: configuration,
@@ -112,6 +130,7 @@ package struct Server {
         } catch {
             await recordings?.shutdown(until: signals.end(after: shutdownTimeout))
             playback?.stop()
+            rtsp?.stop()
             reader.stop()
             media.stop()
             await transport.shutdown()
@@ -120,6 +139,7 @@ package struct Server {
         }
         await recordings?.shutdown(until: signals.end(after: shutdownTimeout))
         playback?.stop()
+        rtsp?.stop()
         reader.stop()
         media.stop()
         await transport.shutdown()
@@ -163,6 +183,13 @@ package struct Server {
             logger: logger)
     }
 
+    private func pullService(
+        media: EngineMediaBackend, metrics: MetricsRegistry
+    ) throws(ServerError) -> PullService? {
+        guard configuration.rtspPull.enabled else { return nil }
+        return try PullService(configuration.rtspPull, media: media, metrics: metrics, logger: logger)
+    }
+
     private var shutdownTimeout: Duration { .nanoseconds(configuration.shutdown.timeout.nanoseconds) }
 
     private func tokenKeys() async throws(ServerError) -> TokenGate.Prepared {
@@ -204,17 +231,16 @@ package struct Server {
     }
 
     private func serve(
-        media: EngineMediaBackend, recordings: RecordingService?, hls: HLSOutput?, control: ControlPlane,
-        http: HTTPService, webSocket: WCSServer, tls: TLSFiles, tokens: TokenGate, signals: SignalWatch, reload: Reload
+        media: EngineMediaBackend, recordings: RecordingService?, hls: HLSOutput?, rtsp: RTSPOutput?,
+        pulls: PullService?, control: ControlPlane, http: HTTPService, listeners: [any Service], tls: TLSFiles, tokens: TokenGate,
+        signals: SignalWatch, reload: Reload
     ) async throws {
         let timeout = shutdownTimeout
         let checkInterval = configuration.tls.checkInterval
         let keyInterval = Duration.nanoseconds(configuration.tokens.checkInterval.nanoseconds)
         var services = ServiceGroupConfiguration(
-            services: [
-                .init(service: http, failureTerminationBehavior: .cancelGroup),
-                .init(service: webSocket, failureTerminationBehavior: .cancelGroup),
-            ], logger: logger)
+            services: ([http] + listeners).map { .init(service: $0, failureTerminationBehavior: .cancelGroup) },
+            logger: logger)
         // A client in the middle of a request, or deaf to the closing handshake, does not hold the end up.
         services.maximumGracefulShutdownDuration = timeout * 0.25
         let group = ServiceGroup(configuration: services)
@@ -222,6 +248,8 @@ package struct Server {
             tasks.addTask { await control.run() }
             tasks.addTask { await recordings?.run() }
             tasks.addTask { await hls?.run() }
+            tasks.addTask { await rtsp?.run() }
+            tasks.addTask { await pulls?.run() }
             tasks.addTask { await tls.watch(every: checkInterval) }
             tasks.addTask { await tokens.watch(every: keyInterval) }
             tasks.addTask { [logger] in await OverloadLog(logger).run(media.overloads) }
@@ -343,7 +371,7 @@ package struct Server {
 
     private func httpConfiguration(_ connections: ConnectionBudget, tls: TLSFiles) -> HTTPConfiguration {
         let settings = configuration.http
-        return HTTPConfiguration(
+        var http = HTTPConfiguration(
             listeners: [HTTPListenAddress(host: settings.listen.ip, port: Int(settings.port))],
             tlsListeners: settings.tlsPort == 0
                 ? [] : [HTTPListenAddress(host: settings.listen.ip, port: Int(settings.tlsPort))],
@@ -359,11 +387,19 @@ package struct Server {
             bodyLimit: settings.maxBody, connections: connections,
             trustedProxies: TrustedProxies(configuration.proxies.trusted),
             idleTimeout: .nanoseconds(settings.idleTimeout.nanoseconds),
-            answerTimeout: hookTimeout + Self.hookSlack + Self.mediaAnswerTime,
+            answerTimeout: hookTimeout + Self.hookSlack + Self.mediaAnswerTime
+                + (configuration.rtspPull.enabled ? configuration.rtspPull.openingLimit : .zero),
             admin: AdminSettings(
                 token: settings.adminToken.isEmpty ? nil : settings.adminToken,
                 trustsLoopback: settings.adminFromLoopback),
             publicStreamList: settings.publicStreamList)
+        let rtsp = configuration.rtsp
+        if rtsp.enabled {
+            http.addresses = ServiceAddresses(
+                rtspPort: rtsp.listeners.first.map { Int($0.port) },
+                rtspTlsPort: rtsp.tlsListeners.first.map { Int($0.port) })
+        }
+        return http
     }
 
     private func hlsService(
@@ -379,6 +415,18 @@ package struct Server {
             tlsListeners: listeners(settings.tlsPort), tlsContext: { tls.http2Context },
             needsSession: { asksBackend || tokens.decides(about: .play) },
             sessionLifetime: .nanoseconds(settings.sessionLifetime.nanoseconds), corsOrigins: settings.corsOrigins)
+    }
+
+    private func makeRTSPService(
+        _ output: RTSPOutput, control: ControlPlane, connections: ConnectionBudget, sources: RTSPSourceIdentifiers,
+        tls: TLSFiles, metrics: MetricsRegistry
+    ) -> RTSPService {
+        var settings = configuration.rtsp.server(connections: connections, canPublish: false, hasDatagrams: false)
+        settings.sources = sources
+        settings.shutdownTimeout = shutdownTimeout * 0.2
+        return RTSPService(
+            configuration: settings, backend: EngineRTSPBackend(output: output, control: control),
+            tlsContext: { tls.context }, metrics: metrics, logger: logger)
     }
 
     /// As many descriptors as the hard limit allows: every WebSocket and ICE-TCP client is one.

@@ -2,7 +2,7 @@ import ControlPlane
 import TestSupport
 import Testing
 
-/// Sources by hand: `own://NAME` for each player, `shared://NAME` for all.
+/// Sources by hand: `own://NAME` for each player, `shared://NAME` and the plain name `camera` for all.
 final class FakeSources: OnDemandSources {
     struct State: Sendable {
         /// What the next ones do when they are opened.
@@ -14,9 +14,11 @@ final class FakeSources: OnDemandSources {
     let state = Watched(State())
 
     func source(for name: String) -> (any OnDemandSource)? {
-        guard name.hasPrefix("own://") || name.hasPrefix("shared://") else { return nil }
-        return FakeSource(isShared: name.hasPrefix("shared://"), self)
+        guard name.hasPrefix("own://") || name.hasPrefix("shared://") || isReserved(name) else { return nil }
+        return FakeSource(isShared: !name.hasPrefix("own://"), self)
     }
+
+    func isReserved(_ name: String) -> Bool { name == "camera" }
 
     /// The source that was opened as the first, the second …
     func opened(_ index: Int) async throws -> FakeSource {

@@ -8,122 +8,6 @@ import TestSupport
 import Testing
 import Wire
 
-/// A camera by script on 127.0.0.1.
-private final class Camera: Sendable {
-    struct State {
-        var requests: [RTSPRequest] = []
-        var connections = 0
-        var open: [any Channel] = []
-    }
-
-    let state = Watched(State())
-    private let respond: @Sendable (RTSPRequest, Int) -> RTSPResponse?
-    private let server = Mutex<(any Channel)?>(nil)
-
-    static let sdp = "v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\na=control:track1\r\n"
-
-    /// - Parameter respond: A request, and which connection it comes from; nil: closes.
-    init(
-        _ respond: @escaping @Sendable (RTSPRequest, Int) -> RTSPResponse? = { request, _ in Camera.agreeable(request) }
-    ) {
-        self.respond = respond
-    }
-
-    static func agreeable(_ request: RTSPRequest) -> RTSPResponse {
-        switch request.method {
-        case .describe: RTSPResponse(.ok, body: Array(sdp.utf8))
-        case .setup:
-            RTSPResponse(.ok, headers: ["Transport": request.headers["Transport"] ?? "", "Session": "s"])
-        default: RTSPResponse(.ok)
-        }
-    }
-
-    func start() async throws -> Int {
-        let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .childChannelInitializer { channel in
-                let number = self.state.update { state in
-                    state.connections += 1
-                    state.open.append(channel)
-                    return state.connections
-                }
-                return channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(Handler(self, number))
-                }
-            }.bind(host: "127.0.0.1", port: 0).get()
-        server.withLock { $0 = channel }
-        return channel.localAddress?.port ?? 0
-    }
-
-    func stop() async { try? await server.withLock { $0 }?.close() }
-
-    /// To whoever is connected.
-    func send(_ packet: [UInt8], channel number: UInt8 = 0) {
-        var frame: [UInt8] = []
-        InterleavedFrame.append(packet, channel: number, into: &frame)
-        for channel in state.value.open { channel.writeAndFlush(ByteBuffer(bytes: frame), promise: nil) }
-    }
-
-    func cut() {
-        for channel in state.update({ state in
-            defer { state.open = [] }
-            return state.open
-        }) { channel.close(promise: nil) }
-    }
-
-    private final class Handler: ChannelInboundHandler {
-        typealias InboundIn = ByteBuffer
-        private let camera: Camera
-        private let number: Int
-        private var parser = RTSPParser()
-
-        init(_ camera: Camera, _ number: Int) {
-            self.camera = camera
-            self.number = number
-        }
-
-        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-            parser.append(Array(Self.unwrapInboundIn(data).readableBytesView))
-            do {
-                while case .request(let request)? = try parser.next({ _, _ in }) {
-                    camera.state.update { $0.requests.append(request) }
-                    guard var response = camera.respond(request, number) else { return context.close(promise: nil) }
-                    response.headers["CSeq"] = request.headers["CSeq"]
-                    context.channel.writeAndFlush(ByteBuffer(bytes: response.bytes), promise: nil)
-                }
-            } catch {
-                context.close(promise: nil)
-            }
-        }
-    }
-}
-
-private final class Sink: RTSPPullSink {
-    enum Event: Equatable {
-        case begin([Codec])
-        case packet(Int, [UInt8])
-        case interrupted(RTSPPullFailure, retry: Bool)
-    }
-
-    let events = Watched<[Event]>([])
-    let link = Mutex<RTSPPullLink?>(nil)
-
-    func begin(_ tracks: [RTSPPulledTrack], link: RTSPPullLink) {
-        self.link.withLock { $0 = link }
-        events.update { $0.append(.begin(tracks.map(\.description.codec))) }
-    }
-
-    func receive(track: Int, isRTCP: Bool, _ packet: RawSpan) {
-        let bytes = packet.copied()
-        events.update { $0.append(.packet(track, bytes)) }
-    }
-
-    func flush() {}
-
-    func interrupted(_ failure: RTSPPullFailure, retryIn: Interval?) {
-        events.update { $0.append(.interrupted(failure, retry: retryIn != nil)) }
-    }
-}
-
 @Suite(.timeLimit(.minutes(2))) struct PullerTests {
     /// Loopback is allowed, and so are the ports of tests.
     private static func settings(_ change: (inout RTSPPullSettings) -> Void = { _ in }) -> RTSPPullSettings {
@@ -143,13 +27,17 @@ private final class Sink: RTSPPullSink {
         let sink = Sink()
         let puller = Self.puller("rtsp://127.0.0.1:\(port)/live", sink)
         let run = Task { await puller.run() }
-        try await sink.events.wait { $0 == [.begin([.vp8])] }
+        try await camera.isAsked()
         camera.send([0x80, 96, 0, 1])
-        try await sink.events.wait { $0.last == .packet(0, [0x80, 96, 0, 1]) }
+        try await sink.events.wait { $0 == [.begin([.vp8]), .packet(0, [0x80, 96, 0, 1])] }
         camera.cut()
-        try await sink.events.wait { $0.suffix(2) == [.interrupted(.connectionLost, retry: true), .begin([.vp8])] }
+        try await camera.isAsked(2)
         camera.send([0x80, 96, 0, 2])
-        try await sink.events.wait { $0.last == .packet(0, [0x80, 96, 0, 2]) }
+        try await sink.events.wait {
+            $0.dropFirst(2) == [
+                .interrupted(.connectionLost, retry: true), .begin([.vp8]), .packet(0, [0x80, 96, 0, 2]),
+            ]
+        }
         run.cancel()
         #expect(await run.value == .shutdown)
         #expect(sink.events.value.last == .interrupted(.shutdown, retry: false))
@@ -216,7 +104,7 @@ private final class Sink: RTSPPullSink {
                 return [SocketAddress(ipv4: 0x7f00_0001, port: port)]
             })
         let run = Task { await puller.run() }
-        try await sink.events.wait { $0 == [.begin([.vp8])] }
+        try await camera.isAsked()
         #expect(lookUps.withLock { $0 } == 1)
         #expect(camera.state.value.requests.first?.uri == "rtsp://camera.example.com:\(port)/live")
         run.cancel()
@@ -240,7 +128,9 @@ private final class Sink: RTSPPullSink {
         let sink = Sink()
         let puller = Self.puller("rtsp://127.0.0.1:\(other)/live", sink)
         let run = Task { await puller.run() }
-        try await sink.events.wait { $0 == [.begin([.vp8])] }
+        try await inside.isAsked()
+        inside.send([0x80, 96, 0, 1])
+        try await sink.events.wait { $0.first == .begin([.vp8]) }
         #expect(inside.state.value.connections == 1)
         // From the program to the camera
         sink.link.withLock { $0 }?.send(rtcp: [0x80, 201, 0, 0], track: 0)
@@ -262,6 +152,44 @@ private final class Sink: RTSPPullSink {
             })
         #expect(
             [.noResponse(.options), .connect("no connection in time"), .connectionLost].contains(await silent.run()))
+        await camera.stop()
+    }
+
+    /// It is reached and answers, and shows nothing: that is no stream.
+    @Test func aCameraThatIsSilentHasNotBegun() async throws {
+        let camera = Camera()
+        let port = try await camera.start()
+        let sink = Sink()
+        let settings = Self.settings {
+            $0.policy.attempts = 0
+            $0.client.mediaTimeout = .milliseconds(200)
+        }
+        #expect(await Self.puller("rtsp://127.0.0.1:\(port)/live", sink, settings).run() == .silent)
+        #expect(sink.events.value == [.interrupted(.silent, retry: false)])
+        await camera.stop()
+    }
+
+    /// Many send the first picture before they answer.
+    @Test func whatComesBeforeTheAnswerIsKept() async throws {
+        let picture: [UInt8] = [0x80, 96, 0, 1, 9, 9]
+        let report: [UInt8] = [0x80, 200, 0, 0]
+        let early = Mutex<Camera?>(nil)
+        let camera = Camera { request, _ in
+            if request.method == .play, let camera = early.withLock({ $0 }) {
+                camera.send(report, channel: 1)
+                camera.send(picture)
+            }
+            return Camera.agreeable(request)
+        }
+        early.withLock { $0 = camera }
+        let port = try await camera.start()
+        let sink = Sink()
+        let puller = Self.puller("rtsp://127.0.0.1:\(port)/live", sink)
+        let run = Task { await puller.run() }
+        try await sink.events.wait { $0 == [.begin([.vp8]), .packet(0, report), .packet(0, picture)] }
+        run.cancel()
+        _ = await run.value
+        early.withLock { $0 = nil }
         await camera.stop()
     }
 

@@ -207,14 +207,20 @@ private func parse(_ yaml: String?, _ environment: [String: String] = [:]) throw
             try ConfigurationLoader.parse(yaml: text, file: "Config/weir.yaml", environment: [:]) == Configuration())
         // By their keys, not by luck: the file must say each of them, in its section, with a comment above.
         var section = ""
+        var inner = ""
         var found: Set<String> = []
         for line in text.split(separator: "\n") {
             guard let colon = line.firstIndex(of: ":"), !line.contains("#") else { continue }
             let name = line[..<colon]
             if !line.hasPrefix(" ") {
                 section = String(name)
+                inner = ""
             } else if line.hasPrefix("  "), !line.hasPrefix("   ") {
-                found.insert("\(section).\(name.dropFirst(2))")
+                let path = "\(section).\(name.dropFirst(2))"
+                inner = ConfigurationKey.sections.contains(path) ? path : ""
+                if inner.isEmpty { found.insert(path) }
+            } else if line.hasPrefix("    "), !line.hasPrefix("     "), !inner.isEmpty {
+                found.insert("\(inner).\(name.dropFirst(4))")
             }
         }
         #expect(found == Set(ConfigurationKey.all.map(\.path)))

@@ -30,7 +30,7 @@ package enum Redaction {
 
     /// The name of a stream, which may be a URL with a password or a query.
     package static func name(_ name: String) -> String {
-        let shown = text(name)
+        let shown = text(StreamName.shown(name))
         guard let query = shown.firstIndex(of: "?") else { return shown }
         return "\(shown[...query])\(mark)"
     }

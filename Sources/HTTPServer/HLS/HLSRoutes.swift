@@ -164,7 +164,7 @@ struct HLSRoutes: RouterMiddleware {
         case .refuse(let code, let reason):
             logger.info(
                 "HLS viewer refused",
-                metadata: ["stream": "\(name)", "peer": "\(context.remoteText)", "code": "\(code)"])
+                metadata: ["stream": "\(StreamName.shown(name))", "peer": "\(context.remoteText)", "code": "\(code)"])
             // 401 whatever the backend's code is, as WCS answers; a backend that is down is told apart.
             guard code < 500 else { throw Problem(refusal: code, reason: reason) }
             throw Problem(refusal: 401, reason: reason)

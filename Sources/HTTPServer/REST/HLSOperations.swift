@@ -126,7 +126,7 @@ struct HLSOperations: Sendable {
             : []
         let created = Date().timeIntervalSince1970 * 1_000 - Double(status.age.milliseconds)
         return .object([
-            JSONMember("id", .string(stream.id)), JSONMember("streamName", .string(stream.name)),
+            JSONMember("id", .string(stream.id)), JSONMember("streamName", .string(StreamName.shown(stream.name))),
             JSONMember("status", .string(phase)), JSONMember("waitingSize", .integer(status.waiting)),
             JSONMember("profiles", .array(profiles(of: stream).map { .string($0.name) })),
             JSONMember("subscribers", .integer(status.viewers)),

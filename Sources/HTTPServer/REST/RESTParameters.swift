@@ -194,6 +194,12 @@ package struct RESTFilter: Sendable {
 
     package var isEmpty: Bool { wishes.isEmpty }
 
+    /// The same, with the value that is looked for under that name as objects show it.
+    package func showing(_ name: String, _ shown: (String) -> String) -> RESTFilter {
+        RESTFilter(
+            wishes: wishes.map { $0.field.name == name ? Wish(field: $0.field, value: shown($0.value)) : $0 })
+    }
+
     package func matches(_ object: JSONValue) -> Bool {
         wishes.allSatisfy { wish in object[wish.field.name].flatMap(wish.field.normal) == wish.value }
     }

@@ -12,18 +12,21 @@ package struct RESTServices: Sendable {
     package var process: @Sendable () -> ProcessFigures
     /// nil: this server records nothing.
     package var recordings: (any RecordLibrary)?
+    /// nil: this server pulls nothing.
+    package var pulls: (any StreamPulls)?
 
     package init(
         nodeId: String, applications: Applications,
         setSessionLogLevel: @escaping @Sendable (_ sessionId: String, Logger.Level?) -> Void = { _, _ in },
         process: @escaping @Sendable () -> ProcessFigures = { ProcessFigures() },
-        recordings: (any RecordLibrary)? = nil
+        recordings: (any RecordLibrary)? = nil, pulls: (any StreamPulls)? = nil
     ) {
         self.nodeId = nodeId
         self.applications = applications
         self.setSessionLogLevel = setSessionLogLevel
         self.process = process
         self.recordings = recordings
+        self.pulls = pulls
     }
 }
 

@@ -23,7 +23,9 @@ enum StreamObject {
         Property("appKey", .text, "key of the application") { .string($0.session.appKey) },
         Property("sessionId", .text, "session of the client") { .string($0.session.id) },
         Property("mediaSessionId", .text, "unique id of the stream") { .string($0.state.mediaSessionId) },
-        Property("name", .text, "name under which it is published") { .string($0.state.name) },
+        Property("name", .text, "name under which it is published; of a URL without its user info") {
+            .string(StreamName.shown($0.state.name))
+        },
         Property("published", .flag, "true of a publisher, false of a player") { .bool($0.state.published) },
         Property("mediaType", .text, "publish or play") { .string($0.state.published ? "publish" : "play") },
         Property("status", .text, "PENDING, PUBLISHING, PLAYING or PAUSED") { .string($0.state.status.rawValue) },

@@ -55,7 +55,8 @@ struct StreamOperations: Sendable {
     ) async throws -> [(report: StreamReport, object: JSONValue)] {
         let ids = parameters.texts(Self.ids.name).map(Set.init)
         let filter = try parameters.filter(
-            except: RESTPage.names.union([Self.display.name, Self.ids.name]))
+            except: RESTPage.names.union([Self.display.name, Self.ids.name])
+        ).showing("name", StreamName.shown)
         let reports = await control.streamReports(statistics: statistics) { report in
             ids?.contains(report.state.mediaSessionId) != false
         }

@@ -19,10 +19,25 @@ package struct HLSAccess: HLSBackend {
     }
 
     package func stream(named name: String) async -> HLSLookup {
-        switch output.registry.stream(name) {
+        switch await lookUp(name) {
         case .stream(let stream): .stream(stream)
         case .notFound: .notFound
         case .refused(let reason): .refused(reason)
+        }
+    }
+
+    /// A stream on demand is made; it goes on as long as its output does (`HLSTapSource`).
+    private func lookUp(_ name: String) async -> HLSRegistry.Lookup {
+        let lookup = output.registry.stream(name)
+        guard case .notFound = lookup, StreamName.check(name) == .valid, control.isSharedOnDemand(name) else {
+            return lookup
+        }
+        do throws(StreamRefusal) {
+            let hold = try await control.hold(name)
+            defer { hold.release() }
+            return output.registry.stream(hold.name)
+        } catch {
+            return .refused(error.info)
         }
     }
 

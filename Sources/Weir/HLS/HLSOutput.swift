@@ -28,7 +28,7 @@ package final class HLSOutput: StreamObserver {
             settings: configuration.registrySettings, source: source, clock: { .now }, wallClock: WallClock.now,
             makeToken: HLSSegmentToken.make, store: { HLSBytes($0) },
             onLongGroups: { name, are in
-                let metadata: Logger.Metadata = ["stream": .string(name)]
+                let metadata: Logger.Metadata = ["stream": .string(StreamName.shown(name))]
                 if are {
                     logger.warning(
                         "A publisher sends key frames too rarely for HLS: viewers begin late; set a shorter interval there",
@@ -50,6 +50,9 @@ package final class HLSOutput: StreamObserver {
             ? nil : HLSSpiller(directory: configuration.dvrDirectory, logger: logger)
         HLSMetrics.collect(registry, source, into: metrics)
     }
+
+    /// The control plane, which is made after its observers: an output keeps a stream on demand as its players do.
+    package func attach(_ control: ControlPlane) { source.hold.withLock { $0 = { control.holdIfPublished($0) } } }
 
     // MARK: StreamObserver
 
@@ -97,6 +100,7 @@ final class HLSTapSource: HLSSource {
     /// Who publishes, by name.
     private let publishers = Mutex<[String: Publisher]>([:])
     let places: HLSTranscodePlaces
+    let hold = Mutex<(@Sendable (String) -> StreamHold?)?>(nil)
 
     init(_ configuration: Configuration.HLS, reader: FrameReader, logger: Logger) {
         places = HLSTranscodePlaces(
@@ -141,7 +145,12 @@ final class HLSTapSource: HLSSource {
             warn(name, refusal)
             return .refused(refusal)
         }
-        return .reading(HLSReading { tap.cancel() })
+        let hold = hold.withLock { $0 }?(name)
+        return .reading(
+            HLSReading {
+                tap.cancel()
+                hold?.release()
+            })
     }
 
     private func warn(_ name: String, _ refusal: String) {
@@ -152,7 +161,7 @@ final class HLSTapSource: HLSSource {
             return true
         }
         guard isDue else { return }
-        logger.warning("No HLS of a stream", metadata: ["stream": .string(name), "reason": .string(refusal)])
+        logger.warning("No HLS of a stream", metadata: ["stream": .string(StreamName.shown(name)), "reason": .string(refusal)])
     }
 
     private struct Refusal: Error {
@@ -205,7 +214,7 @@ final class HLSTapSource: HLSSource {
                 logger.warning(
                     "A track of a stream is missing in HLS: it cannot be transcoded",
                     metadata: [
-                        "stream": .string(name), "codec": .string(inputs[track].codec.name), "error": "\(error)",
+                        "stream": .string(StreamName.shown(name)), "codec": .string(inputs[track].codec.name), "error": "\(error)",
                     ])
             }, output: { box.handle($0) })
     }
