@@ -17,7 +17,7 @@ from browser import TestPage
 
 BAR_MS = 15.0
 RUNS = 3
-SHORT_FRAMES = 120
+SHORT_FRAMES = 60
 FULL_FRAMES = 300
 FRAME_RATE = 15
 # The receiver's jitter estimate and the sender's bandwidth estimate settle in this time.

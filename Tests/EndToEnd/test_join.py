@@ -11,7 +11,7 @@ import statistics
 
 import pytest
 
-JOINS = 20
+JOINS = 12
 FULL_JOINS = 100
 MEDIAN_LIMIT_MS = 250
 # A key frame younger than media.group_cache (500 ms) serves a joining player at once. Players that join one by one
