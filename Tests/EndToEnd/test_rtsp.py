@@ -65,7 +65,9 @@ async def run(*command: str, limit: float) -> str:
 
 
 async def play_with_ffmpeg(url: str, path: Path, limit: float) -> None:
-    await run("ffmpeg", "-v", "error", "-y", "-rtsp_transport", "tcp", "-i", url, "-c", "copy", str(path), limit=limit)
+    transport = "http" if url.startswith("rtsph") else "tcp"
+    url = url.replace("rtsph:", "rtsp:")
+    await run("ffmpeg", "-v", "error", "-y", "-rtsp_transport", transport, "-i", url, "-c", "copy", str(path), limit=limit)
 
 
 async def play_with_gstreamer(url: str, path: Path, limit: float) -> None:
@@ -107,17 +109,20 @@ async def test_programs_play_every_picture_in_sync(start_server, clips, full, tm
     seconds = FULL_SECONDS if full else SECONDS
     server = start_server(SETTINGS)
     cases = [
-        ("VP8", "ffmpeg", False), ("VP9", "ffmpeg", True), ("H264", "ffmpeg", False), ("H265", "ffmpeg", False),
-        ("VP8", "GStreamer", False), ("VP9", "GStreamer", False), ("H264", "GStreamer", True),
-        ("H265", "GStreamer", False), ("AV1", "PyAV", False), ("H264", "PyAV", True),
+        ("VP8", "ffmpeg", "TCP"), ("VP9", "ffmpeg", "TLS"), ("H264", "ffmpeg", "HTTP"), ("H265", "ffmpeg", "TCP"),
+        ("VP8", "GStreamer", "HTTP"), ("VP9", "GStreamer", "TCP"), ("H264", "GStreamer", "TLS"),
+        ("H265", "GStreamer", "TCP"), ("AV1", "PyAV", "TCP"), ("H264", "PyAV", "TLS"),
     ]
     sent = {codec: clips(codec, seconds) for codec in {codec for codec, _, _ in cases}}
 
     async def play(case) -> tuple[str, Path]:
-        codec, player, secure = case
-        title = f"{codec} by {player} over {'TLS' if secure else 'TCP'}"
+        codec, player, transport = case
+        title = f"{codec} by {player} over {transport}"
         path = tmp_path / f"{title.replace(' ', '-')}.mkv"
-        await PLAYERS[player](server.rtsp(codec, secure), path, seconds + LIMIT_SECONDS)
+        url = server.rtsp(codec, transport == "TLS")
+        # The scheme of GStreamer for RTSP through HTTP.
+        url = url.replace("rtsp:", "rtsph:") if transport == "HTTP" else url
+        await PLAYERS[player](url, path, seconds + LIMIT_SECONDS)
         return title, path
 
     async def publish(codec: str) -> list[tuple[str, Path]]:
@@ -136,6 +141,7 @@ async def test_programs_play_every_picture_in_sync(start_server, clips, full, tm
         print(f"{title}: {measured}")
     metrics = server.metrics()
     assert metrics["weir_rtsp_connections"] == 0 and metrics["weir_rtsp_requests_total"] >= 4 * len(cases)
+    assert metrics["weir_rtsp_tunnels_total"] == 2
 
 
 def is_key(codec: str, payload: bytes) -> bool:
