@@ -16,9 +16,7 @@ import Wire
         try world.run(for: .milliseconds(700), sending: feeder)
         // Players go to the worker with fewer peers.
         if worker == 0 {
-            for i in 0..<2 as Range<UInt32> {
-                _ = try world.add(PlainCore(id: 50 + UInt64(i), host: Self.host + 1 + i), publisher: feeder.source.id)
-            }
+            _ = try world.add(PlainCore(id: 50, host: Self.host + 1), publisher: feeder.source.id)
         }
         let browser = try world.addPlayer(of: feeder)
         let client = PlainCore(id: 7, host: Self.host)

@@ -181,6 +181,12 @@ import Wire
         return configuration
     }
 
+    /// Until it is so, or for 20 s.
+    private func wait(for isSo: () -> Bool) {
+        let limit = ContinuousClock.now + .seconds(20)
+        while !isSo(), ContinuousClock.now < limit { usleep(1000) }
+    }
+
     @Test func playersAndPublishersShareThePortsOfAllWorkers() throws {
         let engine = try MediaEngine(configuration: try Self.configuration()) { _ in }
         defer { engine.stop() }
@@ -203,11 +209,12 @@ import Wire
             ) { news in if news == .alive { alive.withLock { $0 += 1 } } }
         }
         source.report(track: 0, ntp: 1 << 40, timestamp: 1)
+        let payload: [UInt8] = [1, 2, 3, 4]
         // Players may join while it sends.
         for client in clients {
             var packet: [UInt8] = []
             while packet.isEmpty {
-                source.send(track: 0, timestamp: 160, marker: false, [1, 2, 3, 4].span.bytes)
+                source.send(track: 0, timestamp: 160, marker: false, payload.span.bytes)
                 source.flush()
                 var one = pollfd(fd: client.rtp, events: Int16(POLLIN), revents: 0)
                 guard poll(&one, 1, 20) == 1 else { continue }
@@ -222,8 +229,7 @@ import Wire
         var bytes: [UInt8] = []
         RTCPWriter.receiverReport(ssrc: 1, blocks: [], into: &bytes)
         for client in clients { Ports.send(bytes, from: client.rtcp, to: port + 1) }
-        let limit = ContinuousClock.now + .seconds(20)
-        while alive.withLock({ $0 }) < clients.count, ContinuousClock.now < limit { usleep(1000) }
+        wait { alive.withLock { $0 } == clients.count }
         #expect(alive.withLock { $0 } == clients.count, "whichever worker heard them")
 
         let receiver = Receiver()
@@ -236,7 +242,7 @@ import Wire
         for i in 0..<200 {
             for client in ports { Ports.send([0x80, UInt8(i)], from: client.rtp, to: port) }
         }
-        while receiver.state.withLock({ $0.pieces.count }) < 800, ContinuousClock.now < limit { usleep(1000) }
+        wait { receiver.state.withLock { $0.pieces.count } == 800 }
         publisher.end()
         let state = receiver.state.withLock { $0 }
         #expect(state.overlaps == 0 && state.pieces.count == 800)
@@ -245,7 +251,7 @@ import Wire
         }
         #expect(engine.counters.unknownClient.value == 0)
         Ports.send(bytes, from: ports[0].rtp, to: port)
-        while engine.counters.unknownClient.value == 0, ContinuousClock.now < limit { usleep(1000) }
+        wait { engine.counters.unknownClient.value == 1 }
         #expect(engine.counters.unknownClient.value == 1)
     }
 
