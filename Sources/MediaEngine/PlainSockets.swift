@@ -90,7 +90,9 @@ struct PlainPorts: ~Copyable {
             var c = address.c
             let fd = weir_udp_open(&c, CInt(configuration.receiveBuffer), CInt(configuration.sendBuffer))
             if fd == -EAFNOSUPPORT || (fd == -EADDRNOTAVAIL && address.family == .ipv6) { return nil }
-            guard fd >= 0 else { throw NetworkError("bind UDP \(address)", code: -fd) }
+            guard fd >= 0 else {
+                throw NetworkError("bind UDP \(address) for RTSP (another rtsp.udp_port, or 0 for none)", code: -fd)
+            }
             return fd
         }
         do {

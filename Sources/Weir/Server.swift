@@ -106,7 +106,8 @@ package struct Server {
                 "HTTP open", metadata: ["address": .string(address.description), "tls": .stringConvertible(secure)])
         }
         let rtspService = rtsp.map {
-            makeRTSPService($0, control: control, connections: connections, sources: rtspSources, tls: tls, metrics: metrics)
+            makeRTSPService(
+                $0, media: media, control: control, connections: connections, sources: rtspSources, tls: tls, metrics: metrics)
         }
         var listeners: [any Service] = [webSocket]
         if let rtspService { listeners.append(rtspService) }
@@ -282,6 +283,8 @@ package struct Server {
         engine.pinWorkers = media.pinWorkers
         engine.gso = media.gso
         engine.tcp = media.tcp
+        let rtsp = configuration.rtsp
+        engine.plainPort = rtsp.enabled && rtsp.udpPort > 0 ? rtsp.udpPort : nil
         engine.backend = backend
         engine.profiles = media.srtpProfiles
         engine.iceTimeout = configuration.ice.keepAliveTimeout
@@ -404,14 +407,15 @@ package struct Server {
     }
 
     private func makeRTSPService(
-        _ output: RTSPOutput, control: ControlPlane, connections: ConnectionBudget, sources: RTSPSourceIdentifiers,
-        tls: TLSFiles, metrics: MetricsRegistry
+        _ output: RTSPOutput, media: EngineMediaBackend, control: ControlPlane, connections: ConnectionBudget,
+        sources: RTSPSourceIdentifiers, tls: TLSFiles, metrics: MetricsRegistry
     ) -> RTSPService {
-        var settings = configuration.rtsp.server(connections: connections, canPublish: false, hasDatagrams: false)
+        var settings = configuration.rtsp.server(connections: connections, canPublish: false, hasDatagrams: true)
         settings.sources = sources
         settings.shutdownTimeout = shutdownTimeout * 0.2
         return RTSPService(
-            configuration: settings, backend: EngineRTSPBackend(output: output, control: control),
+            configuration: settings,
+            backend: EngineRTSPBackend(output: output, control: control, datagrams: EngineDatagrams(media: media)),
             tlsContext: { tls.context }, metrics: metrics, logger: logger)
     }
 

@@ -116,7 +116,10 @@ package struct EngineRTSPBackend: RTSPBackend {
         _ access: RTSPAccess, tracks: [TrackDescription], link: RTSPLink, on connection: RTSPConnectionFacts
     ) async -> Result<any RTSPPublication, RTSPRefusal> {
         guard let publishing else { return .failure(.init(.methodNotAllowed)) }
-        return await publishing.announce(access, tracks: tracks, link: link, on: connection)
+        let answer = await publishing.announce(access, tracks: tracks, link: link, on: connection)
+        return answer.map { publication in
+            datagrams?.receiving(into: publication, link: link, on: connection) ?? publication
+        }
     }
 }
 
