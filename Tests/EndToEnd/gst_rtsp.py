@@ -1,6 +1,6 @@
 """GStreamer as a player of RTSP: a program of its own, for the python3 of Debian. Writes what comes into a file.
 
-    gst_rtsp.py URL FILE.mkv LIMIT
+    gst_rtsp.py URL FILE.mkv LIMIT [udp]
 
 Ends with the stream; says in JSON what went wrong, if anything did.
 """
@@ -15,13 +15,13 @@ from gi.repository import GLib, Gst  # noqa: E402
 
 
 class Player:
-    def __init__(self, url: str, path: str, limit: float):
+    def __init__(self, url: str, path: str, limit: float, by_udp: bool = False):
         self.loop = GLib.MainLoop()
         self.pipeline = Gst.Pipeline.new(None)
         self.source = Gst.ElementFactory.make("rtspsrc")
         self.source.set_property("location", url)
-        # TCP; TLS for rtsps, whose certificate is made for the test.
-        self.source.set_property("protocols", 0x20 if url.startswith("rtsps") else 4)
+        # UDP, TCP, or TLS for rtsps, whose certificate is made for the test.
+        self.source.set_property("protocols", 1 if by_udp else 0x20 if url.startswith("rtsps") else 4)
         self.source.set_property("tls-validation-flags", 0)
         self.source.set_property("latency", 200)
         self.mux = Gst.ElementFactory.make("matroskamux")
@@ -76,4 +76,4 @@ class Player:
 
 
 Gst.init(None)
-Player(sys.argv[1], sys.argv[2], float(sys.argv[3])).run()
+Player(sys.argv[1], sys.argv[2], float(sys.argv[3]), "udp" in sys.argv[4:]).run()
