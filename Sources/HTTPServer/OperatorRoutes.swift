@@ -176,7 +176,7 @@ private struct LevelBody: Codable {
 /// One stream as the page shows it. Ids of sessions stay inside: they are nobody's business.
 private struct StreamEntry: Encodable {
     var name: String
-    /// `websocket` or `whip`.
+    /// `websocket`, `whip` or `rtsp`.
     var kind: String
     /// False while the publisher is still connecting.
     var isLive: Bool
@@ -189,6 +189,8 @@ private struct StreamEntry: Encodable {
     var bitrate: Int
     var audioMuted: Bool
     var videoMuted: Bool
+    /// Its pictures are out of order (B frames).
+    var reordered: Bool
     var players: Int
     /// Who has asked for its playlist lately.
     var hlsViewers: Int
@@ -206,6 +208,7 @@ private struct StreamEntry: Encodable {
         bitrate = summary.bitsPerSecond
         audioMuted = summary.audioMuted
         videoMuted = summary.videoMuted
+        reordered = summary.isReordered
         players = summary.players
         self.hlsViewers = hlsViewers
         uptime = summary.uptime.components.seconds

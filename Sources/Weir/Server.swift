@@ -64,6 +64,7 @@ package struct Server {
             stateDirectory: stateDirectory, nodeId: nodeId, transport: transport, metrics: metrics)
         let diagnostics = try diagnosticFolder(stateDirectory: stateDirectory, metrics: metrics)
         let reader = try FrameReader(engine: media.engine)
+        media.variants.begin(StreamVariants.Settings(), reader: reader, logger: logger)
         let recordings = try recordingService(stateDirectory: stateDirectory, reader: reader, metrics: metrics)
         let hls =
             configuration.hls.enabled
