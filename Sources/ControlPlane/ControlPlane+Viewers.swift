@@ -1,3 +1,5 @@
+import Synchronization
+
 /// Whether a viewer without a session may play, and for how long.
 package struct ViewerAdmission: Hashable, Sendable {
     package var decision: HookDecision
@@ -32,5 +34,43 @@ extension ControlPlane {
         case nil: break
         }
         return ViewerAdmission(asksBackend ? await context.hooks.play(viewer) : .allow, endsIn: endsIn)
+    }
+
+    /// Counts a player that is no session's (RTSP) among the players of a stream, within the same limits.
+    package nonisolated func takePlace(of name: String) -> Result<ViewerPlace, ViewerRefusal> {
+        switch context.registry.claimViewer(of: name) {
+        case .success(let publisher):
+            return .success(ViewerPlace(stream: name, publisher: publisher, registry: context.registry))
+        case .failure(let refusal):
+            context.metrics.countRejection(refusal.label)
+            return .failure(ViewerRefusal(code: refusal.code.rawValue, info: refusal.info))
+        }
+    }
+}
+
+/// Why a viewer is not let in.
+package struct ViewerRefusal: Error, Hashable, Sendable {
+    /// HTTP's.
+    package var code: Int
+    package var info: String
+}
+
+/// The place of a viewer among the players of a stream.
+package final class ViewerPlace: Sendable {
+    package let stream: String
+    package let publisher: PeerID
+    private let registry: StreamRegistry
+    private let isOver = Atomic<Bool>(false)
+
+    init(stream: String, publisher: PeerID, registry: StreamRegistry) {
+        self.stream = stream
+        self.publisher = publisher
+        self.registry = registry
+    }
+
+    /// Idempotent.
+    package func giveBack() {
+        guard !isOver.exchange(true, ordering: .relaxed) else { return }
+        registry.releaseViewer(of: stream, publisher: publisher)
     }
 }

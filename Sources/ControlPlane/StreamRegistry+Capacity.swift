@@ -43,4 +43,41 @@ extension StreamRegistry.State {
         if players >= limits.players { return Refusal.Limit.players.rawValue }
         return load.refusal(limits)?.rawValue
     }
+
+    /// What one more player of that publication is refused for.
+    func refusal(ofPlayer publication: StreamRegistry.Publication) -> Refusal? {
+        if players >= limits.players { return .limit(.players) }
+        if publication.players.count + publication.viewers >= limits.playersPerStream {
+            return .limit(.playersPerStream)
+        }
+        return load.refusal(limits).map { .limit($0) }
+    }
+}
+
+/// Players that are no session's.
+extension StreamRegistry {
+    /// Returns the publisher. Each success needs one `releaseViewer` in the end.
+    func claimViewer(of name: String) -> Result<PeerID, Refusal> {
+        state.withLock { state in
+            if state.isDraining { return .failure(.shuttingDown) }
+            if state.isClosed { return .failure(.draining) }
+            guard let publication = state.publications[name], !publication.isRetired else {
+                return .failure(.text(.streamNotFound))
+            }
+            if publication.liveSince == nil { return .failure(.text(.publishStreamNotReady)) }
+            if let refusal = state.refusal(ofPlayer: publication) { return .failure(refusal) }
+            state.players += 1
+            state.load.admitPlayer()
+            state.publications[name]?.viewers += 1
+            return .success(publication.peer)
+        }
+    }
+
+    func releaseViewer(of name: String, publisher: PeerID) {
+        state.withLock { state in
+            state.players -= 1
+            guard state.publications[name]?.peer == publisher else { return }
+            state.publications[name]?.viewers -= 1
+        }
+    }
 }

@@ -46,6 +46,8 @@ final class StreamRegistry: Sendable {
         var state = PublisherState()
         var bitsPerSecond = 0
         var players: [PeerID: Player] = [:]
+        /// Players that are no session's.
+        var viewers = 0
     }
 
     struct State {
@@ -187,11 +189,7 @@ final class StreamRegistry: Sendable {
                 return .failure(.text(.streamNotFound))
             }
             if publication.liveSince == nil { return .failure(.text(.publishStreamNotReady)) }
-            if state.players >= state.limits.players { return .failure(.limit(.players)) }
-            if publication.players.count >= state.limits.playersPerStream {
-                return .failure(.limit(.playersPerStream))
-            }
-            if let limit = state.load.refusal(state.limits) { return .failure(.limit(limit)) }
+            if let refusal = state.refusal(ofPlayer: publication) { return .failure(refusal) }
             state.players += 1
             state.load.admitPlayer()
             state.claims[peer] = name
@@ -345,7 +343,7 @@ final class StreamRegistry: Sendable {
                 width: publication.state.size?.width ?? 0, height: publication.state.size?.height ?? 0,
                 bitsPerSecond: publication.bitsPerSecond, audioMuted: publication.state.mute.audio,
                 videoMuted: publication.state.mute.video, isReordered: publication.state.isReordered,
-                players: publication.players.count,
+                players: publication.players.count, viewers: publication.viewers,
                 uptime: publication.liveSince.map { now - $0 } ?? .zero)
         }.sorted { $0.name < $1.name }
     }

@@ -22,6 +22,8 @@ package struct StreamSummary: Hashable, Sendable {
     package var isReordered: Bool
     /// Players that were accepted, also those still connecting.
     package var players: Int
+    /// Players that are no session's: by RTSP.
+    package var viewers: Int
     /// Since it became live; zero before.
     package var uptime: Duration
 
@@ -29,7 +31,7 @@ package struct StreamSummary: Hashable, Sendable {
         name: String, mediaSessionId: String, sessionId: String, kind: SessionKind, isLive: Bool,
         hasAudio: Bool = false, hasVideo: Bool = false, audioCodec: String? = nil, videoCodec: String? = nil,
         width: Int = 0, height: Int = 0, bitsPerSecond: Int = 0, audioMuted: Bool = false, videoMuted: Bool = false,
-        isReordered: Bool = false, players: Int = 0, uptime: Duration = .zero
+        isReordered: Bool = false, players: Int = 0, viewers: Int = 0, uptime: Duration = .zero
     ) {
         self.name = name
         self.mediaSessionId = mediaSessionId
@@ -47,6 +49,7 @@ package struct StreamSummary: Hashable, Sendable {
         self.videoMuted = videoMuted
         self.isReordered = isReordered
         self.players = players
+        self.viewers = viewers
         self.uptime = uptime
     }
 }

@@ -32,6 +32,8 @@ package struct HTTPConfiguration: Sendable {
     package var admin: AdminSettings
     /// Whether `/api/streams` answers to everyone, as the page needs on a phone; else it is an operator's path.
     package var publicStreamList: Bool
+    /// What the page tells of the server's other ports.
+    package var addresses = ServiceAddresses()
     /// Directory of the page; nil = the files that come with the executable.
     package var webDirectory: String?
 
@@ -61,6 +63,17 @@ package struct HTTPConfiguration: Sendable {
         self.admin = admin
         self.publicStreamList = publicStreamList
         self.webDirectory = webDirectory
+    }
+}
+
+/// Ports of services beside HTTP; nil: there is none.
+package struct ServiceAddresses: Encodable, Hashable, Sendable {
+    package var rtspPort: Int?
+    package var rtspTlsPort: Int?
+
+    package init(rtspPort: Int? = nil, rtspTlsPort: Int? = nil) {
+        self.rtspPort = rtspPort
+        self.rtspTlsPort = rtspTlsPort
     }
 }
 

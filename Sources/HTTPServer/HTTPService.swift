@@ -94,7 +94,7 @@ package final class HTTPService: Service {
         ).add(to: router)
         OperatorRoutes(
             control: control, hls: hls?.backend, metrics: metrics, access: access,
-            publicStreamList: configuration.publicStreamList,
+            publicStreamList: configuration.publicStreamList, addresses: configuration.addresses,
             logLevel: logLevel, state: state, logger: logger
         ).add(to: router)
         RESTRoutes(

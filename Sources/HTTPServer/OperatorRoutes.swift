@@ -7,7 +7,7 @@ import NIOCore
 import Synchronization
 import WeirMetrics
 
-/// `/health`, `/health/live`, `/health/ready`, `/capacity`, `/metrics`, `/api/streams`, `/api/log-level` and `/apps/EchoApp`.
+/// `/health`, `/health/live`, `/health/ready`, `/capacity`, `/metrics`, `/api/streams`, `/api/addresses`, `/api/log-level` and `/apps/EchoApp`.
 struct OperatorRoutes: Sendable {
     static let metricsType = "text/plain; version=0.0.4; charset=utf-8"
     private static let levelBodyLimit = 1_024
@@ -20,6 +20,7 @@ struct OperatorRoutes: Sendable {
     let metrics: MetricsRegistry
     let access: AdminAccess
     let publicStreamList: Bool
+    let addresses: ServiceAddresses
     let logLevel: LogLevelControl
     let state: ServiceState
     let logger: Logger
@@ -50,6 +51,8 @@ struct OperatorRoutes: Sendable {
                 if !publicStreamList { try access.check(request, context) }
                 return JSONResponse.make(await control.streams().map(entry))
             })
+        // For everyone: whoever plays knows them already.
+        router.serve("/api/addresses", both { _, _ in JSONResponse.make(addresses) })
         router.serve(
             "/api/log-level",
             both { request, context in
@@ -194,6 +197,7 @@ private struct StreamEntry: Encodable {
     var players: Int
     /// Who has asked for its playlist lately.
     var hlsViewers: Int
+    var rtspPlayers: Int
     /// Seconds since it became live.
     var uptime: Int64
 
@@ -211,6 +215,7 @@ private struct StreamEntry: Encodable {
         reordered = summary.isReordered
         players = summary.players
         self.hlsViewers = hlsViewers
+        rtspPlayers = summary.viewers
         uptime = summary.uptime.components.seconds
     }
 }

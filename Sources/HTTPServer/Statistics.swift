@@ -25,7 +25,8 @@ struct Statistics: Sendable {
         let outputs = hls?.all ?? []
         let watched = Dictionary(
             outputs.map { ($0.name, $0.status.viewers) }, uniquingKeysWith: { first, _ in first })
-        let viewers = streams.map { "\(PathSegment.encode($0.name))/\($0.players + (watched[$0.name] ?? 0))" }
+        let players = streams.reduce(0) { $0 + $1.viewers }
+        let viewers = streams.map { "\(PathSegment.encode($0.name))/\($0.players + $0.viewers + (watched[$0.name] ?? 0))" }
             .joined(separator: ";")
         return [
             Group(
@@ -34,12 +35,14 @@ struct Statistics: Sendable {
                     ("connections", .integer(sessions.count)), ("connections_websocket", count(.webSocket)),
                     ("connections_whip", count(.whip)), ("connections_whep", count(.whep)),
                     ("connections_hls", .integer(watched.values.reduce(0, +))),
+                    ("connections_rtsp", .integer(players)),
                 ]),
             Group(
                 name: "streams_stats", title: "Stream Stats",
                 values: [
                     ("streams_webrtc_in", .integer(capacity.streams)),
-                    ("streams_webrtc_out", .integer(capacity.players)), ("streams_hls", .integer(outputs.count)),
+                    ("streams_webrtc_out", .integer(capacity.players - players)),
+                    ("streams_rtsp_out", .integer(players)), ("streams_hls", .integer(outputs.count)),
                     ("streams_viewers", .string(viewers)),
                 ]),
             Group(

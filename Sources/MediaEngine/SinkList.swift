@@ -119,10 +119,16 @@ extension PeerRegistration {
 extension TrackDescription {
     init?(_ track: NegotiatedTrack) {
         guard let codec = Codec(sdpName: track.codec.name) else { return nil }
-        let hasSets = codec == .h264 || codec == .h265
+        let sets: [[UInt8]] =
+            switch codec {
+            case .h264, .h265: track.parameterSets.map(H264.parameterSets(sprop:)) ?? []
+            case .aac:
+                FormatParameters(track.codec.fmtp)["config"].flatMap(AudioSpecificConfig.bytes(hexadecimal:))
+                    .map { [$0] } ?? []
+            case .vp8, .vp9, .av1, .opus, .pcmu, .pcma, .g722: []
+            }
         self.init(
             codec: codec, clockRate: max(track.codec.clockRate, 1), channels: codec.isVideo ? 0 : track.codec.channels,
-            payloadType: track.codec.payloadType, formatParameters: track.codec.fmtp,
-            parameterSets: hasSets ? track.parameterSets.map(H264.parameterSets(sprop:)) ?? [] : [])
+            payloadType: track.codec.payloadType, formatParameters: track.codec.fmtp, parameterSets: sets)
     }
 }

@@ -16,6 +16,17 @@ package struct AudioSpecificConfig: Sendable, Equatable {
     /// How headers of frames (ADTS) name a rate; nil if they cannot.
     package static func rateIndex(_ sampleRate: Int) -> Int? { rates.firstIndex(of: sampleRate) }
 
+    /// The bytes of `config=` (RFC 3640 §4.1); nil unless they are a configuration.
+    package static func bytes(hexadecimal text: some StringProtocol) -> [UInt8]? {
+        let digits = text.utf8.map { UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 ? $0 - 0x30 : ($0 | 0x20) &- 0x57 }
+        guard !digits.isEmpty, digits.count % 2 == 0, digits.count <= maxConfigurationDigits,
+            digits.allSatisfy({ $0 < 16 })
+        else { return nil }
+        let bytes = stride(from: 0, to: digits.count, by: 2).map { digits[$0] << 4 | digits[$0 + 1] }
+        return unsafe AudioSpecificConfig(parsing: bytes.span.bytes) == nil ? nil : bytes
+    }
+    private static let maxConfigurationDigits = 1_024
+
     package init(objectType: Int = 2, sampleRate: Int, channels: Int) {
         self.objectType = objectType
         self.sampleRate = sampleRate

@@ -26,6 +26,18 @@ package struct ParameterSetCollector: Sendable {
     /// NAL units in the order VPS, SPS, PPS.
     package var sets: [[UInt8]] { entries.map(\.unit) }
 
+    /// Whether a payload has parameter sets in it, by its type.
+    package static func mayHold(_ codec: Codec, _ payload: RawSpan) -> Bool {
+        guard payload.byteCount > 2 else { return false }
+        return switch codec {
+        // RFC 6184 §5.2: SPS, PPS, STAP-A.
+        case .h264: [7, 8, 24].contains(payload[0] & 0x1f)
+        // RFC 7798 §4.4: VPS, SPS, PPS, aggregation packets.
+        case .h265: [32, 33, 34, 48].contains(payload[0] >> 1 & 0x3f)
+        default: false
+        }
+    }
+
     /// - Parameter payload: of an RTP packet, without padding.
     package mutating func add(_ payload: RawSpan) {
         guard payload.byteCount > 2 else { return }

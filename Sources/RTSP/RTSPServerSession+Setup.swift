@@ -30,7 +30,7 @@ extension RTSPServerSession {
             role = .play(name: target.name, tracks: known)
             way.ssrc = ssrc
             let payloadType = RTSPDescription.payloadTypes(known)[index]
-            finish(current, way, index: index, ssrc: ssrc, payloadType: payloadType)
+            finish(current, way, index: index, ssrc: ssrc, payloadType: payloadType, codec: known[index].codec)
         }
     }
 
@@ -50,14 +50,14 @@ extension RTSPServerSession {
     }
 
     private mutating func finish(
-        _ current: Current, _ way: RTSPTransport, index: Int, ssrc: UInt32, payloadType: UInt8
+        _ current: Current, _ way: RTSPTransport, index: Int, ssrc: UInt32, payloadType: UInt8, codec: Codec? = nil
     ) {
         let path: RTSPSetUpTrack.Path
         switch way.lower {
         case .tcp: path = .interleaved(way.interleaved ?? .init(0, 1))
         case .udp: path = .udp(way.clientPort ?? .init(0, 0))
         }
-        let track = RTSPSetUpTrack(index: index, path: path, ssrc: ssrc, payloadType: payloadType)
+        let track = RTSPSetUpTrack(index: index, path: path, ssrc: ssrc, payloadType: payloadType, codec: codec)
         tracks.removeAll { $0.index == index }
         tracks.append(track)
         tracks.sort { $0.index < $1.index }

@@ -128,6 +128,9 @@ package struct RTSPServerSession {
     /// The stream that is played is gone, or the publication was ended from outside.
     package mutating func streamEnded() { close(.streamEnded) }
 
+    /// The client may go on no longer.
+    package mutating func rightsEnded() { close(.rightsEnded) }
+
     package mutating func shutDown() { close(.shutdown) }
 
     /// The connection is gone.

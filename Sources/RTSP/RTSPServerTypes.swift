@@ -74,12 +74,15 @@ package struct RTSPSetUpTrack: Sendable, Equatable {
     package var ssrc: UInt32
     /// Of the packets that we send, or that the publisher does.
     package var payloadType: UInt8
+    /// What the client has been told that it is; nil for publishers.
+    package var codec: Codec?
 
-    package init(index: Int, path: Path, ssrc: UInt32, payloadType: UInt8) {
+    package init(index: Int, path: Path, ssrc: UInt32, payloadType: UInt8, codec: Codec? = nil) {
         self.index = index
         self.path = path
         self.ssrc = ssrc
         self.payloadType = payloadType
+        self.codec = codec
     }
 }
 
@@ -126,6 +129,8 @@ package enum RTSPCloseReason: String, Sendable, CaseIterable {
     case refused
     case tooManyFailures = "too_many_failures"
     case streamEnded = "stream_ended"
+    /// The time of a token is over.
+    case rightsEnded = "rights_ended"
     case shutdown
 }
 

@@ -39,8 +39,11 @@ final class FanOutGroup: Sendable {
     private final class Room {
         var seats: [Seat] = []
         var stored: StoredPictures
-        var sources: [InterleavedBatch.Source] = []
-        init(_ stored: StoredPictures) { self.stored = stored }
+        var sources: [InterleavedBatch.Source]
+        init(_ stored: StoredPictures, _ sources: [InterleavedBatch.Source]) {
+            self.stored = stored
+            self.sources = sources
+        }
     }
 
     private let eventLoop: any EventLoop
@@ -56,17 +59,19 @@ final class FanOutGroup: Sendable {
 
     /// To be called on the loop.
     ///
-    /// - Parameter stored: What the stream has sent since its last key frame; what it sends next is posted.
+    /// - Parameters:
+    ///   - stored: What the stream has sent since its last key frame; what it sends next is posted.
+    ///   - sources: As they are after that.
     init(
         eventLoop: any EventLoop, tracks: [TrackDescription], cname: String, settings: RTSPFanOutSettings,
-        stored: StoredPictures
+        stored: StoredPictures, sources: [InterleavedBatch.Source]
     ) {
         self.eventLoop = eventLoop
         self.cname = cname
         self.settings = settings
         videoTracks = Set(tracks.indices.filter { tracks[$0].isVideo })
         clockRates = tracks.map(\.clockRate)
-        room = NIOLoopBound(Room(stored), eventLoop: eventLoop)
+        room = NIOLoopBound(Room(stored, sources), eventLoop: eventLoop)
     }
 
     // MARK: Any thread
@@ -105,8 +110,11 @@ final class FanOutGroup: Sendable {
         eventLoop.scheduleTask(in: TimeAmount(settings.keyFrameWait)) { self.waitedEnough(bound.value) }
     }
 
-    func remove(_ player: any FanOutPlayer) {
+    /// False if it was not there.
+    func remove(_ player: any FanOutPlayer) -> Bool {
+        let before = room.value.seats.count
         room.value.seats.removeAll { $0.player === player }
+        return room.value.seats.count < before
     }
 
     /// No key frame came in time: who joins is given the pictures that are stored, or sound alone.
@@ -216,35 +224,65 @@ final class FanOutGroup: Sendable {
 
     // MARK: RTP-Info
 
-    /// First packet of each track that the player gets, and the RTP time that belongs to the first picture: for sound by
-    /// the reports of both, so that a client has them in time before any report has reached it.
+    /// First packet of each track that the player gets, and the RTP time that belongs to the first picture, so that a
+    /// client has the tracks in time before any report has reached it.
     private func firstPackets(
         _ player: any FanOutPlayer, _ key: InterleavedBatch.Frame?, _ batches: [InterleavedBatch]
     ) -> [RTSPAnswer.FirstPacket?] {
-        clockRates.indices.map { track in
+        let sources = batches.last?.sources ?? room.value.sources
+        let frames = batches.lazy.flatMap(\.frames).filter { !$0.isRTCP }
+        let played = frames.filter { player.layout[$0.track] != nil }
+        let begin = key.map(Moment.init) ?? played.first.map(Moment.init) ?? Self.latest(sources)
+        return clockRates.indices.map { track in
             guard player.layout[track] != nil else { return nil }
             if let key, key.track == track {
                 return RTSPAnswer.FirstPacket(sequence: key.sequence, rtpTime: key.timestamp)
             }
-            let first = batches.lazy.flatMap(\.frames).first { $0.track == track && !$0.isRTCP }
-            guard let key else {
-                return RTSPAnswer.FirstPacket(sequence: first?.sequence, rtpTime: first?.timestamp)
-            }
             return RTSPAnswer.FirstPacket(
-                sequence: first?.sequence, rtpTime: batches.last.flatMap { rtpTime(of: track, at: key, $0.sources) })
+                sequence: frames.first { $0.track == track }?.sequence,
+                rtpTime: begin.flatMap { rtpTime(of: track, at: $0, sources) })
         }
     }
 
-    private func rtpTime(
-        of track: Int, at key: InterleavedBatch.Frame, _ sources: [InterleavedBatch.Source]
-    ) -> UInt32? {
-        guard let video = sources[key.track].report, let audio = sources[track].report, clockRates[key.track] > 0 else {
-            return nil
+    /// A point of the stream's time.
+    fileprivate struct Moment {
+        var track: Int
+        var timestamp: UInt32
+        var arrival: Instant
+    }
+
+    private static func latest(_ sources: [InterleavedBatch.Source]) -> Moment? {
+        sources.indices.compactMap { track in
+            sources[track].last.map { Moment(track: track, timestamp: $0.timestamp, arrival: $0.arrival) }
+        }.max { $0.arrival < $1.arrival }
+    }
+
+    /// By the reports of both tracks; where one has not come yet, by when the packets did.
+    private func rtpTime(of track: Int, at moment: Moment, _ sources: [InterleavedBatch.Source]) -> UInt32? {
+        guard sources.indices.contains(track), sources.indices.contains(moment.track) else { return nil }
+        if track == moment.track { return moment.timestamp }
+        let known = sources[moment.track]
+        let wanted = sources[track]
+        let rate = Double(clockRates[track])
+        if let there = known.report, let here = wanted.report, clockRates[moment.track] > 0 {
+            let sinceReport =
+                Double(Int32(bitPattern: moment.timestamp &- there.timestamp)) / Double(clockRates[moment.track])
+            let between = Double(Int64(bitPattern: there.ntp.rawValue &- here.ntp.rawValue)) / 4_294_967_296
+            if let time = Self.add(sinceReport + between, to: here.timestamp, rate) { return time }
         }
-        let sinceReport = Double(Int32(bitPattern: key.timestamp &- video.timestamp)) / Double(clockRates[key.track])
-        let between = Double(Int64(bitPattern: video.ntp.rawValue &- audio.ntp.rawValue)) / 4_294_967_296
-        let ticks = ((sinceReport + between) * Double(clockRates[track])).rounded()
+        guard let last = wanted.last else { return nil }
+        return Self.add(Double((moment.arrival - last.arrival).nanoseconds) / 1e9, to: last.timestamp, rate)
+    }
+
+    private static func add(_ seconds: Double, to timestamp: UInt32, _ rate: Double) -> UInt32? {
+        let ticks = (seconds * rate).rounded()
         guard ticks.magnitude < 4e9 else { return nil }
-        return audio.timestamp &+ UInt32(truncatingIfNeeded: Int64(ticks))
+        return timestamp &+ UInt32(truncatingIfNeeded: Int64(ticks))
+    }
+}
+
+extension FanOutGroup.Moment {
+    fileprivate init(_ frame: InterleavedBatch.Frame) {
+        self.init(track: frame.track, timestamp: frame.timestamp, arrival: frame.arrival)
     }
 }

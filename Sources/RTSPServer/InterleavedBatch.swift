@@ -15,6 +15,8 @@ struct InterleavedBatch: Sendable {
         var isKeyFrameStart: Bool
         var sequence: UInt16
         var timestamp: UInt32
+        /// When the server received it.
+        var arrival: Instant
     }
 
     /// The clock of a track's sender, by its last report.
@@ -29,6 +31,8 @@ struct InterleavedBatch: Sendable {
         var packets: UInt32 = 0
         var octets: UInt32 = 0
         var report: Report?
+        /// Of the packet that came last.
+        var last: (timestamp: UInt32, arrival: Instant)?
 
         /// A sender report with the clock that is known; nil without one.
         func senderReport(cname: String) -> [UInt8]? {
@@ -153,12 +157,14 @@ struct BatchBuilder {
 
     /// - Parameter number: Extended; what is late is left out: a connection has its own order, and no loss.
     mutating func add(
-        track: Int, number: Int64, timestamp: UInt32, marker: Bool, isKeyFrameStart: Bool, _ payload: RawSpan
+        track: Int, number: Int64, timestamp: UInt32, marker: Bool, isKeyFrameStart: Bool, arrival: Instant,
+        _ payload: RawSpan
     ) {
         guard tracks.indices.contains(track), payload.byteCount > 0,
             payload.byteCount <= InterleavedFrame.maxPayload - Self.headerLength, number > tracks[track].last ?? .min
         else { return }
         tracks[track].last = number
+        tracks[track].source.last = (timestamp, arrival)
         tracks[track].source.packets &+= 1
         tracks[track].source.octets &+= UInt32(truncatingIfNeeded: payload.byteCount)
         let start = bytes.writerIndex
@@ -172,7 +178,7 @@ struct BatchBuilder {
         frames.append(
             InterleavedBatch.Frame(
                 range: start..<bytes.writerIndex, track: track, isRTCP: false, isKeyFrameStart: isKeyFrameStart,
-                sequence: sequence, timestamp: timestamp))
+                sequence: sequence, timestamp: timestamp, arrival: arrival))
     }
 
     /// Passes the relation of the publisher's clocks on, as a report of our own.
@@ -200,7 +206,7 @@ struct BatchBuilder {
         frames.append(
             InterleavedBatch.Frame(
                 range: start..<bytes.writerIndex, track: track, isRTCP: true, isKeyFrameStart: false, sequence: 0,
-                timestamp: timestamp))
+                timestamp: timestamp, arrival: .zero))
     }
 
     private mutating func writeHeader(channel: Int, length: Int) {

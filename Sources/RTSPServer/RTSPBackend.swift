@@ -4,8 +4,8 @@ import RTSP
 /// What RTSP connections ask of the rest of the program: the control plane, its hooks, and the media engine. Each call
 /// answers in bounded time.
 package protocol RTSPBackend: Sendable {
-    /// Whether this may be played (`playRTSP`). Nil: yes.
-    func mayPlay(_ access: RTSPAccess, on connection: RTSPConnectionFacts) async -> RTSPStatus?
+    /// Whether this may be played (`playRTSP`).
+    func mayPlay(_ access: RTSPAccess, on connection: RTSPConnectionFacts) async -> RTSPDecision
 
     /// The tracks of a stream that can be played; may wait for one that is pulled on demand.
     func describe(
@@ -21,6 +21,12 @@ package protocol RTSPBackend: Sendable {
     func announce(
         _ access: RTSPAccess, tracks: [TrackDescription], link: RTSPLink, on connection: RTSPConnectionFacts
     ) async -> Result<any RTSPPublication, RTSPRefusal>
+}
+
+package enum RTSPDecision: Sendable {
+    /// `endsIn`: then the right is over, and the connection closed; nil: it goes on.
+    case allow(endsIn: Duration?)
+    case refuse(RTSPStatus)
 }
 
 /// A refusal and the status that tells it.
@@ -41,13 +47,13 @@ package struct RTSPConnectionFacts: Sendable {
 
 /// How a player is served.
 package enum RTSPPlaying: Sendable {
-    /// In its connection, by the stream's fan-out.
-    case interleaved(RTSPStream)
+    /// In its connection, by the stream's fan-out; the playback is stopped when the player has left that.
+    case interleaved(RTSPStream, any RTSPPlayback)
     /// By datagrams, which are not this module's business; first packets as far as they are known.
     case datagrams(any RTSPPlayback, first: [RTSPAnswer.FirstPacket])
 }
 
-/// A player served by datagrams.
+/// A player as the rest of the program counts it; one that is served by datagrams is served by it, too.
 package protocol RTSPPlayback: Sendable {
     /// Ends sending: a pause, or the end. Idempotent.
     func stop()

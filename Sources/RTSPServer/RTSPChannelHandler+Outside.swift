@@ -17,7 +17,10 @@ extension RTSPChannelHandler {
             let reply: Reply
             switch question {
             case .mayPlay(let access):
-                reply = .answer(await backend.mayPlay(access, on: facts).map { .refused($0) } ?? .allowed)
+                switch await backend.mayPlay(access, on: facts) {
+                case .allow(let endsIn): reply = .allowed(endsIn: endsIn)
+                case .refuse(let status): reply = .answer(.refused(status))
+                }
             case .describe(let name, let query):
                 switch await backend.describe(name, query: query, on: facts) {
                 case .success(let tracks): reply = .answer(.tracks(tracks))
@@ -43,6 +46,7 @@ extension RTSPChannelHandler {
 
     private enum Reply: Sendable {
         case answer(RTSPAnswer)
+        case allowed(endsIn: Duration?)
         case playing(RTSPPlaying)
         case publication(any RTSPPublication)
     }
@@ -51,21 +55,26 @@ extension RTSPChannelHandler {
         guard asked == generation, !isClosing else {
             // The session ended in the meantime.
             switch reply {
-            case .answer, .playing(.interleaved): break
-            case .playing(.datagrams(let playback, _)): playback.stop()
+            case .answer, .allowed: break
+            case .playing(.interleaved(_, let playback)), .playing(.datagrams(let playback, _)): playback.stop()
             case .publication(let publication): publication.stop()
             }
             return
         }
         switch reply {
         case .answer(let answer): self.answer(answer, ticket)
+        case .allowed(let endsIn):
+            limitRights(endsIn)
+            answer(.allowed, ticket)
         case .publication(let new):
             publication = new
             answer(.allowed, ticket)
         case .playing(.datagrams(let new, let first)):
             playback = new
             answer(.playing(first), ticket)
-        case .playing(.interleaved(let stream)): join(stream, ticket)
+        case .playing(.interleaved(let stream, let new)):
+            playback = new
+            join(stream, ticket)
         }
     }
 
@@ -83,6 +92,8 @@ extension RTSPChannelHandler {
         self.stream = stream
         if !stream.join(self, eventLoop: context.eventLoop) {
             (self.stream, joinTicket) = (nil, nil)
+            playback?.stop()
+            playback = nil
             answer(.refused(.notFound), ticket)
         }
     }

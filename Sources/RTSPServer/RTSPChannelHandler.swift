@@ -21,6 +21,7 @@ final class RTSPChannelHandler: ChannelInboundHandler {
     var link: RTSPLink?
     private var timer: (at: Instant, task: Scheduled<Void>)?
     private var stallTimer: Scheduled<Void>?
+    private var rightsTimer: Scheduled<Void>?
     var isClosing = false
     /// A read that the channel asked for while too many requests waited.
     private var heldRead = false
@@ -202,6 +203,20 @@ final class RTSPChannelHandler: ChannelInboundHandler {
         timer = nil
         stallTimer?.cancel()
         stallTimer = nil
+        rightsTimer?.cancel()
+        rightsTimer = nil
+    }
+
+    /// What has been allowed last holds for so long; nil: for ever.
+    func limitRights(_ time: Duration?) {
+        rightsTimer?.cancel()
+        rightsTimer = nil
+        guard let time, let context, !isClosing else { return }
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        rightsTimer = context.eventLoop.scheduleTask(in: TimeAmount(time)) {
+            bound.value.session.rightsEnded()
+            bound.value.carryOut()
+        }
     }
 
     /// One timer for what the session waits for; it may come early, then it is set anew.

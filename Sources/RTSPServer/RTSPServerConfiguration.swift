@@ -1,6 +1,7 @@
 import ControlPlane
 import NIOCore
 import RTSP
+import Wire
 
 /// Where to listen.
 package struct RTSPListener: Sendable, Hashable, CustomStringConvertible {
@@ -29,6 +30,8 @@ package struct RTSPServerConfiguration: Sendable {
     package var connections = ConnectionBudget(limit: 20_000, limitPerAddress: 1_000)
     package var session = RTSPServerSettings()
     package var limits = RTSPLimits()
+    /// Of what players are sent; who feeds an `RTSPStream` names the same.
+    package var sources = RTSPSourceIdentifiers()
 
     /// What may wait in a connection before a player loses pictures; it takes on when less than half of it waits.
     package var maxQueuedBytes = 2 << 20
@@ -40,6 +43,22 @@ package struct RTSPServerConfiguration: Sendable {
     package var shutdownTimeout: Duration = .seconds(2)
 
     package init() {}
+}
+
+/// Source identifiers (SSRC) of streams' tracks: the same for all players in connections, who are sent the same bytes, and
+/// for as long as the server runs. Nobody can foretell them.
+package struct RTSPSourceIdentifiers: Sendable {
+    private let key: UInt64
+
+    package init(key: UInt64 = .random(in: .min ... .max)) { self.key = key }
+
+    /// Never 0.
+    package func ssrc(_ stream: String, _ track: Int) -> UInt32 {
+        var hash = key
+        for byte in stream.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        var random = SeededRandom(seed: hash &+ UInt64(truncatingIfNeeded: track))
+        return UInt32(truncatingIfNeeded: random.next() >> 32) | 1
+    }
 }
 
 extension TimeAmount {

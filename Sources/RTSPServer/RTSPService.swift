@@ -36,7 +36,6 @@ package final class RTSPService: Service {
     private let links = Mutex<[ObjectIdentifier: (channel: any Channel, handler: NIOLoopBound<RTSPChannelHandler>)]>([:]
     )
     private let lastConnection = Atomic<UInt64>(0)
-    private let ssrcKey = UInt64.random(in: .min ... .max)
     private let onListening: @Sendable ([Int]) -> Void
 
     /// - Parameters:
@@ -64,14 +63,6 @@ package final class RTSPService: Service {
         try? await gracefulShutdown()
         for server in servers { try? await server.close() }
         await shutDown()
-    }
-
-    /// Source identifier of a stream's track, as players in connections are told: for `RTSPStream`.
-    package func ssrc(_ stream: String, _ track: Int) -> UInt32 {
-        var hash = ssrcKey
-        for byte in stream.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-        var random = SeededRandom(seed: hash &+ UInt64(truncatingIfNeeded: track))
-        return UInt32(truncatingIfNeeded: random.next() >> 32) | 1
     }
 
     // MARK: Listening
@@ -134,7 +125,7 @@ package final class RTSPService: Service {
         let session = RTSPServerSession(
             settings: configuration.session, peer: RTSPPeer(remote: remote, local: local, isSecure: secure),
             now: Instant(nanoseconds: Int64(NIODeadline.now().uptimeNanoseconds)), makeSecret: Self.makeSecret,
-            makeSSRC: { self.ssrc($0, $1) })
+            makeSSRC: configuration.sources.ssrc)
         let facts = RTSPConnectionFacts(
             id: "rtsp-\(number)", remoteAddress: "\(remote)", localAddress: "\(local)", isSecure: secure)
         let handler = RTSPChannelHandler(

@@ -29,6 +29,8 @@ package final class RTSPStream: Sendable {
         var groups: [ObjectIdentifier: FanOutGroup] = [:]
         /// For the first player of a loop.
         var stored = StoredPictures()
+        /// As they were when the last batch was sent.
+        var sources: [InterleavedBatch.Source] = []
         var isEnded = false
     }
 
@@ -39,6 +41,7 @@ package final class RTSPStream: Sendable {
     private let askForKeyFrame: @Sendable () -> Void
     private let builder: Mutex<BatchBuilder>
     private let loops = Mutex(Loops())
+    private let joined = Atomic<Int>(0)
 
     /// - Parameters:
     ///   - ssrcs: Source identifiers of the tracks, those that players were told.
@@ -64,14 +67,19 @@ package final class RTSPStream: Sendable {
 
     // MARK: The sending thread
 
-    /// A packet of the publisher's, to be sent by `flush`. - Parameter number: Sequence number, extended.
+    /// A packet of the publisher's, to be sent by `flush`.
+    ///
+    /// - Parameters:
+    ///   - number: Sequence number, extended.
+    ///   - arrival: When the server received it: tells how tracks lie to each other while no report has.
     package func send(
-        track: Int, number: Int64, timestamp: UInt32, marker: Bool, isKeyFrameStart: Bool, _ payload: RawSpan
+        track: Int, number: Int64, timestamp: UInt32, marker: Bool, isKeyFrameStart: Bool, arrival: Instant,
+        _ payload: RawSpan
     ) {
         builder.withLock {
             $0.add(
                 track: track, number: number, timestamp: timestamp, marker: marker, isKeyFrameStart: isKeyFrameStart,
-                payload)
+                arrival: arrival, payload)
         }
     }
 
@@ -87,6 +95,7 @@ package final class RTSPStream: Sendable {
         // In one step: a group that is made next has the batch in its store, and is not posted it.
         let groups = loops.withLock { loops in
             loops.stored.keep(batch, key, afterGap: false, limit: settings.maxGroupBytes)
+            loops.sources = batch.sources
             return Array(loops.groups.values)
         }
         for group in groups { group.post(batch) }
@@ -102,6 +111,7 @@ package final class RTSPStream: Sendable {
             defer { loops.groups = [:] }
             return Array(loops.groups.values)
         }
+        joined.store(0, ordering: .relaxed)
         for group in groups { group.end() }
     }
 
@@ -109,6 +119,9 @@ package final class RTSPStream: Sendable {
 
     /// Nobody plays: what feeds the stream may stop.
     package var isIdle: Bool { loops.withLock { $0.groups.isEmpty } }
+
+    /// Players that have joined and not left.
+    package var playerCount: Int { joined.load(ordering: .relaxed) }
 
     package func requestKeyFrame() { askForKeyFrame() }
 
@@ -120,20 +133,21 @@ package final class RTSPStream: Sendable {
             if let group = loops.groups[id] { return group }
             let group = FanOutGroup(
                 eventLoop: eventLoop, tracks: tracks, cname: cname, settings: settings,
-                stored: loops.stored)
+                stored: loops.stored, sources: loops.sources)
             loops.groups[id] = group
             return group
         }
         guard let group else { return false }
         askForKeyFrame()
         group.add(player)
+        joined.add(1, ordering: .relaxed)
         return true
     }
 
     package func leave(_ player: any FanOutPlayer, eventLoop: any EventLoop) {
         let id = ObjectIdentifier(eventLoop)
         guard let group = loops.withLock({ $0.groups[id] }) else { return }
-        group.remove(player)
+        if group.remove(player) { joined.subtract(1, ordering: .relaxed) }
         // Joining happens on the same loop, so nobody comes in between.
         if group.isEmpty { loops.withLock { $0.groups[id] = nil } }
     }

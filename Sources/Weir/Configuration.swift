@@ -12,6 +12,7 @@ package struct Configuration: Sendable, Equatable {
     package var websocket = WebSocket()
     package var http = HTTP()
     package var hls = HLS()
+    package var rtsp = RTSP()
     package var tls = TLS()
     package var proxies = Proxies()
     package var hooks = Hooks()

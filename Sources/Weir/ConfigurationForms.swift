@@ -186,6 +186,27 @@ extension ValueForm where Value == SocketAddress {
     }
 }
 
+extension ValueForm where Value == SocketAddress {
+    /// An address with a port: a listener.
+    static var listener: Self {
+        let remedy = "give an address and a port such as 0.0.0.0:8554, 192.0.2.1:8554 or \"[::]:8554\""
+        return Self(
+            read: { value throws(BadValue) in
+                let text = try value.scalarText(remedy)
+                let bad = BadValue("is not an address with a port", remedy: remedy, line: value.line, value: value.text)
+                guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]), port > 0
+                else { throw bad }
+                var host = text[..<colon]
+                let isBracketed = host.hasPrefix("[") && host.hasSuffix("]")
+                if isBracketed { host = host.dropFirst().dropLast() }
+                guard let address = SocketAddress(ip: host, port: port), isBracketed == (address.family == .ipv6) else {
+                    throw bad
+                }
+                return address
+            }, write: { "\"\($0)\"" })
+    }
+}
+
 extension ValueForm where Value == AddressRange {
     static var addressRange: Self {
         let remedy = "give an address or a range such as 127.0.0.1, 10.0.0.0/8 or 2001:db8::/32"

@@ -33,7 +33,7 @@ package struct ConfigurationKey: Sendable {
 
     /// Every key there is.
     package static let all: [ConfigurationKey] =
-        media + ice + listeners + hls + hooks + tokens + recording + vod + rest
+        media + ice + listeners + hls + rtsp + hooks + tokens + recording + vod + rest
 
     private static let minute = Interval.seconds(60)
     private static let hour = Interval.seconds(3600)

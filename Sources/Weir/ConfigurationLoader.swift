@@ -222,6 +222,7 @@ package struct ConfigurationLoader {
     private mutating func checkTogether() {
         checkPorts()
         checkTokens()
+        checkRTSP()
         let tls = configuration.tls
         if tls.certificate.isEmpty != tls.key.isEmpty {
             let (set, missing) = tls.key.isEmpty ? ("tls.certificate", "tls.key") : ("tls.key", "tls.certificate")
@@ -270,6 +271,15 @@ package struct ConfigurationLoader {
         }
     }
 
+    private mutating func checkRTSP() {
+        let rtsp = configuration.rtsp
+        if rtsp.login != .none, rtsp.users.isEmpty {
+            report(
+                place("rtsp.login"), "rtsp.login", "nobody could log in: there are no users",
+                "set rtsp.users, or rtsp.login to none")
+        }
+    }
+
     /// Two TCP listeners of one number collide when their addresses overlap.
     private mutating func checkPorts() {
         let c = configuration
@@ -279,6 +289,10 @@ package struct ConfigurationLoader {
             ("http.port", c.http.port, [c.http.listen]),
             ("http.tls_port", c.http.tlsPort, [c.http.listen]),
         ]
+        if c.rtsp.enabled {
+            listeners += c.rtsp.listeners.map { ("rtsp.listeners", $0.port, [$0]) }
+            listeners += c.rtsp.tlsListeners.map { ("rtsp.tls_listeners", $0.port, [$0]) }
+        }
         if c.media.tcp { listeners.append(("media.port", c.media.port, c.media.listen)) }
         for (i, one) in listeners.enumerated() where one.port != 0 {
             for other in listeners[(i + 1)...] where other.port == one.port {

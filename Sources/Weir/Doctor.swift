@@ -82,6 +82,10 @@ package struct Doctor {
             want("hls.port", .tcp, c.http.listen, c.hls.port)
             want("hls.tls_port", .tcp, c.http.listen, c.hls.tlsPort)
         }
+        if c.rtsp.enabled {
+            for address in c.rtsp.listeners { want("rtsp.listeners", .tcp, address, address.port) }
+            for address in c.rtsp.tlsListeners { want("rtsp.tls_listeners", .tcp, address, address.port) }
+        }
         for address in c.media.listen {
             want("media.port", .udp, address, c.media.port)
             if c.media.tcp { want("media.port", .tcp, address, c.media.port) }
@@ -123,7 +127,9 @@ package struct Doctor {
     private mutating func checkCertificate() {
         let tls = configuration.tls
         let isHLSSecure = configuration.hls.enabled && configuration.hls.tlsPort != 0
-        guard configuration.websocket.tlsPort != 0 || configuration.http.tlsPort != 0 || isHLSSecure else {
+        let isRTSPSecure = configuration.rtsp.enabled && !configuration.rtsp.tlsListeners.isEmpty
+        guard configuration.websocket.tlsPort != 0 || configuration.http.tlsPort != 0 || isHLSSecure || isRTSPSecure
+        else {
             add(.ok, "certificate", "not needed, TLS listeners are off")
             return
         }

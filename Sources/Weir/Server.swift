@@ -9,6 +9,7 @@ import MediaEngine
 import MediaTaps
 import NIOSSL
 import RESTHooks
+import RTSPServer
 import SRTP
 import ServiceLifecycle
 import Tokens
@@ -64,16 +65,23 @@ package struct Server {
             stateDirectory: stateDirectory, nodeId: nodeId, transport: transport, metrics: metrics)
         let diagnostics = try diagnosticFolder(stateDirectory: stateDirectory, metrics: metrics)
         let reader = try FrameReader(engine: media.engine)
-        media.variants.begin(StreamVariants.Settings(), reader: reader, logger: logger)
+        media.variants.begin(configuration.rtsp.variants, reader: reader, metrics: metrics, logger: logger)
         let recordings = try recordingService(stateDirectory: stateDirectory, reader: reader, metrics: metrics)
         let hls =
             configuration.hls.enabled
             ? HLSOutput(configuration.hls, reader: reader, metrics: metrics, logger: logger) : nil
+        let rtspSources = RTSPSourceIdentifiers()
+        let rtsp =
+            configuration.rtsp.enabled
+            ? try RTSPOutput(engine: media.engine, sources: rtspSources, metrics: metrics) : nil
         let playback = try playbackService(stateDirectory: stateDirectory, media: media, metrics: metrics)
+        var observers: [any StreamObserver] = []
+        if let hls { observers.append(hls) }
+        if let rtsp { observers.append(rtsp) }
         let control = ControlPlane(
             media: media, hooks: hooks, rights: tokens, configuration: controlConfiguration(), metrics: metrics,
             logger: logger, diagnostics: diagnostics, snapshots: EngineSnapshots(reader: reader), recorder: recordings,
-            sources: playback, observers: hls.map { [$0] } ?? [])
+            sources: playback, observers: observers)
         let connections = ConnectionBudget(
             limit: configuration.limits.connections, limitPerAddress: configuration.limits.connectionsPerAddress,
             proxies: TrustedProxies(configuration.proxies.trusted))
@@ -98,12 +106,19 @@ package struct Server {
             logger.notice(
                 "HTTP open", metadata: ["address": .string(address.description), "tls": .stringConvertible(secure)])
         }
+        let rtspService = rtsp.map {
+            makeRTSPService(
+                $0, control: control, media: media, connections: connections, sources: rtspSources, tls: tls,
+                metrics: metrics)
+        }
+        var listeners: [any Service] = [webSocket]
+        if let rtspService { listeners.append(rtspService) }
         let signals = SignalWatch()
         defer { signals.stop() }
         do {
             try await serve(
-                media: media, recordings: recordings, hls: hls, control: control, http: http, webSocket: webSocket,
-                tls: tls,
+                media: media, recordings: recordings, hls: hls, rtsp: rtsp, control: control, http: http,
+                listeners: listeners, tls: tls,
                 tokens: tokens, signals: signals,
                 reload: Reload(
                     running: configuration,
@@ -113,6 +128,7 @@ package struct Server {
         } catch {
             await recordings?.shutdown(until: signals.end(after: shutdownTimeout))
             playback?.stop()
+            rtsp?.stop()
             reader.stop()
             media.stop()
             await transport.shutdown()
@@ -121,6 +137,7 @@ package struct Server {
         }
         await recordings?.shutdown(until: signals.end(after: shutdownTimeout))
         playback?.stop()
+        rtsp?.stop()
         reader.stop()
         media.stop()
         await transport.shutdown()
@@ -205,17 +222,16 @@ package struct Server {
     }
 
     private func serve(
-        media: EngineMediaBackend, recordings: RecordingService?, hls: HLSOutput?, control: ControlPlane,
-        http: HTTPService, webSocket: WCSServer, tls: TLSFiles, tokens: TokenGate, signals: SignalWatch, reload: Reload
+        media: EngineMediaBackend, recordings: RecordingService?, hls: HLSOutput?, rtsp: RTSPOutput?,
+        control: ControlPlane, http: HTTPService, listeners: [any Service], tls: TLSFiles, tokens: TokenGate,
+        signals: SignalWatch, reload: Reload
     ) async throws {
         let timeout = shutdownTimeout
         let checkInterval = configuration.tls.checkInterval
         let keyInterval = Duration.nanoseconds(configuration.tokens.checkInterval.nanoseconds)
         var services = ServiceGroupConfiguration(
-            services: [
-                .init(service: http, failureTerminationBehavior: .cancelGroup),
-                .init(service: webSocket, failureTerminationBehavior: .cancelGroup),
-            ], logger: logger)
+            services: ([http] + listeners).map { .init(service: $0, failureTerminationBehavior: .cancelGroup) },
+            logger: logger)
         // A client in the middle of a request, or deaf to the closing handshake, does not hold the end up.
         services.maximumGracefulShutdownDuration = timeout * 0.25
         let group = ServiceGroup(configuration: services)
@@ -223,6 +239,7 @@ package struct Server {
             tasks.addTask { await control.run() }
             tasks.addTask { await recordings?.run() }
             tasks.addTask { await hls?.run() }
+            tasks.addTask { await rtsp?.run() }
             tasks.addTask { await tls.watch(every: checkInterval) }
             tasks.addTask { await tokens.watch(every: keyInterval) }
             tasks.addTask { [logger] in await OverloadLog(logger).run(media.overloads) }
@@ -344,7 +361,7 @@ package struct Server {
 
     private func httpConfiguration(_ connections: ConnectionBudget, tls: TLSFiles) -> HTTPConfiguration {
         let settings = configuration.http
-        return HTTPConfiguration(
+        var http = HTTPConfiguration(
             listeners: [HTTPListenAddress(host: settings.listen.ip, port: Int(settings.port))],
             tlsListeners: settings.tlsPort == 0
                 ? [] : [HTTPListenAddress(host: settings.listen.ip, port: Int(settings.tlsPort))],
@@ -365,6 +382,13 @@ package struct Server {
                 token: settings.adminToken.isEmpty ? nil : settings.adminToken,
                 trustsLoopback: settings.adminFromLoopback),
             publicStreamList: settings.publicStreamList)
+        let rtsp = configuration.rtsp
+        if rtsp.enabled {
+            http.addresses = ServiceAddresses(
+                rtspPort: rtsp.listeners.first.map { Int($0.port) },
+                rtspTlsPort: rtsp.tlsListeners.first.map { Int($0.port) })
+        }
+        return http
     }
 
     private func hlsService(
@@ -380,6 +404,20 @@ package struct Server {
             tlsListeners: listeners(settings.tlsPort), tlsContext: { tls.http2Context },
             needsSession: { asksBackend || tokens.decides(about: .play) },
             sessionLifetime: .nanoseconds(settings.sessionLifetime.nanoseconds), corsOrigins: settings.corsOrigins)
+    }
+
+    private func makeRTSPService(
+        _ output: RTSPOutput, control: ControlPlane, media: EngineMediaBackend, connections: ConnectionBudget,
+        sources: RTSPSourceIdentifiers, tls: TLSFiles, metrics: MetricsRegistry
+    ) -> RTSPService {
+        var settings = configuration.rtsp.server(connections: connections, canPublish: true, hasDatagrams: false)
+        settings.sources = sources
+        settings.shutdownTimeout = shutdownTimeout * 0.2
+        return RTSPService(
+            configuration: settings,
+            backend: EngineRTSPBackend(
+                output: output, control: control, publishing: RTSPPublishers(control: control, media: media)),
+            tlsContext: { tls.context }, metrics: metrics, logger: logger)
     }
 
     /// As many descriptors as the hard limit allows: every WebSocket and ICE-TCP client is one.

@@ -44,6 +44,20 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def free_port_pair() -> int:
+    """The even one of two neighbouring port numbers that are free for UDP now."""
+    while True:
+        port = free_ports(1)[0] & ~1
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first, \
+                    socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as second:
+                first.bind(("0.0.0.0", port))
+                second.bind(("0.0.0.0", port + 1))
+                return port
+        except (OSError, OverflowError):
+            continue
+
+
 def merge(base: dict, extra: dict) -> dict:
     """Nested dictionaries merged; values of `extra` win."""
     out = dict(base)
@@ -58,15 +72,18 @@ class WeirServer:
     def __init__(self, directory: Path, settings: dict | None = None, environment: dict | None = None):
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
-        media, ws, wss, http, https, hls, hls_tls = free_ports(7)
+        media, ws, wss, http, https, hls, hls_tls, rtsp, rtsps = free_ports(9)
+        udp = free_port_pair()
         self.media_port, self.ws_port, self.wss_port, self.http_port, self.https_port = media, ws, wss, http, https
         self.hls_port, self.hls_tls_port = hls, hls_tls
+        self.rtsp_port, self.rtsps_port, self.rtsp_udp_port = rtsp, rtsps, udp
         self.settings = merge(
             {
                 "media": {"port": media},
                 "websocket": {"port": ws, "tls_port": wss},
                 "http": {"port": http, "tls_port": https},
                 "hls": {"port": hls, "tls_port": hls_tls},
+                "rtsp": {"listeners": [f"0.0.0.0:{rtsp}"], "tls_listeners": [f"0.0.0.0:{rtsps}"], "udp_port": udp},
                 "state": {"dir": str(directory / "state")},
                 "log": {"level": os.environ.get("WEIR_TEST_LOG_LEVEL", "info")},
             },
@@ -95,6 +112,10 @@ class WeirServer:
     @property
     def hls_url(self) -> str:
         return f"http://127.0.0.1:{self.hls_port}"
+
+    def rtsp(self, name: str, secure: bool = False) -> str:
+        scheme, port = ("rtsps", self.rtsps_port) if secure else ("rtsp", self.rtsp_port)
+        return f"{scheme}://127.0.0.1:{port}/{name}"
 
     def start(self) -> "WeirServer":
         config = self.directory / "weir.yaml"

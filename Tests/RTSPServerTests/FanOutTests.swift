@@ -73,6 +73,7 @@ private final class Player: FanOutPlayer {
     private func video(_ number: Int64, key: Bool = false, size: Int = 20) {
         stream.send(
             track: 0, number: number, timestamp: UInt32(number) * 3000, marker: true, isKeyFrameStart: key,
+            arrival: Instant(nanoseconds: number * 1_000_000_000 / 30),
             [UInt8](repeating: 1, count: size).span.bytes)
         stream.flush()
         eventLoop.run()
@@ -81,6 +82,7 @@ private final class Player: FanOutPlayer {
     private func audio(_ number: Int64) {
         stream.send(
             track: 1, number: number, timestamp: UInt32(number) * 960, marker: false, isKeyFrameStart: false,
+            arrival: Instant(nanoseconds: number * 20_000_000),
             [2, 3].span.bytes)
         stream.flush()
         eventLoop.run()
@@ -94,7 +96,7 @@ private final class Player: FanOutPlayer {
         audio(20)
         #expect(player.begun.isEmpty && player.got.isEmpty)
         video(11, key: true)
-        #expect(player.begun == [[.init(sequence: 11, rtpTime: 33_000), .init()]])
+        #expect(player.begun == [[.init(sequence: 11, rtpTime: 33_000), .init(rtpTime: 17_600)]])
         video(12)
         audio(21)
         #expect(player.video == [11, 12] && player.audio == [21])
@@ -111,9 +113,11 @@ private final class Player: FanOutPlayer {
         join(player)
         for number in Int64(1)...5 {
             stream.send(
-                track: 0, number: number, timestamp: 1, marker: true, isKeyFrameStart: number == 3, [1].span.bytes)
+                track: 0, number: number, timestamp: 1, marker: true, isKeyFrameStart: number == 3,
+                arrival: .zero, [1].span.bytes)
             stream.send(
-                track: 1, number: number, timestamp: 1, marker: true, isKeyFrameStart: false, [1].span.bytes)
+                track: 1, number: number, timestamp: 1, marker: true, isKeyFrameStart: false, arrival: .zero,
+                [1].span.bytes)
         }
         stream.flush()
         eventLoop.run()
@@ -158,7 +162,7 @@ private final class Player: FanOutPlayer {
         for number in Int64(1)...4 {
             stream.send(
                 track: 0, number: number, timestamp: number < 4 ? 700 : 3700, marker: number > 2,
-                isKeyFrameStart: number < 3, [1].span.bytes)
+                isKeyFrameStart: number < 3, arrival: .zero, [1].span.bytes)
             stream.flush()
             eventLoop.run()
         }
@@ -224,7 +228,7 @@ private final class Player: FanOutPlayer {
         for number in Int64(2)..<200 {
             stream.send(
                 track: 0, number: number, timestamp: 0, marker: true, isKeyFrameStart: false,
-                [UInt8](repeating: 0, count: 100).span.bytes)
+                arrival: .zero, [UInt8](repeating: 0, count: 100).span.bytes)
             stream.flush()
         }
         eventLoop.run()
@@ -260,7 +264,8 @@ private final class Player: FanOutPlayer {
         stream.report(track: 0, ntp: 1000 << 32, timestamp: 90_000)
         stream.report(track: 1, ntp: 1001 << 32, timestamp: 48_000)
         stream.send(
-            track: 0, number: 7, timestamp: 90_000 + 270_000, marker: true, isKeyFrameStart: true, [1].span.bytes)
+            track: 0, number: 7, timestamp: 90_000 + 270_000, marker: true, isKeyFrameStart: true, arrival: .zero,
+            [1].span.bytes)
         stream.flush()
         eventLoop.run()
         #expect(player.begun == [[.init(sequence: 7, rtpTime: 360_000), .init(rtpTime: 48_000 + 2 * 48_000)]])
@@ -273,6 +278,36 @@ private final class Player: FanOutPlayer {
         }
         #expect(seen.map(\.rtpTimestamp) == [90_000, 48_000, 90_000, 48_000])
         #expect(seen.map(\.ssrc) == [0xa, 0xb, 0xa, 0xb])
+    }
+
+    @Test func withoutReportsTheTimesAreThoseAtWhichPacketsCame() {
+        video(30)
+        audio(49)
+        audio(50)
+        let player = Player()
+        join(player)
+        eventLoop.advanceTime(by: .milliseconds(400))
+        // No key frame: the newest packet says what time it is, and video has not begun.
+        #expect(player.begun == [[.init(rtpTime: 90_000), .init(rtpTime: 48_000)]])
+        video(60, key: true)
+        let late = Player()
+        join(late)
+        video(61, key: true)
+        // The picture came 1.0333 s after the sound that was known last.
+        #expect(late.begun == [[.init(sequence: 61, rtpTime: 183_000), .init(rtpTime: 48_000 + 49_600)]])
+    }
+
+    @Test func playersAreCounted() {
+        let player = Player()
+        join(player)
+        join(Player())
+        #expect(stream.playerCount == 2)
+        stream.leave(player, eventLoop: eventLoop)
+        stream.leave(player, eventLoop: eventLoop)
+        #expect(stream.playerCount == 1)
+        stream.end()
+        eventLoop.run()
+        #expect(stream.playerCount == 0)
     }
 
     @Test func theEndIsTold() throws {

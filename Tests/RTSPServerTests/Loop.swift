@@ -20,6 +20,9 @@ final class Loop: RTSPBackend {
         var accesses: [RTSPAccess] = []
         var connections: [RTSPConnectionFacts] = []
         var stopped: [String] = []
+        /// Of players in connections that are gone.
+        var left: [String] = []
+        var rightsEndIn: Duration?
         var datagramPlayers: [String: RTSPLink] = [:]
         var refusal: RTSPStatus?
         var waiting: [CheckedContinuation<Void, Never>] = []
@@ -51,14 +54,14 @@ final class Loop: RTSPBackend {
             settings: settings, askForKeyFrame: { self.state.update { $0.keyFrameRequests += 1 } })
     }
 
-    func mayPlay(_ access: RTSPAccess, on connection: RTSPConnectionFacts) async -> RTSPStatus? {
+    func mayPlay(_ access: RTSPAccess, on connection: RTSPConnectionFacts) async -> RTSPDecision {
         if state.value.holdsAccess {
             await withCheckedContinuation { continuation in state.update { $0.waiting.append(continuation) } }
         }
         return state.update { state in
             state.accesses.append(access)
             state.connections.append(connection)
-            return state.refusal
+            return state.refusal.map { .refuse($0) } ?? .allow(endsIn: state.rightsEndIn)
         }
     }
 
@@ -83,9 +86,15 @@ final class Loop: RTSPBackend {
         _ name: String, tracks: [RTSPSetUpTrack], link: RTSPLink, on: RTSPConnectionFacts
     ) async -> Result<RTSPPlaying, RTSPRefusal> {
         guard let stream = state.value.streams[name]?.stream else { return .failure(RTSPRefusal(.notFound)) }
-        guard case .udp? = tracks.first?.path else { return .success(.interleaved(stream)) }
+        guard case .udp? = tracks.first?.path else { return .success(.interleaved(stream, Seat(name: name, loop: self))) }
         state.update { $0.datagramPlayers[name] = link }
         return .success(.datagrams(Datagrams(name: name, loop: self), first: tracks.map { _ in .init(sequence: 3) }))
+    }
+
+    struct Seat: RTSPPlayback {
+        let name: String
+        let loop: Loop
+        func stop() { loop.state.update { $0.left.append(name) } }
     }
 
     struct Datagrams: RTSPPlayback {
@@ -141,7 +150,7 @@ final class Loop: RTSPBackend {
                 let facts = PayloadInspector.inspect(tracks[track].codec, payload)
                 stream.send(
                     track: track, number: number, timestamp: header.timestamp, marker: header.marker,
-                    isKeyFrameStart: facts.isKeyFrameStart && facts.isFrameStart, payload)
+                    isKeyFrameStart: facts.isKeyFrameStart && facts.isFrameStart, arrival: .zero, payload)
             }
         }
 

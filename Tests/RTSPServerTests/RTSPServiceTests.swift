@@ -26,7 +26,7 @@ import Wire
     private static func send(_ stream: RTSPStream, _ number: Int64, key: Bool) {
         stream.send(
             track: 0, number: number, timestamp: UInt32(number), marker: true, isKeyFrameStart: key,
-            (key ? Picture.key : Picture.delta).span.bytes)
+            arrival: .zero, (key ? Picture.key : Picture.delta).span.bytes)
         stream.flush()
     }
 
@@ -241,7 +241,8 @@ import Wire
                 number += 1
                 stream.send(
                     track: 0, number: number, timestamp: UInt32(truncatingIfNeeded: number), marker: true,
-                    isKeyFrameStart: true, (Picture.key + [UInt8](repeating: 0, count: 50_000)).span.bytes)
+                    isKeyFrameStart: true, arrival: .zero,
+                    (Picture.key + [UInt8](repeating: 0, count: 50_000)).span.bytes)
                 stream.flush()
                 var last: [UInt8] = []
                 repeat {

@@ -34,7 +34,7 @@ func withServer(
         configuration: configuration, backend: loop, tlsContext: tls.map { context in { @Sendable in context } },
         metrics: metrics,
         logger: logger, onListening: { all in ports.update { $0 = all } })
-    loop.ssrc.withLock { $0 = { service.ssrc($0, $1) } }
+    loop.ssrc.withLock { $0 = configuration.sources.ssrc }
     try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await service.run() }
         try await ports.wait { !$0.isEmpty }

@@ -2,6 +2,7 @@
 
 import { $, copyButton, el, setText, watchURL } from "./ui.js";
 import { hlsURL } from "./hls-player.js";
+import { ffplayCommand, quoted, rtspKnown, rtspURL, vlcCommand } from "./rtsp.js";
 import { whepURL, whipURL } from "./whip.js";
 
 const WEBSOCKET_PORTS = { "http:": 8080, "https:": 8443 };
@@ -10,9 +11,6 @@ function webSocketURL() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     return `${scheme}://${location.hostname}:${WEBSOCKET_PORTS[location.protocol] ?? 8080}`;
 }
-
-/** In single quotes a POSIX shell changes nothing. */
-const quoted = text => `'${text.replaceAll("'", "'\\''")}'`;
 
 const EXAMPLES = {
     OBS: {
@@ -37,6 +35,11 @@ const EXAMPLES = {
             + "  -c:v libx264 -profile:v baseline -pix_fmt yuv420p -tune zerolatency -bf 0 -g 60 -b:v 2M \\\n"
             + `  -c:a libopus -ar 48000 -ac 2 -b:a 96k -f whip ${quoted(whipURL(name))}`,
     },
+    "Play in VLC": {
+        note: "Needs VLC 3 with RTSP; Debian's own package has none.",
+        command: vlcCommand,
+    },
+    "Play in ffplay": { command: ffplayCommand },
     "Web page": {
         note: "A player for a page of yours. With sound, browsers want a click first.",
         command: name => "<video id=\"weir\" autoplay muted playsinline controls></video>\n"
@@ -60,7 +63,7 @@ const EXAMPLES = {
 
 /** Builds the section once; `show(name)` fills in the name. */
 export class ShareView {
-    #name = "";
+    #name = "NAME";
     #values = [];
 
     constructor() {
@@ -68,13 +71,19 @@ export class ShareView {
         this.#addAddress("Publish by WHIP", () => whipURL(this.#name));
         this.#addAddress("Play by WHEP", () => whepURL(this.#name));
         this.#addAddress("Play by HLS", () => hlsURL(this.#name));
+        this.#addAddress("Play by RTSP", () => rtspURL(this.#name) || "switched off");
         this.#addAddress("WCS WebSocket", webSocketURL, "The default port; the server may be configured otherwise");
         this.#addExamples();
+        void rtspKnown.then(() => this.#refresh());
     }
 
     show(name) {
         this.#name = name || "NAME";
         setText($("connect-name"), name ? `for “${name}”` : "");
+        this.#refresh();
+    }
+
+    #refresh() {
         for (const { node, text } of this.#values) setText(node, text());
     }
 

@@ -1,6 +1,7 @@
 // The list of live streams: asked for each second, shown in place so that nothing jumps under a finger.
 
 import * as format from "./format.js";
+import { ffplayCommand, rtspURL, vlcCommand } from "./rtsp.js";
 import { $, copyButton, el, icon, setBadge, setText, watchURL } from "./ui.js";
 
 const PERIOD_MS = 1000;
@@ -124,11 +125,26 @@ export class StreamList extends EventTarget {
         }, icon("play"), el("span", {}, "Play"));
         play.addEventListener("click", () => this.#play(name));
         row.node = el("tr", { dataset: { stream: name }, role: "row" },
-            el("td", { className: "name", role: "cell" }, name, row.own),
+            el("td", { className: "name", role: "cell" }, name, row.own, this.#rtspDetails(name)),
             row.codec, row.size, row.bitrate, row.players, row.uptime,
             el("td", { className: "last", role: "cell" },
                 el("div", { className: "act" }, play, copyButton(`link to watch ${name}`, () => watchURL(name)))));
         return row;
+    }
+
+    /** URL and commands of players that are no browsers. */
+    #rtspDetails(name) {
+        const details = el("details", { className: "rtsp" }, el("summary", { "aria-label": `RTSP of ${name}` }, "RTSP"));
+        details.addEventListener("toggle", () => {
+            if (!details.open) return;
+            const lines = rtspURL(name)
+                ? [["URL", rtspURL], ["ffplay", ffplayCommand], ["VLC", vlcCommand]].map(([title, text]) =>
+                    el("div", {}, el("span", { className: "muted" }, title), el("code", {}, text(name)),
+                        copyButton(`RTSP ${title} of ${name}`, () => text(name))))
+                : [el("p", { className: "muted" }, "RTSP is switched off on this server.")];
+            details.replaceChildren(details.firstElementChild, ...lines);
+        });
+        return details;
     }
 
     #fill(row, stream) {
@@ -138,7 +154,8 @@ export class StreamList extends EventTarget {
         setText(row.size, stream.videoCodec ? format.resolution(stream.width, stream.height) : "audio only");
         setText(row.bitrate, format.bitrate(stream.bitrate));
         setText(row.players, String(stream.viewers));
-        row.players.title = stream.hlsViewers > 0 ? `${stream.hlsViewers} of them by HLS` : "";
+        const others = [[stream.hlsViewers, "HLS"], [stream.rtspPlayers, "RTSP"]].filter(([count]) => count > 0);
+        row.players.title = others.map(([count, way]) => `${count} of them by ${way}`).join(", ");
         setText(row.uptime, format.duration(stream.uptime));
     }
 }
@@ -147,9 +164,11 @@ export class StreamList extends EventTarget {
 function normalise(entry) {
     const number = value => (Number.isFinite(value) ? value : NaN);
     const hlsViewers = Number.isFinite(entry.hlsViewers) ? entry.hlsViewers : 0;
+    const rtspPlayers = Number.isFinite(entry.rtspPlayers) ? entry.rtspPlayers : 0;
     return {
         name: String(entry.name), videoCodec: entry.videoCodec ?? null, audioCodec: entry.audioCodec ?? null,
         width: number(entry.width), height: number(entry.height), bitrate: number(entry.bitrate),
-        players: number(entry.players), hlsViewers, viewers: number(entry.players) + hlsViewers, uptime: number(entry.uptime), isLive: entry.isLive !== false,
+        players: number(entry.players), hlsViewers, rtspPlayers,
+        viewers: number(entry.players) + hlsViewers + rtspPlayers, uptime: number(entry.uptime), isLive: entry.isLive !== false,
     };
 }

@@ -6,6 +6,7 @@ import MediaFormats
 import MediaTaps
 import SDP
 import Synchronization
+import WeirMetrics
 import Wire
 
 /// What WebRTC players are given of streams that WebRTC cannot carry as they are: pictures out of order (B frames), sound
@@ -53,8 +54,16 @@ final class StreamVariants: Sendable {
     static func isVariant(_ peer: PeerID) -> Bool { peer.rawValue >= firstPeer }
 
     /// To be called once, before the first stream.
-    func begin(_ settings: Settings, reader: FrameReader, logger: Logger) {
+    func begin(_ settings: Settings, reader: FrameReader, metrics: MetricsRegistry, logger: Logger) {
         state.withLock { ($0.settings, $0.reader, $0.logger) = (settings, reader, logger) }
+        metrics.collect { [weak self] in
+            let counts = self?.counts ?? (0, 0)
+            return [("pictures", counts.pictures), ("sound", counts.sounds)].map { kind, count in
+                WeirMetrics.Sample(
+                    name: "weir_webrtc_transcodes", help: "Streams that are transcoded for WebRTC players", kind: .gauge,
+                    labels: [("kind", kind)], value: Double(count))
+            }
+        }
     }
 
     var makesPictures: Bool { state.withLock { $0.settings.maxPictures > 0 } }

@@ -1,0 +1,79 @@
+"""GStreamer as a player of RTSP: a program of its own, for the python3 of Debian. Writes what comes into a file.
+
+    gst_rtsp.py URL FILE.mkv LIMIT
+
+Ends with the stream; says in JSON what went wrong, if anything did.
+"""
+
+import json
+import sys
+
+import gi
+
+gi.require_version("Gst", "1.0")
+from gi.repository import GLib, Gst  # noqa: E402
+
+
+class Player:
+    def __init__(self, url: str, path: str, limit: float):
+        self.loop = GLib.MainLoop()
+        self.pipeline = Gst.Pipeline.new(None)
+        self.source = Gst.ElementFactory.make("rtspsrc")
+        self.source.set_property("location", url)
+        # TCP; TLS for rtsps, whose certificate is made for the test.
+        self.source.set_property("protocols", 0x20 if url.startswith("rtsps") else 4)
+        self.source.set_property("tls-validation-flags", 0)
+        self.source.set_property("latency", 200)
+        self.mux = Gst.ElementFactory.make("matroskamux")
+        self.sink = Gst.ElementFactory.make("filesink")
+        self.sink.set_property("location", path)
+        self.sink.set_property("async", False)
+        for element in (self.source, self.mux, self.sink):
+            self.pipeline.add(element)
+        self.mux.link(self.sink)
+        self.problem = None
+        self.source.connect("pad-added", self.on_stream)
+        bus = self.pipeline.get_bus()
+        bus.add_signal_watch()
+        bus.connect("message::error", self.on_error)
+        bus.connect("message::eos", lambda *_: self.loop.quit())
+        GLib.timeout_add(round(limit * 1000), self.on_limit)
+
+    def on_stream(self, _source, pad) -> None:
+        parse = Gst.ElementFactory.make("parsebin")
+        self.pipeline.add(parse)
+        parse.connect("pad-added", self.on_frames)
+        parse.sync_state_with_parent()
+        pad.link(parse.get_static_pad("sink"))
+
+    def on_frames(self, _parse, pad) -> None:
+        kind = (pad.get_current_caps() or pad.query_caps(None)).get_structure(0).get_name().split("/")[0]
+        queue = Gst.ElementFactory.make("queue")
+        self.pipeline.add(queue)
+        queue.sync_state_with_parent()
+        pad.link(queue.get_static_pad("sink"))
+        queue.get_static_pad("src").link(self.mux.request_pad_simple(f"{kind}_%u"))
+
+    def on_error(self, _bus, message) -> None:
+        error, _ = message.parse_error()
+        # The server closes the connection at the end of a live stream.
+        if error.matches(Gst.ResourceError.quark(), Gst.ResourceError.READ) and self.problem is None:
+            self.pipeline.send_event(Gst.Event.new_eos())
+            return
+        self.problem = error.message
+        self.loop.quit()
+
+    def on_limit(self) -> bool:
+        self.problem = "time is over"
+        self.loop.quit()
+        return False
+
+    def run(self) -> None:
+        self.pipeline.set_state(Gst.State.PLAYING)
+        self.loop.run()
+        self.pipeline.set_state(Gst.State.NULL)
+        print(json.dumps({"problem": self.problem}), flush=True)
+
+
+Gst.init(None)
+Player(sys.argv[1], sys.argv[2], float(sys.argv[3])).run()
