@@ -328,7 +328,7 @@ if fuzzing {
         ("Hooks", ["RESTHooks", "ControlPlane", "WeirJSON"]),
         ("REST", ["HTTPServer", "RESTHooks", "WeirJSON"]), ("Tokens", ["Tokens", "ControlPlane", "WeirJSON"]),
         ("Redaction", ["ControlPlane"]),
-        ("Frames", ["MediaFrames", "MediaFormats", "RTP", "Wire"]),
+        ("Frames", ["MediaFrames", "MediaFormats", "RTP", "Wire"]), ("Intake", ["MediaFrames", "MediaFormats", "Wire"]),
         ("TornFiles", ["MediaFiles", "MediaFormats", "Wire"]),
         ("HLS", ["HLS", "MediaFormats", "Wire"]),
         ("Playback", ["Playback", "MediaFiles", "MediaFormats", "Wire"]),
