@@ -57,8 +57,8 @@ final class StreamVariants: Sendable {
     func begin(_ settings: Settings, reader: FrameReader, metrics: MetricsRegistry, logger: Logger) {
         state.withLock { ($0.settings, $0.reader, $0.logger) = (settings, reader, logger) }
         metrics.collect { [weak self] in
-            let counts = self?.counts ?? (0, 0)
-            return [("pictures", counts.pictures), ("sound", counts.sounds)].map { kind, count in
+            let counts = self?.counts
+            return [("pictures", counts?.pictures ?? 0), ("sound", counts?.sounds ?? 0)].map { kind, count in
                 WeirMetrics.Sample(
                     name: "weir_webrtc_transcodes", help: "Streams that are transcoded for WebRTC players", kind: .gauge,
                     labels: [("kind", kind)], value: Double(count))
