@@ -106,7 +106,8 @@ package struct Server {
                 "HTTP open", metadata: ["address": .string(address.description), "tls": .stringConvertible(secure)])
         }
         let rtspService = rtsp.map {
-            makeRTSPService($0, control: control, connections: connections, sources: rtspSources, tls: tls, metrics: metrics)
+            makeRTSPService(
+                $0, control: control, connections: connections, sources: rtspSources, tls: tls, metrics: metrics)
         }
         var listeners: [any Service] = [webSocket]
         if let rtspService { listeners.append(rtspService) }
