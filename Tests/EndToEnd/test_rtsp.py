@@ -79,7 +79,7 @@ async def play_with_gstreamer(url: str, path: Path, limit: float) -> None:
 async def play_with_pyav(url: str, path: Path, limit: float) -> None:
     def copy() -> None:
         with av.open(url, options={"rtsp_transport": "tcp"}, timeout=limit) as source, av.open(str(path), "w") as out:
-            streams = {one.index: out.add_stream_from_template(one) for one in source.streams}
+            streams = {one.index: out.add_stream_from_template(one, opaque=True) for one in source.streams}
             for packet in source.demux():
                 if packet.dts is not None:
                     packet.stream = streams[packet.stream.index]
