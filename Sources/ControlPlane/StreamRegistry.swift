@@ -80,7 +80,7 @@ final class StreamRegistry: Sendable {
     }
 
     let state: Mutex<State>
-    private let metrics: ControlMetrics
+    let metrics: ControlMetrics
 
     init(limits: ControlConfiguration.Limits, metrics: ControlMetrics) {
         state = Mutex(State(limits: limits))

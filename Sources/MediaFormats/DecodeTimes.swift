@@ -10,7 +10,7 @@ package struct DecodeTimes: Sendable {
     private let leastStep: Interval
     /// How many pictures may come before one that is shown earlier: as the stream says, or as it turned out.
     private var depth = 0
-    /// When the last pictures are shown, `depth` + 1 at most.
+    /// When pictures are shown that may still be waited for by others: the latest `depth` + 1, ascending.
     private var shown: [Interval] = []
     private var last: Interval?
 
@@ -32,9 +32,9 @@ package struct DecodeTimes: Sendable {
     ///   than the stream says, and then for no longer than it takes to find that out.
     package mutating func next(_ time: Interval) -> Interval {
         if let last, time < last, mayReorder, depth < Self.maxDepth { depth += 1 }
-        shown.append(time)
-        if shown.count > depth + 1 { shown.removeFirst() }
-        var due = shown.min() ?? time
+        if shown.count > depth { shown.removeFirst() }
+        shown.insert(time, at: shown.firstIndex { $0 > time } ?? shown.count)
+        var due = shown[0]
         if let last { due = max(due, last + leastStep) }
         last = due
         return due
