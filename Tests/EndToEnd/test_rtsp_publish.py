@@ -1,4 +1,4 @@
-"""RTSP publishers (ANNOUNCE, RECORD): ffmpeg and a client by hand publish; Chromium, HLS and RTSP players play, a recording is
+"""RTSP publishers (ANNOUNCE, RECORD): ffmpeg, GStreamer and a client by hand publish; Chromium, HLS and RTSP players play, a recording is
 made; who may not, and what becomes of streams whose publisher goes.
 
 Pictures carry numbers (numbered_clip.py), so that a missing one is Weir's.
@@ -19,6 +19,7 @@ import pytest
 from aiohttp import web
 
 from clips import make_clip
+from gstreamer import PYTHON
 from hook_backend import HookBackend
 from numbered_clip import FRAME_RATE
 from offers import make_offer
@@ -27,6 +28,7 @@ from rest_api import done
 from rtsp_client import RtspClient
 from tokens import SECRET, hs256
 
+HERE = Path(__file__).resolve().parent
 SECONDS, FULL_SECONDS = 9, 30
 LIMIT_SECONDS = 25.0
 SKEW_LIMIT = 0.030
@@ -46,29 +48,24 @@ AUDIO = {
 }
 
 
-class Ffmpeg:
-    """Publishes a file, again and again if it `loops`, at the pace at which it is shown, while it is entered."""
+class Publisher:
+    """A program that publishes, while this is entered."""
 
-    def __init__(self, server, name: str, source: Path, *coding: str, transport: str = "tcp", loops: bool = False,
-                 secure: bool = False):
-        self.server, self.name = server, name
-        loop = ["-stream_loop", "-1"] if loops else []
-        self.command = [
-            "ffmpeg", "-v", "error", "-re", *loop, "-i", str(source), *(coding or ("-c", "copy")), "-f", "rtsp",
-            "-rtsp_transport", transport, server.rtsp(name, secure)]
+    def __init__(self, server, name: str, command: list[str]):
+        self.server, self.name, self.command = server, name, command
 
-    async def __aenter__(self) -> "Ffmpeg":
+    async def __aenter__(self) -> "Publisher":
         self.process = await asyncio.create_subprocess_exec(*self.command, stderr=asyncio.subprocess.PIPE)
         return self
 
-    async def live(self) -> "Ffmpeg":
+    async def live(self) -> "Publisher":
         waiting = asyncio.create_task(self.server.wait_live(self.name, LIMIT_SECONDS))
         ended = asyncio.create_task(self.process.wait())
         await asyncio.wait({waiting, ended}, return_when=asyncio.FIRST_COMPLETED)
         ended.cancel()
         if not waiting.done():
             waiting.cancel()
-            raise AssertionError(f"ffmpeg: {(await self.process.stderr.read()).decode(errors='replace')[-800:]}")
+            raise AssertionError(f"{self.command[0]}: {(await self.process.stderr.read()).decode(errors='replace')[-800:]}")
         await waiting
         return self
 
@@ -76,6 +73,16 @@ class Ffmpeg:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         await self.process.wait()
+
+
+class Ffmpeg(Publisher):
+    """Publishes a file, again and again if it `loops`, at the pace at which it is shown."""
+
+    def __init__(self, server, name: str, source: Path, transport: str = "tcp", loops: bool = False):
+        loop = ["-stream_loop", "-1"] if loops else []
+        super().__init__(server, name, [
+            "ffmpeg", "-v", "error", "-re", *loop, "-i", str(source), "-c", "copy", "-f", "rtsp", "-rtsp_transport",
+            transport, server.rtsp(name)])
 
 
 def listed(server) -> dict[str, dict]:
@@ -155,7 +162,9 @@ def judge(path: Path, seconds: int, title: str) -> str:
 @pytest.mark.limit(120)
 async def test_every_picture_comes_to_rtsp_players_and_recordings(start_server, encoded, full, tmp_path, record_property):
     seconds = FULL_SECONDS if full else SECONDS
-    server = start_server({**SETTINGS, "recording": {"enabled": True}})
+    records = tmp_path / "records"
+    server = start_server({
+        **SETTINGS, "recording": {"all": True, "template": "{streamName}", "folder": str(records), "free_space": 0}})
     cases = [
         ("H264", "AAC", "tcp"), ("H264 with B frames", "AAC", "tcp"), ("H265", "AAC", "tcp"), ("VP8", "Opus", "tcp"),
         ("H264", "PCMU", "tcp"), ("H264", "PCMA", "tcp"),
@@ -171,14 +180,18 @@ async def test_every_picture_comes_to_rtsp_players_and_recordings(start_server, 
             await run("ffmpeg", "-v", "error", "-y", "-rtsp_transport", "tcp", "-i", server.rtsp(name), "-c", "copy",
                       str(played), limit=seconds + LIMIT_SECONDS)
             await asyncio.wait_for(publisher.process.wait(), LIMIT_SECONDS)
-        return [(f"{video} and {audio} over {transport}", played)]
+        suffix = "webm" if video == "VP8" else "mp4"
+        recorded = records / f"{name}.{suffix}"
+        await until(recorded.exists, lambda: ([path.name for path in records.iterdir()], server.log_tail()))
+        title = f"{video} and {audio} over {transport}"
+        return [(title, played), (f"recording of {title}", recorded)]
 
     results = [each for all_ in await asyncio.gather(*map(one, cases)) for each in all_]
     for title, path in results:
         measured = await asyncio.to_thread(judge, path, seconds, title)
         record_property(title, measured)
         print(measured)
-    await until(lambda: not listed(server), lambda: listed(server))
+    assert not listed(server)
 
 
 async def check_sound(page, key: str) -> None:
@@ -234,6 +247,25 @@ async def test_chromium_plays_it_with_sound(start_server, encoded, stepped, new_
             await page.call("stop", "play")
     await until(lambda: not listed(server), lambda: listed(server))
     await until(lambda: not server.metrics()['weir_webrtc_transcodes{kind="sound"}'], server.metrics)
+
+
+@pytest.mark.limit(90)
+async def test_gstreamer_publishes(start_server, new_page, tmp_path):
+    server = start_server(SETTINGS)
+    async with contextlib.AsyncExitStack() as publishers:
+        for video in ("H264", "VP8"):
+            command = [PYTHON, str(HERE / "gst_rtsp_publish.py"), server.rtsp(video), "tcp", video]
+            await (await publishers.enter_async_context(Publisher(server, video, command))).live()
+        for video in ("H264", "VP8"):
+            path = tmp_path / f"{video}.mkv"
+            await run("ffmpeg", "-v", "error", "-y", "-rtsp_transport", "tcp", "-i", server.rtsp(video), "-t", "2", "-c",
+                      "copy", str(path))
+            page = await new_page()
+            await page.call("whepPlay", "play", server.whep(video), {})
+            await page.wait_frames("play", 30, LIMIT_SECONDS)
+            await check_sound(page, "play")
+            await page.call("stop", "play")
+        assert not any(stream["reordered"] for stream in listed(server).values())
 
 
 @pytest.mark.limit(60)
