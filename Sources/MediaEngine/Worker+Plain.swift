@@ -144,7 +144,7 @@ extension Worker {
 
     /// The stream is over: nothing follows (RFC 3550 §6.6).
     func sayGoodbye(_ peer: Peer) {
-        guard let plain = peer.plain else { return }
+        guard let plain = peer.plain, peers[peer.id] === peer else { return }
         for own in plain.player.tracks {
             var bytes: [UInt8] = []
             RTCPWriter.receiverReport(ssrc: own.ssrc, blocks: [], into: &bytes)

@@ -54,59 +54,9 @@ package enum H264 {
     }
 
     /// - Parameter nal: the NAL unit with its header byte.
-    package static func size(ofSPS nal: RawSpan) -> VideoSize? {
-        guard nal.byteCount > 4 else { return nil }
-        var bits = BitReader(nal.extracting(1..<nal.byteCount), emulationPrevention: true)
-        let profile = bits.read(8)
-        bits.skip(16)
-        _ = bits.ue()
-        var chroma: UInt32 = 1
-        switch profile {
-        case 100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135:
-            chroma = bits.ue()
-            if chroma == 3 { bits.skip(1) }
-            _ = bits.ue()
-            _ = bits.ue()
-            bits.skip(1)
-            if bits.flag() {
-                for list in 0..<(chroma == 3 ? 12 : 8) where bits.flag() { skipScalingList(&bits, list < 6 ? 16 : 64) }
-            }
-        default: break
-        }
-        _ = bits.ue()
-        switch bits.ue() {
-        case 0: _ = bits.ue()
-        case 1:
-            bits.skip(1)
-            bits.se()
-            bits.se()
-            let count = bits.ue()
-            guard count <= 255 else { return nil }
-            for _ in 0..<count { bits.se() }
-        default: break
-        }
-        _ = bits.ue()
-        bits.skip(1)
-        let columns = bits.ue()
-        let rows = bits.ue()
-        let framesOnly = bits.flag()
-        if !framesOnly { bits.skip(1) }
-        bits.skip(1)
-        var crop: (left: UInt32, right: UInt32, top: UInt32, bottom: UInt32) = (0, 0, 0, 0)
-        if bits.flag() { crop = (bits.ue(), bits.ue(), bits.ue(), bits.ue()) }
-        // 65,536 luma samples are more than any level allows.
-        guard bits.isValid, columns < 4096, rows < 4096, crop.left < 65_536, crop.right < 65_536, crop.top < 65_536,
-            crop.bottom < 65_536
-        else { return nil }
-        let fieldFactor = framesOnly ? 1 : 2
-        let unitX = chroma == 1 || chroma == 2 ? 2 : 1
-        let unitY = (chroma == 1 ? 2 : 1) * fieldFactor
-        let width = (Int(columns) + 1) * 16 - unitX * Int(crop.left + crop.right)
-        let height = (Int(rows) + 1) * 16 * fieldFactor - unitY * Int(crop.top + crop.bottom)
-        return width > 0 && height > 0 ? VideoSize(width: width, height: height) : nil
-    }
+    package static func size(ofSPS nal: RawSpan) -> VideoSize? { SequenceParameterSet(parsing: nal)?.size }
 
-    private static func skipScalingList(_ bits: inout BitReader, _ size: Int) {
+    static func skipScalingList(_ bits: inout BitReader, _ size: Int) {
         var last = 8
         var next = 8
         for _ in 0..<size where bits.isValid {

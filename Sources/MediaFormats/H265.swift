@@ -71,6 +71,28 @@ enum H265 {
         return size.width > 0 && size.height > 0 ? size : nil
     }
 
+    /// How many pictures may come before one that is shown earlier, of the highest sub-layer
+    /// (`sps_max_num_reorder_pics`); 0: pictures are shown in the order in which they come.
+    static func reorderedPictures(ofSPS nal: RawSpan) -> Int? {
+        guard nal.byteCount > 3 else { return nil }
+        let subLayers = Int(nal[2] >> 1 & 7)
+        var bits = BitReader(nal.extracting(2..<nal.byteCount), emulationPrevention: true)
+        skipProfile(&bits)
+        _ = bits.ue()
+        if bits.ue() == 3 { bits.skip(1) }
+        _ = bits.ue()
+        _ = bits.ue()
+        if bits.flag() { for _ in 0..<4 { _ = bits.ue() } }
+        for _ in 0..<3 { _ = bits.ue() }
+        var count: UInt32 = 0
+        for _ in (bits.flag() ? 0 : subLayers)...subLayers {
+            _ = bits.ue()
+            count = bits.ue()
+            _ = bits.ue()
+        }
+        return bits.isValid && count <= 16 ? Int(count) : nil
+    }
+
     /// What comes before the number of a sequence parameter set: its video parameter set, layers, and
     /// profile_tier_level (H.265 §7.3.3).
     static func skipProfile(_ bits: inout BitReader) {

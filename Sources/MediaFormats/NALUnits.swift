@@ -87,6 +87,24 @@ package enum NALUnits {
         codec == .h265 ? H265.size(ofSPS: nal) : H264.size(ofSPS: nal)
     }
 
+    /// How many pictures may come before one that is shown earlier, as a sequence parameter set says: 0 means that
+    /// pictures are shown in the order in which they come. `nil`: it does not say.
+    package static func reorderedPictures(_ codec: Codec, sequenceParameterSet nal: RawSpan) -> Int? {
+        codec == .h265
+            ? H265.reorderedPictures(ofSPS: nal) : H264.SequenceParameterSet(parsing: nal)?.reorderedPictures
+    }
+
+    /// Whether an H.264 slice may refer to pictures that are shown later: `slice_type` B (H.264 §7.4.3).
+    ///
+    /// - Parameter nal: the NAL unit with its header, or its beginning.
+    package static func isBidirectional(h264Slice nal: RawSpan) -> Bool {
+        guard nal.byteCount > 1 else { return false }
+        var bits = BitReader(nal.extracting(1..<nal.byteCount), emulationPrevention: true)
+        _ = bits.ue()
+        let type = bits.ue() % 5
+        return bits.isValid && type == 1
+    }
+
     /// NAL units of a byte stream (H.264 Annex B): what lies between start codes of three or four bytes, without zero
     /// bytes behind it. Anything before the first start code is not a unit.
     package static func ranges(annexB bytes: RawSpan) -> [Range<Int>] {

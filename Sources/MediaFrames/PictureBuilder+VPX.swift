@@ -122,6 +122,8 @@ package struct VP8Descriptor: Equatable, Sendable {
 /// What is in front of a piece of a VP9 frame (RFC 9628 §4.2).
 package struct VP9Descriptor: Equatable, Sendable {
     package var length: Int
+    /// Where the scalability structure begins, which ends the descriptor; `length` without one.
+    package var structureStart: Int
     /// Beginning and end of the frame of one spatial layer.
     package var startsFrame: Bool
     package var endsFrame: Bool
@@ -164,6 +166,7 @@ package struct VP9Descriptor: Equatable, Sendable {
                 if payload[at - 1] & 1 == 0 { break }
             }
         }
+        structureStart = at
         if first & 0x02 != 0 {
             var facts = RTPPayloadFacts()
             guard VP9.skipStructure(payload, &at, &facts) else { return nil }

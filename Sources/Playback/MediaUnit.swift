@@ -44,6 +44,15 @@ package struct PlaybackTrack: Sendable, Equatable {
     package var source: Codec
     package var isTranscoded: Bool
 
+    package init(
+        description: TrackDescription, rotation: VideoRotation = .none, source: Codec, isTranscoded: Bool
+    ) {
+        self.description = description
+        self.rotation = rotation
+        self.source = source
+        self.isTranscoded = isTranscoded
+    }
+
     /// What to call it where its own `formatParameters` are not known: H264 of the profiles Main and High as files have
     /// them. Many players state Baseline and decode these too, as long as no pictures are out of order.
     package var lenientParameters: String? {

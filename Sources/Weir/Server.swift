@@ -65,6 +65,7 @@ package struct Server {
             stateDirectory: stateDirectory, nodeId: nodeId, transport: transport, metrics: metrics)
         let diagnostics = try diagnosticFolder(stateDirectory: stateDirectory, metrics: metrics)
         let reader = try FrameReader(engine: media.engine)
+        media.variants.begin(configuration.rtsp.variants, reader: reader, metrics: metrics, logger: logger)
         let recordings = try recordingService(stateDirectory: stateDirectory, reader: reader, metrics: metrics)
         let hls =
             configuration.hls.enabled
@@ -107,7 +108,8 @@ package struct Server {
         }
         let rtspService = rtsp.map {
             makeRTSPService(
-                $0, media: media, control: control, connections: connections, sources: rtspSources, tls: tls, metrics: metrics)
+                $0, control: control, media: media, connections: connections, sources: rtspSources, tls: tls,
+                metrics: metrics)
         }
         var listeners: [any Service] = [webSocket]
         if let rtspService { listeners.append(rtspService) }
@@ -407,15 +409,17 @@ package struct Server {
     }
 
     private func makeRTSPService(
-        _ output: RTSPOutput, media: EngineMediaBackend, control: ControlPlane, connections: ConnectionBudget,
+        _ output: RTSPOutput, control: ControlPlane, media: EngineMediaBackend, connections: ConnectionBudget,
         sources: RTSPSourceIdentifiers, tls: TLSFiles, metrics: MetricsRegistry
     ) -> RTSPService {
-        var settings = configuration.rtsp.server(connections: connections, canPublish: false, hasDatagrams: true)
+        var settings = configuration.rtsp.server(connections: connections, canPublish: true, hasDatagrams: true)
         settings.sources = sources
         settings.shutdownTimeout = shutdownTimeout * 0.2
         return RTSPService(
             configuration: settings,
-            backend: EngineRTSPBackend(output: output, control: control, datagrams: EngineDatagrams(media: media)),
+            backend: EngineRTSPBackend(
+                output: output, control: control, publishing: RTSPPublishers(control: control, media: media),
+                datagrams: EngineDatagrams(media: media)),
             tlsContext: { tls.context }, metrics: metrics, logger: logger)
     }
 

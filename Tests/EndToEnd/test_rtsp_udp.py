@@ -19,6 +19,7 @@ from test_rtsp import FIRST_PICTURE_SECONDS, FULL_SECONDS, HERE, LIMIT_SECONDS, 
 
 # Of the configuration, its least; and what sessions are given beyond it.
 SESSION_TIMEOUT, GRACE = 10, 10
+KEY_FRAME_WAIT = 0.35
 SETTINGS = {"media": {"overload_delay": "1m"}, "rtsp": {"session_timeout": f"{SESSION_TIMEOUT}s"}}
 # For datagrams that are on their way when a request is answered.
 UNDER_WAY_SECONDS = 0.3
@@ -41,7 +42,7 @@ async def play_with_pyav(url: str, path: Path, limit: float) -> None:
     def copy() -> None:
         options = {"rtsp_transport": "udp", "buffer_size": "4000000"}
         with av.open(url, options=options, timeout=limit) as source, av.open(str(path), "w") as out:
-            streams = {one.index: out.add_stream_from_template(one) for one in source.streams}
+            streams = {one.index: out.add_stream_from_template(one, opaque=True) for one in source.streams}
             for packet in source.demux():
                 if packet.dts is not None:
                     packet.stream = streams[packet.stream.index]
@@ -68,7 +69,7 @@ async def test_programs_play_every_picture_in_sync(start_server, clips, full, tm
         return f"{codec} by {player} over UDP", path
 
     async def publish(codec: str) -> list[tuple[str, Path]]:
-        async with Publisher(server, sent[codec]):
+        async with Publisher(server, sent[codec], whole=True):
             playing = [asyncio.create_task(play(*case)) for case in cases if case[0] == codec]
         return await asyncio.gather(*playing)
 
@@ -76,7 +77,7 @@ async def test_programs_play_every_picture_in_sync(start_server, clips, full, tm
     for title, path in played:
         facts = await asyncio.to_thread(read_back, path)
         try:
-            measured = judge(facts, seconds)
+            measured = judge(facts, seconds, shows_all="GStreamer" not in title)
         except AssertionError as problem:
             raise AssertionError(f"{title}: {problem}") from None
         record_property(title, measured)
@@ -96,12 +97,15 @@ async def first_pictures(server) -> None:
             assert took <= FIRST_PICTURE_SECONDS, took
             kinds = [track.kind for track in client.tracks]
             info = infos[kinds.index("video")]
-            assert (info.number, info.timestamp) == (video[0].number, video[0].timestamp), (info, video[0])
+            assert info.number == video[0].number, (info, video[0])
+            # PLAY is answered without when no key frame has come for so long.
+            is_late = client.answered - client.asked >= KEY_FRAME_WAIT
+            assert info.timestamp == video[0].timestamp or info.timestamp is None and is_late, (info, video[0])
             assert is_key(codec, video[0].data[12:]), video[0].data[:24].hex()
             info = infos[kinds.index("audio")]
             # The RTP time that belongs to the first picture: sound of about then comes first.
-            away = (audio[0].timestamp - info.timestamp + (1 << 31)) % (1 << 32) - (1 << 31)
-            assert info.number == audio[0].number and abs(away) <= 48_000, (info, audio[0], away)
+            away = (audio[0].timestamp - (info.timestamp or 0) + (1 << 31)) % (1 << 32) - (1 << 31)
+            assert info.number == audio[0].number and (is_late or abs(away) <= 48_000), (info, audio[0], away)
             assert {p.ssrc for p in video} == {client.sources[kinds.index("video")]}
             assert {p.ssrc for p in audio} == {client.sources[kinds.index("audio")]}
             for track in range(2):

@@ -40,8 +40,9 @@ package struct EngineDatagrams: RTSPDatagrams {
         else { return .failure(Self.unheard) }
         let playback = DatagramPlayback(id: makeID(), engine: media.engine)
         let first = Outcome<[PlainFirstPacket]>()
+        let player: PlainPlayer
         do throws(PlainError) {
-            _ = try media.engine.addPlainPlayer(
+            player = try media.engine.addPlainPlayer(
                 id: playback.id, publisher: publisher.rawValue, client: client, local: local,
                 tracks: tracks.compactMap(PlainTrack.init)
             ) { news in
@@ -49,15 +50,16 @@ package struct EngineDatagrams: RTSPDatagrams {
                 case .began(let packets): first.settle(packets)
                 case .alive: link.noteSignOfLife()
                 case .ended:
-                    first.settle([])
-                    // A pause ends it, too.
-                    if !playback.isStopped { link.end() }
+                    // Before it has begun the answer says so; and a pause ends it, too.
+                    if !first.settle([]), !playback.isStopped { link.end() }
                 }
             }
         } catch {
             return .failure(error.refusal)
         }
         let packets = await withDeadline(timers, Self.answerLimit) { await first.wait() } ?? []
+        first.settle([])
+        guard !player.isEnded || !packets.isEmpty else { return .failure(.init(.notFound)) }
         return .success((playback, packets.map { .init(sequence: $0.sequence, rtpTime: $0.timestamp) }))
     }
 
