@@ -71,8 +71,8 @@ package struct PlainFirstPacket: Sendable, Equatable {
 /// A player that takes plain RTP at ports it has named: to its worker a peer without ICE, DTLS and keys. It ends by
 /// `MediaEngine.close(peer:)` or with its stream; that its client is still there is for others to find out.
 package final class PlainPlayer: Sendable {
-    /// How long the answer to PLAY may wait for a key frame.
-    package static let beginLimit = Interval.milliseconds(400)
+    /// How long the answer to PLAY may wait for a key frame; then the pictures since the last one have to do.
+    package static let beginLimit = Interval.milliseconds(300)
     private static let signInterval = Interval.seconds(1)
 
     package let id: UInt64

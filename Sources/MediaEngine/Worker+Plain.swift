@@ -78,11 +78,14 @@ extension Worker {
             guard let plain = peer.plain, let stream = peer.stream, !plain.player.isEnded else { return true }
             let video = firstVideo(of: plain.player, stream)
             let tracks = video.map { [$0] } ?? plain.player.tracks.map(\.track)
-            let isFlowing = tracks.contains { (stream.lane(of: peer, track: $0)?.pointee.lastIndex ?? -1) >= 0 }
-            guard isFlowing || now >= plain.deadline else { return false }
+            func isFlowing() -> Bool {
+                tracks.contains { (stream.lane(of: peer, track: $0)?.pointee.lastIndex ?? -1) >= 0 }
+            }
+            guard isFlowing() || now >= plain.deadline else { return false }
+            if !isFlowing() { _ = startFromCache(stream, player: peer, mayBeOld: true) }
             plain.hasBegun = true
             refreshLanes(of: peer)
-            plain.player.tell(.began(firstPackets(of: peer, plain.player, stream, video: isFlowing ? video : nil)))
+            plain.player.tell(.began(firstPackets(of: peer, plain.player, stream, video: isFlowing() ? video : nil)))
             return true
         }
     }

@@ -19,7 +19,7 @@ from test_rtsp import FIRST_PICTURE_SECONDS, FULL_SECONDS, HERE, LIMIT_SECONDS, 
 
 # Of the configuration, its least; and what sessions are given beyond it.
 SESSION_TIMEOUT, GRACE = 10, 10
-KEY_FRAME_WAIT = 0.35
+KEY_FRAME_WAIT = 0.25
 SETTINGS = {"media": {"overload_delay": "1m"}, "rtsp": {"session_timeout": f"{SESSION_TIMEOUT}s"}}
 # For datagrams that are on their way when a request is answered.
 UNDER_WAY_SECONDS = 0.3

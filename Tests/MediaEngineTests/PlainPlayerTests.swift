@@ -91,11 +91,13 @@ import Wire
     @Test func withoutAKeyFrameSoundComesAfterABoundedWait() throws {
         let world = try World(seed: 4)
         let feeder = try world.addSource()
+        // Nothing is whole that could do instead.
+        feeder.drops = { $0.part == 2 }
         try world.run(for: .milliseconds(500), sending: feeder)
         feeder.drops = { _ in true }
         let client = PlainCore(id: 7, host: Self.host)
         _ = try world.add(client, publisher: feeder.source.id)
-        try world.run(for: .milliseconds(390), sending: feeder)
+        try world.run(for: .milliseconds(290), sending: feeder)
         #expect(client.news == [] && client.audio.packets.isEmpty)
         try world.run(for: .milliseconds(60), sending: feeder)
         let first = try #require(client.first)
@@ -106,6 +108,23 @@ import Wire
         #expect(client.video.ordered.first?.part?.isKey == true && client.video.violations == [])
         #expect(first[0].sequence == client.firstVideo?.sequence)
         #expect(client.audio.holes == 0 && client.news.count == 1)
+    }
+
+    @Test func afterThatWaitStoredPicturesHaveToDo() throws {
+        let world = try World(seed: 15)
+        let feeder = try world.addSource()
+        try world.run(for: .milliseconds(1700), sending: feeder)
+        // It has said that it makes key frames when it is asked.
+        feeder.settings.answersRequests = false
+        let client = PlainCore(id: 7, host: Self.host)
+        _ = try world.add(client, publisher: feeder.source.id)
+        try world.run(for: .milliseconds(290), sending: feeder)
+        #expect(client.datagrams == client.reports.count && client.news == [])
+        try world.run(for: .milliseconds(1500), sending: feeder)
+        let first = try #require(client.first)
+        #expect(client.video.ordered.first?.part?.serial == 0 && client.video.holes == 0 && client.violations == [])
+        #expect(first[0] == client.firstVideo.map { PlainFirstPacket(sequence: $0.sequence, timestamp: $0.timestamp) })
+        #expect(client.audio.holes == 0 && client.audio.packets.count > 60)
     }
 
     @Test func whoTakesSoundAloneWaitsForNoPicture() throws {
