@@ -66,3 +66,40 @@ int weir_drain_streams(const int *sockets, int count, const volatile int *stop, 
     }
     return closed;
 }
+
+/* A plain loop of `writev`: gives every connection `pictures` pieces of `picture_bytes` and `sounds` of `sound_bytes` a
+ * second, each when its time has come, for so long. Returns the nanoseconds of processor time of this thread; `written`
+ * is what the connections took. */
+int64_t weir_write_streams(const int *sockets, int count, int pictures, int picture_bytes, int sounds, int sound_bytes,
+                           double seconds, uint64_t *written) {
+    static uint8_t bytes[1 << 20];
+    struct timespec begin, now, cpu;
+    int64_t done[2] = {0, 0};
+    const int rates[2] = {pictures, sounds}, sizes[2] = {picture_bytes, sound_bytes};
+    if (picture_bytes > (int)sizeof bytes || sound_bytes > (int)sizeof bytes) return -1;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
+    int64_t before = (int64_t)cpu.tv_sec * 1000000000 + cpu.tv_nsec;
+    for (;;) {
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        double at = (double)(now.tv_sec - begin.tv_sec) + (double)(now.tv_nsec - begin.tv_nsec) / 1e9;
+        if (at >= seconds) break;
+        int idle = 1;
+        for (int kind = 0; kind < 2; kind++) {
+            if ((double)done[kind] >= at * rates[kind]) continue;
+            done[kind]++;
+            idle = 0;
+            struct iovec piece = {bytes, (size_t)sizes[kind]};
+            for (int i = 0; i < count; i++) {
+                ssize_t n = writev(sockets[i], &piece, 1);
+                if (n > 0) *written += (uint64_t)n;
+            }
+        }
+        if (idle) {
+            struct timespec pause = {0, 500000};
+            nanosleep(&pause, NULL);
+        }
+    }
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
+    return (int64_t)cpu.tv_sec * 1000000000 + cpu.tv_nsec - before;
+}

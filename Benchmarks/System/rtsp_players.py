@@ -24,7 +24,7 @@ def build_drain(repository: Path, work: Path) -> ctypes.CDLL:
 
 
 class Player:
-    """One session: DESCRIBE, SETUP of every track, PLAY."""
+    """One session: DESCRIBE, SETUP of every track, PLAY, whose answer waits for a key frame."""
 
     def __init__(self, url: str, by_udp: bool):
         self.url, self.by_udp = url, by_udp
@@ -34,7 +34,7 @@ class Player:
         self.rtp: list[socket.socket] = []
         self.rtcp: list[socket.socket] = []
 
-    def begin(self) -> None:
+    def set_up(self) -> None:
         head, body = self.ask("DESCRIBE", self.url, "Accept: application/sdp")
         base = re.search(rb"(?im)^content-base: *(\S+)", head)[1].decode()
         for index, control in enumerate(re.findall(rb"(?m)^a=control:(\S+)", body.split(b"m=", 1)[1])):
@@ -44,7 +44,6 @@ class Player:
                 transport = f"RTP/AVP/TCP;unicast;interleaved={2 * index}-{2 * index + 1}"
             head, _ = self.ask("SETUP", base + control.decode(), f"Transport: {transport}")
             self.session = re.search(rb"(?im)^session: *([^;\s]+)", head)[1].decode()
-        self.ask("PLAY", self.url, "Range: npt=0-")
 
     def open_ports(self) -> str:
         pair = []
@@ -58,11 +57,17 @@ class Player:
         return "-".join(str(one.getsockname()[1]) for one in pair)
 
     def ask(self, method: str, url: str, *headers: str) -> tuple[bytes, bytes]:
+        self.send(method, url, *headers)
+        return self.answer(method)
+
+    def send(self, method: str, url: str, *headers: str) -> None:
         self.sequence += 1
         lines = [f"{method} {url} RTSP/1.0", f"CSeq: {self.sequence}", *headers]
         if self.session:
             lines.append(f"Session: {self.session}")
         self.connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+
+    def answer(self, method: str) -> tuple[bytes, bytes]:
         data = self.left
         while b"\r\n\r\n" not in data:
             data += self.more()
@@ -100,9 +105,14 @@ class Crowd:
     def join(self, url: str, count: int) -> None:
         batch = 50
         for first in range(0, count, batch):
-            new = [Player(url, self.by_udp) for _ in range(min(batch, count - first))]
+            new = []
+            for _ in range(min(batch, count - first)):
+                new.append(Player(url, self.by_udp))
+                new[-1].set_up()
             for one in new:
-                one.begin()
+                one.send("PLAY", url, "Range: npt=0-")
+            for one in new:
+                one.answer("PLAY")
             self.players += new
             self.drain()
 
