@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Callable, Iterator
 
 import hls_bar
+import rtsp_bar
 from machine import SERVER_CPU, Bench, Server
 
 LOSS_LIMIT = 0.001
@@ -379,12 +380,31 @@ def hls(bench: Bench) -> Iterator[Figure]:
             note=f"{other:.2f} ms beside 500 viewers whom nginx serves on the same processor; {alone:.2f} ms without viewers")
 
 
+def rtsp(bench: Bench) -> Iterator[Figure]:
+    """Players by RTSP: CPU per packet by UDP against the limit without cipher, in connections against a `writev` loop."""
+    players = 200 if bench.quick else 1000
+    got = rtsp_bar.measure_udp(bench, players)
+    note = (
+        f"{got['cost']:.2f} µs, limit {got['limit']:.2f} µs at runs of {got['run']:.0f}; {got['rate']:,.0f} packets/s, "
+        f"{got['loss']:.3%} did not arrive")
+    yield Figure(
+        f"{players:,} RTSP players by UDP, 2 Mbit/s: CPU per packet ÷ limit program without cipher", got["of limit"], "",
+        rtsp_bar.MOST_OF_LIMIT, note=note)
+    got = rtsp_bar.measure_tcp(bench, players)
+    note = (
+        f"{got['cost']:.0f} ns per kB, loop {got['loop']:.0f}; {got['rate'] / 1e6:,.0f} MB/s, {got['dropped']:.0f} batches "
+        "dropped for slow readers")
+    yield Figure(
+        f"{players:,} RTSP players by TCP, 2 Mbit/s: CPU per byte ÷ plain writev loop", got["of loop"], "",
+        rtsp_bar.MOST_OF_LOOP, note=note)
+
+
 BARS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "cost": cost, "players": players, "workers": workers, "delay": delay, "hotpath": hotpath, "joins": joins,
     "lossy": lossy, "storm": storm, "shapes": shapes, "overload": overload, "memory": memory,
-    "hls": hls,
+    "hls": hls, "rtsp": rtsp,
 }
 #: Bars that measure against something else than the limit program.
 WITHOUT_LIMIT = {"hls"}
 #: Bars of several rounds.
-REPEATED = {"cost", "players", "workers", "delay", "joins", "hls"}
+REPEATED = {"cost", "players", "workers", "delay", "joins", "hls", "rtsp"}

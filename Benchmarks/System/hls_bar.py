@@ -50,8 +50,8 @@ def used(pid: int, work) -> float:
 
 
 @contextlib.contextmanager
-def publisher(load: Path, url: str, bitrate: str, seconds: float):
-    """The media playlist of a stream that `weir bench` publishes to one player."""
+def live_stream(load: Path, url: str, bitrate: str, seconds: float):
+    """The name of a stream that `weir bench` publishes to one player."""
     import json
 
     process = subprocess.Popen(
@@ -62,7 +62,7 @@ def publisher(load: Path, url: str, bitrate: str, seconds: float):
         while True:
             live = [stream["name"] for stream in json.loads(fetch(f"{url}/api/streams")) if stream["isLive"]]
             if live:
-                yield media_playlist(f"{url}/{live[0]}/{live[0]}.m3u8")
+                yield live[0]
                 return
             if time.monotonic() > end:
                 raise RuntimeError("the publisher is not live")
@@ -70,6 +70,13 @@ def publisher(load: Path, url: str, bitrate: str, seconds: float):
     finally:
         process.terminate()
         process.wait()
+
+
+@contextlib.contextmanager
+def publisher(load: Path, url: str, bitrate: str, seconds: float):
+    """The media playlist of such a stream."""
+    with live_stream(load, url, bitrate, seconds) as name:
+        yield media_playlist(f"{url}/{name}/{name}.m3u8")
 
 
 @contextlib.contextmanager

@@ -64,6 +64,20 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def free_even_port() -> int:
+    """Of two neighbours that are free for UDP, the even one."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            if port % 2 == 0:
+                try:
+                    second.bind(("127.0.0.1", port + 1))
+                    return port
+                except OSError:
+                    pass
+
+
 @dataclass
 class Bench:
     load: Path
@@ -125,7 +139,8 @@ class Server:
     def __init__(self, bench: Bench, workers: int = 1, cpus: str | None = SERVER_CPU, counting: bool = False, **media):
         self.bench = bench
         directory = Path(tempfile.mkdtemp(dir=bench.work))
-        udp, ws, http = free_ports(3)
+        udp, ws, http, self.rtsp_port = free_ports(4)
+        rtp = free_even_port()
         self.url = f"http://127.0.0.1:{http}"
         self.log = directory / "log"
         self.counts = directory / "counts"
@@ -134,6 +149,8 @@ class Server:
         lines = ["media:"] + [f"  {key}: {value}" for key, value in settings.items()]
         lines += [f"websocket: {{port: {ws}, tls_port: 0}}", f"http: {{port: {http}, tls_port: 0}}"]
         lines += ["hls: {port: 0, tls_port: 0}"]
+        # Its players send no signs of life.
+        lines += [f"rtsp: {{listeners: ['127.0.0.1:{self.rtsp_port}'], tls_listeners: [], udp_port: {rtp}, session_timeout: 1h}}"]
         lines += ["limits: {connections_per_address: 20000}", "log: {level: warning}"]
         lines += [f"state: {{dir: {directory / 'state'}}}"]
         config = directory / "weir.yaml"
@@ -166,6 +183,9 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+    def rtsp(self, name: str) -> str:
+        return f"rtsp://127.0.0.1:{self.rtsp_port}/{name}"
 
     @property
     def pid(self) -> int:

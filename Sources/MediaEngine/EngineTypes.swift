@@ -15,6 +15,9 @@ package struct EngineConfiguration: Sendable {
     package var pinWorkers = false
     package var gso = true
     package var tcp = true
+    /// RTP port of plain RTP clients (RTSP over UDP), an even number; RTCP has the one behind it. nil: none; 0: a free
+    /// pair (tests).
+    package var plainPort: UInt16?
     package var backend = SRTPBackendKind.preferred
     package var profiles: [SRTPProfile] = [.aeadAES128GCM, .aeadAES256GCM, .aes128CMHMACSHA1_80]
     package var certificate: DTLSCertificate
@@ -104,6 +107,8 @@ package final class EngineCounters: Sendable {
     /// Datagrams from addresses that ICE has not validated, by kind.
     package let unknownSource = Atomic<UInt64>(0)
     package let unknownUser = Atomic<UInt64>(0)
+    /// Datagrams to the ports of plain RTP from addresses that no session has named.
+    package let unknownClient = Atomic<UInt64>(0)
     package let stunRejected = Atomic<UInt64>(0)
     package let malformed = Atomic<UInt64>(0)
     package let authenticationFailed = Atomic<UInt64>(0)
@@ -175,6 +180,8 @@ package final class PeerRegistration: Sendable {
     let sinks: SinkList?
     /// Of a publisher inside the process.
     let source: PacketSource?
+    /// Of a player without ICE and DTLS.
+    let plain: PlainPlayer?
 
     package convenience init(id: UInt64, publisher: PeerRegistration?, negotiation: Negotiation) {
         self.init(
@@ -183,19 +190,21 @@ package final class PeerRegistration: Sendable {
 
     init(
         id: UInt64, publisher: PeerRegistration?, negotiation: Negotiation, sinks: SinkList?,
-        source: PacketSource? = nil
+        source: PacketSource? = nil, plain: PlainPlayer? = nil
     ) {
         self.id = id
         self.publisher = publisher
         self.negotiation = negotiation
         self.sinks = sinks
         self.source = source
+        self.plain = plain
     }
 
     /// Nobody will adopt the peer any more, or has it.
-    func closeMedia() {
+    package func closeMedia() {
         sinks?.close()
         source?.end()
+        plain?.end()
     }
 
     package var streamID: UInt64 { publisher?.id ?? id }

@@ -28,6 +28,12 @@ package enum WorkerCommand: Sendable {
     /// A source was given to this worker.
     case source(PeerRegistration)
     case sourceNews(peer: UInt64)
+    /// A plain RTP player was given to this worker.
+    case plainPlayer(PeerRegistration)
+    /// RTCP of a plain RTP player of this worker that another worker heard.
+    case plainRTCP(peer: UInt64, bytes: [UInt8], arrival: Instant)
+    /// RTCP for a plain RTP client that is no peer.
+    case sendPlainRTCP(bytes: [UInt8], remote: SocketAddress, local: SocketAddress)
     case senderReport(stream: UInt64, track: Int, ntp: UInt64, timestamp: UInt32, arrival: Instant)
     /// `reply` gets what is known of the peer; nil: it has gone.
     case inspect(peer: UInt64, packets: Int, reply: @Sendable (PeerInspection?) -> Void)
@@ -62,9 +68,11 @@ package final class Mailbox: Sendable {
     /// - Parameter waking: `false` when the caller wakes the worker once for many commands.
     package func post(_ command: WorkerCommand, waking: Bool = true) {
         let accepted = state.withLock { s in
-            if case .datagram = command {
+            switch command {
+            case .datagram, .plainRTCP, .sendPlainRTCP:
                 guard s.datagrams < Self.maxDatagrams else { return false }
                 s.datagrams += 1
+            default: break
             }
             s.commands.append(command)
             return true
@@ -83,5 +91,15 @@ package final class Mailbox: Sendable {
             s.datagrams = 0
             return all
         }
+    }
+}
+
+extension [Mailbox] {
+    /// Worker with the fewest peers, of those that keep pace if there are any.
+    func leastLoaded(_ counters: EngineCounters) -> Int? {
+        func load(_ worker: Int) -> (Int, Int) {
+            (counters.isClosed(worker: worker) ? 1 : 0, self[worker].load.load(ordering: .relaxed))
+        }
+        return indices.min { load($0) < load($1) }
     }
 }

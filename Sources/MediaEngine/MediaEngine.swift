@@ -11,13 +11,17 @@ import Wire
 /// Every method is safe from any thread and none of them waits for a worker.
 package final class MediaEngine: Sendable {
     package let port: UInt16
+    /// RTP port of plain RTP clients, RTCP has the next; nil: there is none.
+    package let plainPort: UInt16?
     package let counters = EngineCounters()
     private let mailboxes: [Mailbox]
     private let directory = Directory()
     let sinks: SinkControl
     let sources: SourceControl
+    let plain: PlainControl
     private let threads: Mutex<[pthread_t]>
     private let lock: PortLockBox
+    private let plainLock: PortLockBox?
 
     private final class PortLockBox: Sendable {
         let lock: PortLock
@@ -33,6 +37,7 @@ package final class MediaEngine: Sendable {
         var udp: [[CInt]] = Array(repeating: [], count: count)
         var tcp: [[CInt]] = Array(repeating: [], count: count)
         var opened: [CInt] = []
+        var plainPairs: [[PlainSockets.Pair]] = []
         do {
             lock = try Self.claimPort(&configuration)
             for worker in 0..<count {
@@ -55,10 +60,21 @@ package final class MediaEngine: Sendable {
                 throw NetworkError("no listen address could be bound", code: EADDRNOTAVAIL)
             }
             port = configuration.port
+            var families: Set<SocketAddress.Family> = []
+            if let wanted = configuration.plainPort {
+                let ports = try PlainPorts(wanted, configuration: configuration)
+                (plainPort, families, plainPairs) = (ports.port, ports.families, ports.sockets)
+                plainLock = PortLockBox(ports.takeLock())
+            } else {
+                (plainPort, plainLock) = (nil, nil)
+            }
             let boxes = (0..<count).map { _ in Mailbox() }
             mailboxes = boxes
             sinks = SinkControl(directory: directory, mailboxes: boxes, counters: counters)
             sources = SourceControl(directory: directory, mailboxes: boxes, counters: counters)
+            let clients = PlainDirectory()
+            plain = PlainControl(
+                directory: directory, clients: clients, mailboxes: boxes, counters: counters, families: families)
             let queues = (0..<count).map { from in
                 (0..<count).map { to in
                     from == to ? nil : CrossingQueue(capacity: CrossingQueue.capacity(workers: count))
@@ -73,8 +89,10 @@ package final class MediaEngine: Sendable {
                     try Worker(
                         index: i, configuration: configuration, directory: directory, counters: counters,
                         mailboxes: boxes, outgoing: queues[i], incoming: queues.map { $0[i] }, sockets: udp[i],
-                        listeners: tcp[i], dtlsContext: context, tcpBudget: budget,
-                        post: events))
+                        listeners: tcp[i],
+                        plainSockets: plainPort.map {
+                            PlainSockets(plainPairs[i], port: $0, bufferSize: configuration.sendBuffer)
+                        }, plainClients: clients, dtlsContext: context, tcpBudget: budget, post: events))
             }
             for worker in workers {
                 guard let thread = Self.start(worker) else {
@@ -83,6 +101,7 @@ package final class MediaEngine: Sendable {
                     // Workers that ran have closed theirs.
                     let closed = Set(udp.prefix(started.count).joined()).union(tcp.prefix(started.count).joined())
                     opened.removeAll { closed.contains($0) }
+                    plainPairs.removeFirst(min(started.count, plainPairs.count))
                     throw NetworkError("start media thread \(started.count + 1) of \(count)", code: EAGAIN)
                 }
                 started.append(thread)
@@ -90,6 +109,7 @@ package final class MediaEngine: Sendable {
             threads = Mutex(started)
         } catch {
             for descriptor in opened { Glibc.close(descriptor) }
+            PlainPorts.close(plainPairs)
             throw error
         }
     }
@@ -158,6 +178,8 @@ package final class MediaEngine: Sendable {
     /// Ends a peer without an event. Idempotent.
     package func close(peer: UInt64) {
         guard let registration = directory.remove(peer: peer) else { return }
+        // Its addresses are free at once.
+        registration.plain?.end()
         let (claimed, owner) = registration.owner.compareExchange(
             expected: -1, desired: -2, ordering: .acquiringAndReleasing)
         if claimed {

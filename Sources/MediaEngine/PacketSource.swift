@@ -159,7 +159,7 @@ package struct SourceControl: Sendable {
 
     /// See `MediaEngine.addSource`.
     package func add(id: UInt64, tracks: [NegotiatedTrack], capacity: Int, waker: SinkWaker?) -> PacketSource? {
-        guard let worker = leastLoaded else { return nil }
+        guard let worker = mailboxes.leastLoaded(counters) else { return nil }
         let source = PacketSource(
             id: id, trackCount: tracks.count, capacity: capacity, waker: waker, mailbox: mailboxes[worker])
         let negotiation = Negotiation(answer: "", transports: [], tracks: tracks.map(Self.local))
@@ -182,13 +182,5 @@ package struct SourceControl: Sendable {
         track.codec.rtxPayloadType = nil
         track.codec.feedback.removeAll { $0 != "nack pli" && $0 != "ccm fir" }
         return track
-    }
-
-    /// Worker with the fewest peers, of those that keep pace if there are any.
-    private var leastLoaded: Int? {
-        func load(_ worker: Int) -> (Int, Int) {
-            (counters.isClosed(worker: worker) ? 1 : 0, mailboxes[worker].load.load(ordering: .relaxed))
-        }
-        return mailboxes.indices.min { load($0) < load($1) }
     }
 }

@@ -52,6 +52,8 @@ package final class Peer {
     var stream: StreamState?
     /// A publisher inside the process; it has no transports.
     var source: PacketSource?
+    /// A player without transports.
+    var plain: PlainState?
     /// Place in its worker's roster.
     var rosterIndex = 0
     /// Place among the players of its stream.

@@ -60,10 +60,16 @@ extension Worker {
             if let stream = streams[id] { requestKeyFrame(stream) }
         case .senderReport(let id, let track, let ntp, let timestamp, let arrival):
             guard let stream = streams[id], track < stream.tracks.count else { return }
+            let isFirst = stream.tracks[track].report == nil
             stream.tracks[track].report = (ntp, timestamp, arrival)
+            if isFirst { reportFirst(stream) }
         case .sinks(let publisher, let list): sinksChanged(list, publisher: publisher)
         case .source(let registration): adopt(source: registration)
         case .sourceNews(let id): takeNews(of: id)
+        case .plainPlayer(let registration): adopt(plain: registration)
+        case .plainRTCP(let id, let bytes, let arrival):
+            if let peer = peers[id] { handleRTCP(bytes.span.bytes, peer: peer, arrival: arrival) }
+        case .sendPlainRTCP(let bytes, let remote, let local): sendPlainRTCP(bytes, remote: remote, local: local)
         case .inspect(let id, let packets, let reply): reply(inspect(peer: id, packets: packets))
         case .stop: running = false
         }
@@ -170,6 +176,7 @@ extension Worker {
     /// Brings path and activity of a player's lanes up to date.
     func refreshLanes(of peer: Peer) {
         guard !peer.isPublisher, peer.isConnected, let stream = peer.stream, peer.position != nil else { return }
+        if let plain = peer.plain { return refreshPlainLanes(of: peer, plain, stream: stream) }
         for i in stream.tracks.indices {
             guard let lane = stream.lane(of: peer, track: i) else { continue }
             guard let negotiated = peer.negotiation.tracks.first(where: { $0.sendSSRC == lane.pointee.ssrc }),
@@ -212,6 +219,7 @@ extension Worker {
         connecting.removeAll { $0 === peer }
         if peer.isPublisher { publishers.removeAll { $0 === peer } }
         catchingUp.removeAll { $0 === peer }
+        beginning.removeAll { $0 === peer }
         publishCounters(of: peer)
         if let stream = peer.stream {
             if peer.isPublisher {
@@ -248,9 +256,11 @@ extension Worker {
             transport.inbound = nil
             transport.dtls = nil
         }
+        peer.plain?.player.end()
     }
 
-    /// The stream is no more: its players, and who was about to become one, find out at the next slow tick.
+    /// The stream is no more: its players, and who was about to become one, find out at the next slow tick. Plain players
+    /// end with it.
     private func release(_ stream: StreamState) {
         streams[stream.id] = nil
         dirty.removeAll { $0 === stream }
@@ -259,6 +269,10 @@ extension Worker {
             stream.remove(peer)
             peer.stream = nil
             peer.orphaned = now
+            if peer.plain != nil {
+                sayGoodbye(peer)
+                end(peer)
+            }
         }
         stream.pendingCount = 0
     }

@@ -182,9 +182,12 @@ extension Worker {
 
     /// Whether who joins may begin with what is stored from the last key frame on: all of it, and young or the best
     /// that there is.
-    func isStoredGroupUsable(_ track: Track) -> Bool {
+    ///
+    /// - Parameter mayBeOld: it was waited for a new key frame in vain.
+    func isStoredGroupUsable(_ track: Track, mayBeOld: Bool = false) -> Bool {
+        let limit = mayBeOld || track.hearing == .deaf ? Self.maxGroupAge : configuration.groupCache
         guard track.lastKeyFrame >= 0, let first = track.ring.find(track.lastKeyFrame),
-            now - first.pointee.arrival <= (track.hearing == .deaf ? Self.maxGroupAge : configuration.groupCache)
+            now - first.pointee.arrival <= limit
         else { return false }
         var number = track.lastKeyFrame
         while number <= track.ring.highest {
@@ -196,11 +199,13 @@ extension Worker {
 
     /// Starts a player from the stored group of pictures when that is whole and young, or when the publisher cannot
     /// be asked for a new one. `false`: a key frame has to be asked for.
-    func startFromCache(_ stream: StreamState, player: Peer) -> Bool {
+    func startFromCache(_ stream: StreamState, player: Peer, mayBeOld: Bool = false) -> Bool {
         guard let video = stream.videoIndex, let lane = stream.lane(of: player, track: video) else { return true }
         guard lane.pointee.isActive, !lane.pointee.isStarted, !lane.pointee.isCatchingUp else { return true }
         let track = stream.tracks[video]
-        guard isStoredGroupUsable(track), let first = track.ring.find(track.lastKeyFrame) else { return false }
+        guard isStoredGroupUsable(track, mayBeOld: mayBeOld), let first = track.ring.find(track.lastKeyFrame) else {
+            return false
+        }
         let age = now - first.pointee.arrival
         lane.pointee.start(at: track.lastKeyFrame)
         lane.pointee.isStarted = false

@@ -19,8 +19,9 @@ extension Worker {
     /// Sequence numbers of one NACK that are answered.
     private static let maxNackNumbers = 256
 
-    func handleRTCP(_ packet: RawSpan, transport: Transport, arrival: Instant) {
-        let peer = transport.peer
+    static let cname = "weir"
+
+    func handleRTCP(_ packet: RawSpan, peer: Peer, arrival: Instant) {
         do {
             try RTCP.parse(packet) { item in
                 switch item {
@@ -55,7 +56,9 @@ extension Worker {
         // Each goes to every worker with players of the stream.
         if let last = track.report, arrival - last.arrival < Self.minReportSpacing { return }
         let timestamp = timestamp &+ track.timestampOffset
+        let isFirst = track.report == nil
         track.report = (ntp, timestamp, arrival)
+        if isFirst { reportFirst(stream) }
         feedReport(track: index, ntp: ntp, timestamp: timestamp, arrival: arrival, of: stream)
         for worker in stream.subscribers {
             mailboxes[worker].post(
@@ -134,7 +137,7 @@ extension Worker {
         continueCatchUp()
         continueSinks()
         let isBusy =
-            !connecting.isEmpty || !catchingUp.isEmpty || !sinksCatchingUp.isEmpty
+            !connecting.isEmpty || !beginning.isEmpty || !catchingUp.isEmpty || !sinksCatchingUp.isEmpty
             || publishers.contains { Self.misses($0) }
         nextFastTick = now + (isBusy ? Self.fastInterval : Self.slowInterval)
         for peer in publishers where peer.wantsTransportFeedback { nextFastTick = min(nextFastTick, peer.nextFeedback) }
@@ -227,6 +230,8 @@ extension Worker {
             reviewSource(peer)
         } else if peer.isPublisher {
             reportToPublisher(peer)
+        } else if peer.plain != nil {
+            reportToPlain(peer)
         } else {
             reportToPlayer(peer)
         }
@@ -267,7 +272,7 @@ extension Worker {
             }
             var bytes: [UInt8] = []
             RTCPWriter.receiverReport(ssrc: peer.localSSRC, blocks: blocks, into: &bytes)
-            RTCPWriter.sdesCNAME(ssrc: peer.localSSRC, cname: "weir", into: &bytes)
+            RTCPWriter.sdesCNAME(ssrc: peer.localSSRC, cname: Self.cname, into: &bytes)
             if !video.isEmpty {
                 let negotiated = peer.negotiation.tracks.compactMap(\.maxBitrate).max() ?? 0
                 let bitrate = negotiated > 0 ? negotiated * 1000 : configuration.maxBitrate
@@ -287,23 +292,27 @@ extension Worker {
             var bytes: [UInt8] = []
             for (i, track) in stream.tracks.enumerated() {
                 guard let lane = stream.lane(of: peer, track: i), lane.pointee.isActive, lane.pointee.isStarted,
-                    let report = track.report,
+                    let report = senderReport(of: track, lane: lane),
                     let negotiated = peer.negotiation.tracks.first(where: { $0.sendSSRC == lane.pointee.ssrc }),
                     peer.transports[min(negotiated.transportIndex, peer.transports.count - 1)] === transport
                 else { continue }
-                let elapsed = now - report.arrival
-                let ticks = elapsed.nanoseconds / 1000 * Int64(track.clockRate) / 1_000_000
-                RTCPWriter.senderReport(
-                    SenderReport(
-                        ssrc: lane.pointee.ssrc, ntp: NTPTime(rawValue: report.ntp &+ Self.ntpUnits(elapsed)),
-                        rtpTimestamp: report.timestamp &+ UInt32(truncatingIfNeeded: ticks),
-                        packetCount: UInt32(truncatingIfNeeded: lane.pointee.packetsSent),
-                        octetCount: UInt32(truncatingIfNeeded: lane.pointee.bytesSent), blocks: []),
-                    into: &bytes)
-                RTCPWriter.sdesCNAME(ssrc: lane.pointee.ssrc, cname: "weir", into: &bytes)
+                RTCPWriter.senderReport(report, into: &bytes)
+                RTCPWriter.sdesCNAME(ssrc: lane.pointee.ssrc, cname: Self.cname, into: &bytes)
             }
             if !bytes.isEmpty { sendRTCP(bytes, on: transport) }
         }
+    }
+
+    /// `nil`: the publisher has told nothing of its clock yet.
+    func senderReport(of track: Track, lane: UnsafeMutablePointer<Lane>) -> SenderReport? {
+        guard let report = track.report else { return nil }
+        let elapsed = now - report.arrival
+        let ticks = elapsed.nanoseconds / 1000 * Int64(track.clockRate) / 1_000_000
+        return SenderReport(
+            ssrc: lane.pointee.ssrc, ntp: NTPTime(rawValue: report.ntp &+ Self.ntpUnits(elapsed)),
+            rtpTimestamp: report.timestamp &+ UInt32(truncatingIfNeeded: ticks),
+            packetCount: UInt32(truncatingIfNeeded: lane.pointee.packetsSent),
+            octetCount: UInt32(truncatingIfNeeded: lane.pointee.bytesSent), blocks: [])
     }
 
     /// Copies the lanes' counters to where anyone may read them.

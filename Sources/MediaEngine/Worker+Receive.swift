@@ -308,7 +308,7 @@ extension Worker {
         transport.lastHeard = now
         let packet = UnsafeRawBufferPointer(start: slot, count: plain).bytes
         if isRTCP {
-            handleRTCP(packet, transport: transport, arrival: arrival)
+            handleRTCP(packet, peer: transport.peer, arrival: arrival)
             return false
         }
         guard transport.peer.isPublisher, let stream = transport.peer.stream else {

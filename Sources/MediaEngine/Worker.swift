@@ -32,6 +32,9 @@ package final class Worker {
     let sockets: [CInt]
     let senders: SendSockets
     let listeners: [CInt]
+    /// On the ports of plain RTP; nil: there are none.
+    let plainSockets: PlainSockets?
+    let plainClients: PlainDirectory
     /// Shared by all workers.
     private let tcpBudget: TCPBudget
     private let epoll: CInt
@@ -57,6 +60,15 @@ package final class Worker {
     var handshakesDone = 0
     var publishers: [Peer] = []
     var catchingUp: [Peer] = []
+    /// Plain players that have not been given anything yet.
+    var beginning: [Peer] = []
+    /// Plain RTP clients that this worker has heard, by address.
+    var plainSources: [SocketAddress: PlainSource] = [:]
+    var plainSourcesLimit = Worker.minPlainSources
+    /// Plain publishers that were heard in this turn.
+    var plainReceived: [PlainPublisher] = []
+    /// Stands for the counter of transport-wide numbers in lanes that have none.
+    let idleSequence = UnsafeMutablePointer<UInt16>.allocate(capacity: 1)
     /// Sinks that are given stored packets as they have room.
     var sinksCatchingUp: [(stream: StreamState, feed: SinkFeed)] = []
     /// Streams whose sinks were written to in this turn.
@@ -105,8 +117,8 @@ package final class Worker {
     package init(
         index: Int, configuration: EngineConfiguration, directory: Directory, counters: EngineCounters,
         mailboxes: [Mailbox], outgoing: [CrossingQueue?], incoming: [CrossingQueue?], sockets: [CInt],
-        listeners: [CInt], dtlsContext: DTLSContext, tcpBudget: TCPBudget? = nil, now: Instant = .now,
-        transmit: Egress.Transmit? = nil,
+        listeners: [CInt], plainSockets: PlainSockets? = nil, plainClients: PlainDirectory = PlainDirectory(),
+        dtlsContext: DTLSContext, tcpBudget: TCPBudget? = nil, now: Instant = .now, transmit: Egress.Transmit? = nil,
         post: @escaping @Sendable (EngineEvent) -> Void
     ) throws {
         self.index = index
@@ -119,6 +131,9 @@ package final class Worker {
         self.incoming = incoming
         self.sockets = sockets
         self.listeners = listeners
+        self.plainSockets = plainSockets
+        self.plainClients = plainClients
+        idleSequence.initialize(to: 0)
         self.tcpBudget = tcpBudget ?? TCPBudget(configuration)
         self.dtlsContext = dtlsContext
         self.post = post
@@ -131,7 +146,11 @@ package final class Worker {
             receiving: sockets, port: configuration.port, bufferSize: configuration.sendBuffer)
         self.senders = senders
         egress = Egress(
-            machine: machine, gso: configuration.gso, transmit: transmit ?? { senders.send(io, $0, $1, $2) })
+            machine: machine, gso: configuration.gso,
+            transmit: transmit ?? { socket, messages, count in
+                guard socket >= PlainSockets.rtpBase else { return senders.send(io, socket, messages, count) }
+                return plainSockets?.send(io, socket, messages, count) ?? -EBADF
+            })
         self.now = now
         replyRefill = now
         epoll = weir_epoll_create()
@@ -147,11 +166,16 @@ package final class Worker {
         for (i, listener) in listeners.enumerated() {
             _ = weir_epoll_set(epoll, listener, WEIR_READABLE, Token.listener | UInt64(i), 1)
         }
+        for (i, pair) in (plainSockets?.pairs ?? []).enumerated() {
+            _ = weir_epoll_set(epoll, pair.rtp, WEIR_READABLE, Token.plainRTP | UInt64(i), 1)
+            _ = weir_epoll_set(epoll, pair.rtcp, WEIR_READABLE, Token.plainRTCP | UInt64(i), 1)
+        }
     }
 
     deinit {
         slots.deallocate()
         datagrams.deallocate()
+        idleSequence.deallocate()
         weir_io_free(io)
         Glibc.close(epoll)
     }
@@ -162,6 +186,8 @@ package final class Worker {
         static let listener: UInt64 = 3 << 32
         static let connection: UInt64 = 4 << 32
         static let sender: UInt64 = 5 << 32
+        static let plainRTP: UInt64 = 6 << 32
+        static let plainRTCP: UInt64 = 7 << 32
         static let kind: UInt64 = 0xffff_ffff_0000_0000
     }
 
@@ -174,13 +200,17 @@ package final class Worker {
             wait(waitTime())
             turn(now: .now) { dispatchReady() }
         }
-        for peer in Array(peers.values) { end(peer) }
+        for peer in Array(peers.values) {
+            sayGoodbye(peer)
+            end(peer)
+        }
         refuseInspections()
         // The goodbyes of `end`.
         egress.flush()
         for connection in connections.values { Glibc.close(connection.descriptor) }
         connections.removeAll()
         for descriptor in sockets + listeners { Glibc.close(descriptor) }
+        plainSockets?.close()
     }
 
     private func wait(_ nanoseconds: Int64) {
@@ -207,11 +237,13 @@ package final class Worker {
         input()
         continueHandshakes()
         drainCrossings()
+        flushPlain()
         // Other workers need not wait for our own players.
         if !signalled.isEmpty { wakeOthers() }
         let fansOut = fanOutDue()
         if now >= nextFastTick { fastTick() }
         if now >= nextSlowTick { slowTick() }
+        if !beginning.isEmpty { tellBeginnings() }
         egress.flush()
         if fansOut { counters.fanOutTurns.observe(.now - now) }
         if egress.hasBacklog != awaitsRoom { watchForRoom(egress.hasBacklog) }
@@ -266,6 +298,8 @@ package final class Worker {
         // Room to send needs no call here: the turn ends with a flush.
         case Token.socket: if ready.events != WEIR_WRITABLE { receive(socket: Int32(low)) }
         case Token.sender: break
+        case Token.plainRTP: if ready.events != WEIR_WRITABLE { receivePlain(pair: Int(low), isRTCP: false) }
+        case Token.plainRTCP: if ready.events != WEIR_WRITABLE { receivePlain(pair: Int(low), isRTCP: true) }
         case Token.listener: accept(listener: Int(low))
         default:
             guard let connection = connections[low] else { return }
@@ -281,7 +315,12 @@ package final class Worker {
             _ = weir_epoll_set(
                 epoll, socket, watch ? WEIR_READABLE | WEIR_WRITABLE : WEIR_READABLE, Token.socket | UInt64(i), 0)
         }
-        for sender in senders.descriptors {
+        let events = watch ? WEIR_READABLE | WEIR_WRITABLE : WEIR_READABLE
+        for (i, pair) in (plainSockets?.pairs ?? []).enumerated() {
+            _ = weir_epoll_set(epoll, pair.rtp, events, Token.plainRTP | UInt64(i), 0)
+            _ = weir_epoll_set(epoll, pair.rtcp, events, Token.plainRTCP | UInt64(i), 0)
+        }
+        for sender in senders.descriptors + (plainSockets?.senderDescriptors ?? []) {
             if watch {
                 _ = weir_epoll_set(epoll, sender, WEIR_WRITABLE, Token.sender, 1)
             } else {
@@ -291,6 +330,28 @@ package final class Worker {
     }
 
     private func receive(socket: Int32) {
+        receive(from: sockets[Int(socket)]) { slot, length, path, arrival in
+            handle(slot, length: length, path: path, socket: socket, arrival: arrival)
+        }
+    }
+
+    private func receivePlain(pair: Int, isRTCP: Bool) {
+        guard let plainSockets, plainSockets.pairs.indices.contains(pair) else { return }
+        let pair = plainSockets.pairs[pair]
+        receive(from: isRTCP ? pair.rtcp : pair.rtp) { slot, length, path, arrival in
+            handlePlain(
+                UnsafeRawBufferPointer(start: slot, count: length), remote: path.remote, isRTCP: isRTCP,
+                arrival: arrival)
+            return false
+        }
+    }
+
+    /// Datagrams of one socket until it is dry, bounded.
+    /// - Parameter take: answers whether the slot has been kept.
+    private func receive(
+        from descriptor: CInt,
+        _ take: (_ slot: UnsafeMutableRawPointer, _ length: Int, _ path: ICEPath, _ arrival: Instant) -> Bool
+    ) {
         let batch = Int(WEIR_RECEIVE_BATCH)
         for _ in 0..<Self.maxBatchesPerTurn {
             var have = 0
@@ -306,7 +367,7 @@ package final class Worker {
                 return
             }
             let count = slots.withMemoryRebound(to: UnsafeMutablePointer<UInt8>?.self, capacity: batch) {
-                weir_receive(io, sockets[Int(socket)], $0, CInt(have), PacketSlab.slotSize, datagrams)
+                weir_receive(io, descriptor, $0, CInt(have), PacketSlab.slotSize, datagrams)
             }
             guard count > 0 else { return }
             counters.datagramsReceived.bump(UInt64(count))
@@ -319,9 +380,7 @@ package final class Worker {
                 // The wall clock was set between the packet and now.
                 if arrival - now > .seconds(1) || now - arrival > .seconds(10) { arrival = now }
                 let path = ICEPath(remote: SocketAddress(d.remote), local: SocketAddress(d.local), connection: 0)
-                let consumed = handle(
-                    UnsafeMutableRawPointer(slot), length: Int(d.length), path: path, socket: socket, arrival: arrival)
-                if consumed { slots[i] = nil }
+                if take(UnsafeMutableRawPointer(slot), Int(d.length), path, arrival) { slots[i] = nil }
             }
             if Int(count) < have { return }
         }

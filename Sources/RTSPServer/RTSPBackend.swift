@@ -67,6 +67,13 @@ package protocol RTSPPublication: Sendable {
     func receive(track: Int, isRTCP: Bool, _ packet: RawSpan)
     /// No more packets wait in the connection at the moment.
     func flush()
+    /// RTCP for the publisher, of a track that does not go through its connection.
+    func send(rtcp: [UInt8], track: Int)
     /// Nothing follows. Idempotent; the name is free again.
     func stop()
+}
+
+extension RTSPPublication {
+    /// Of publishers in connections alone.
+    package func send(rtcp: [UInt8], track: Int) {}
 }

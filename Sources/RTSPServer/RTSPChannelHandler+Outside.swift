@@ -119,7 +119,10 @@ extension RTSPChannelHandler {
     func send(rtcp: [UInt8], track: Int) {
         guard !isClosing, rtcp.count <= InterleavedFrame.maxPayload, session.isStreaming else { return }
         for case let setUp in setUpTracks where setUp.index == track {
-            guard case .interleaved(let channels) = setUp.path else { return }
+            guard case .interleaved(let channels) = setUp.path else {
+                publication?.send(rtcp: rtcp, track: track)
+                return
+            }
             var bytes: [UInt8] = []
             InterleavedFrame.append(rtcp, channel: channels.rtcp, into: &bytes)
             write(ByteBuffer(bytes: bytes))

@@ -9,6 +9,8 @@ package final class SRTPMachine {
     #endif
     let scratch: UnsafeMutableRawPointer
     let rtcpCiphers = RekeyedCiphers()
+    /// Of peers whose packets go out as they are (plain RTP): one handle for all of them, not to be destroyed.
+    package let clear: SRTPOutbound
     /// Received packets that wait for each other.
     var unprotectBatch: UnsafeMutablePointer<UnprotectBatch>?
 
@@ -25,6 +27,8 @@ package final class SRTPMachine {
         /// RTP on OpenSSL.
         var cipher: Unmanaged<OpenSSLCipher>?
         var reference: Unmanaged<LibSRTP>?
+        /// No cipher, no tag.
+        var isClear = false
     }
     private static let rtcpKeyOffset = (MemoryLayout<State>.size + 15) & ~15
     private static let rtcpMACOffset = rtcpKeyOffset + 32
@@ -39,9 +43,17 @@ package final class SRTPMachine {
             guard backend != .ipsecMB else { throw .backendUnavailable(backend.rawValue) }
         #endif
         scratch = .allocate(byteCount: 128, alignment: 64)
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: MemoryLayout<State>.size, alignment: 64)
+        memory.initializeMemory(
+            as: State.self,
+            to: State(
+                isCounterMode: false, is256: false, rtcpOverhead: 0, rtpSalt: Salt(), rtcpSalt: Salt(), rtcpIndex: 0,
+                isClear: true))
+        clear = SRTPOutbound(state: memory, lines: Int32((MemoryLayout<State>.size + 63) / 64))
     }
 
     deinit {
+        clear.state.deallocate()
         unprotectBatch?.pointee.destroy()
         unprotectBatch?.deallocate()
         scratch.deallocate()
@@ -132,6 +144,7 @@ package final class SRTPMachine {
                         payloadLength: payloadLength, salt: state.pointee.rtpSalt, ssrc: ssrc, index: packetIndex)
                     return headerLength + payloadLength + 10
                 }
+                if state.pointee.isClear { return pass(payload, payloadLength, to: destination) + headerLength }
                 state.pointee.rtpSalt.writeAEADNonce(scratch, ssrc: ssrc, index: packetIndex)
                 core.pointee.gcm(
                     room: keys, is256: state.pointee.is256, decrypt: false,
@@ -145,12 +158,20 @@ package final class SRTPMachine {
             ssrc: ssrc, packetIndex: packetIndex)
     }
 
+    /// - Returns: the length.
+    @inline(__always)
+    private func pass(_ payload: UnsafeRawPointer, _ length: Int, to destination: UnsafeMutableRawPointer) -> Int {
+        if payload != UnsafeRawPointer(destination) { destination.copyMemory(from: payload, byteCount: length) }
+        return length
+    }
+
     @inline(never)
     private func protectRTPSlowly(
         _ state: UnsafeMutablePointer<State>, packet: UnsafeMutableRawPointer, headerLength: Int,
         payload: UnsafeRawPointer, payloadLength: Int, ssrc: UInt32, packetIndex: UInt64
     ) -> Int {
         let destination = packet + headerLength
+        if state.pointee.isClear { return pass(payload, payloadLength, to: destination) + headerLength }
         if let reference = state.pointee.reference {
             if payload != UnsafeRawPointer(destination) {
                 destination.copyMemory(from: payload, byteCount: payloadLength)
@@ -197,6 +218,7 @@ package final class SRTPMachine {
         let state = outbound.state.assumingMemoryBound(to: State.self)
         let header = PacketLayout.rtcpHeaderLength
         guard length >= header, length + state.pointee.rtcpOverhead <= capacity else { return 0 }
+        if state.pointee.isClear { return length }
         if let reference = state.pointee.reference {
             return reference._withUnsafeGuaranteedRef { $0.protectRTCP(packet, length: length) }
         }

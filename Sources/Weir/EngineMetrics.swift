@@ -85,6 +85,7 @@ enum EngineMetrics {
                     counters.keyFrameRequestsMerged.value),
                 counter(rejected, rejectedHelp, counters.unknownSource.value, "unknown_source"),
                 counter(rejected, rejectedHelp, counters.unknownUser.value, "unknown_user"),
+                counter(rejected, rejectedHelp, counters.unknownClient.value, "unknown_rtp_client"),
                 counter(rejected, rejectedHelp, counters.stunRejected.value, "stun_rejected"),
                 counter(rejected, rejectedHelp, counters.malformed.value, "malformed"),
                 counter(rejected, rejectedHelp, counters.authenticationFailed.value, "authentication_failed"),

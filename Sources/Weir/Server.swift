@@ -65,6 +65,7 @@ package struct Server {
             stateDirectory: stateDirectory, nodeId: nodeId, transport: transport, metrics: metrics)
         let diagnostics = try diagnosticFolder(stateDirectory: stateDirectory, metrics: metrics)
         let reader = try FrameReader(engine: media.engine)
+        media.variants.begin(configuration.rtsp.variants, reader: reader, metrics: metrics, logger: logger)
         let recordings = try recordingService(stateDirectory: stateDirectory, reader: reader, metrics: metrics)
         let hls =
             configuration.hls.enabled
@@ -111,7 +112,9 @@ package struct Server {
                 "HTTP open", metadata: ["address": .string(address.description), "tls": .stringConvertible(secure)])
         }
         let rtspService = rtsp.map {
-            makeRTSPService($0, control: control, connections: connections, sources: rtspSources, tls: tls, metrics: metrics)
+            makeRTSPService(
+                $0, control: control, media: media, connections: connections, sources: rtspSources, tls: tls,
+                metrics: metrics)
         }
         var listeners: [any Service] = [webSocket]
         if let rtspService { listeners.append(rtspService) }
@@ -295,6 +298,8 @@ package struct Server {
         engine.pinWorkers = media.pinWorkers
         engine.gso = media.gso
         engine.tcp = media.tcp
+        let rtsp = configuration.rtsp
+        engine.plainPort = rtsp.enabled && rtsp.udpPort > 0 ? rtsp.udpPort : nil
         engine.backend = backend
         engine.profiles = media.srtpProfiles
         engine.iceTimeout = configuration.ice.keepAliveTimeout
@@ -418,14 +423,17 @@ package struct Server {
     }
 
     private func makeRTSPService(
-        _ output: RTSPOutput, control: ControlPlane, connections: ConnectionBudget, sources: RTSPSourceIdentifiers,
-        tls: TLSFiles, metrics: MetricsRegistry
+        _ output: RTSPOutput, control: ControlPlane, media: EngineMediaBackend, connections: ConnectionBudget,
+        sources: RTSPSourceIdentifiers, tls: TLSFiles, metrics: MetricsRegistry
     ) -> RTSPService {
-        var settings = configuration.rtsp.server(connections: connections, canPublish: false, hasDatagrams: false)
+        var settings = configuration.rtsp.server(connections: connections, canPublish: true, hasDatagrams: true)
         settings.sources = sources
         settings.shutdownTimeout = shutdownTimeout * 0.2
         return RTSPService(
-            configuration: settings, backend: EngineRTSPBackend(output: output, control: control),
+            configuration: settings,
+            backend: EngineRTSPBackend(
+                output: output, control: control, publishing: RTSPPublishers(control: control, media: media),
+                datagrams: EngineDatagrams(media: media)),
             tlsContext: { tls.context }, metrics: metrics, logger: logger)
     }
 

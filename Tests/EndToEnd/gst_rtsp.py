@@ -1,13 +1,12 @@
-"""GStreamer as a player of RTSP: a program of its own, for the python3 of Debian. Writes what comes into a file.
+"""GStreamer as a player of RTSP: a program of its own, for the python3 of Debian. Writes what it decodes into a file.
 
-    gst_rtsp.py URL FILE.mkv LIMIT
+    gst_rtsp.py URL FILE.mkv LIMIT [udp]
 
 Ends with the stream; says in JSON what went wrong, if anything did.
 """
 
 import json
 import sys
-import threading
 
 import gi
 
@@ -16,13 +15,13 @@ from gi.repository import GLib, Gst  # noqa: E402
 
 
 class Player:
-    def __init__(self, url: str, path: str, limit: float):
+    def __init__(self, url: str, path: str, limit: float, by_udp: bool = False):
         self.loop = GLib.MainLoop()
         self.pipeline = Gst.Pipeline.new(None)
         self.source = Gst.ElementFactory.make("rtspsrc")
         self.source.set_property("location", url)
-        # In the connection; through HTTP for rtsph.
-        self.source.set_property("protocols", 0x14 if url.startswith("rtsph") else 4)
+        # UDP, through HTTP, or in the connection.
+        self.source.set_property("protocols", 1 if by_udp else 0x14 if url.startswith("rtsph") else 4)
         self.source.set_property("tls-validation-flags", 0)
         self.source.set_property("latency", 200)
         self.mux = Gst.ElementFactory.make("matroskamux")
@@ -32,12 +31,10 @@ class Player:
         for element in (self.source, self.mux, self.sink):
             self.pipeline.add(element)
         self.mux.link(self.sink)
-        self.problem = None
-        # The muxer takes no track after its first frame: none comes before all are known.
-        self.lock = threading.Lock()
-        self.streams, self.held, self.are_all_known = 0, [], False
+        # Both from the beginning: it writes its head when it knows what is in each.
+        self.inputs = {kind: self.mux.request_pad_simple(f"{kind}_%u") for kind in ("video", "audio")}
+        self.problem: str | None = None
         self.source.connect("pad-added", self.on_stream)
-        self.source.connect("no-more-pads", self.on_all_known)
         bus = self.pipeline.get_bus()
         bus.add_signal_watch()
         bus.connect("message::error", self.on_error)
@@ -45,40 +42,20 @@ class Player:
         GLib.timeout_add(round(limit * 1000), self.on_limit)
 
     def on_stream(self, _source, pad) -> None:
-        self.streams += 1
-        parse = Gst.ElementFactory.make("parsebin")
-        self.pipeline.add(parse)
-        parse.connect("pad-added", self.on_frames)
-        parse.sync_state_with_parent()
-        pad.link(parse.get_static_pad("sink"))
+        decode = Gst.ElementFactory.make("decodebin")
+        self.pipeline.add(decode)
+        decode.connect("pad-added", self.on_frames)
+        decode.sync_state_with_parent()
+        pad.link(decode.get_static_pad("sink"))
 
-    def on_frames(self, _parse, pad) -> None:
+    def on_frames(self, _decode, pad) -> None:
         kind = (pad.get_current_caps() or pad.query_caps(None)).get_structure(0).get_name().split("/")[0]
-        queue = Gst.ElementFactory.make("queue")
-        for limit in ("max-size-buffers", "max-size-bytes", "max-size-time"):
-            queue.set_property(limit, 0)
-        self.pipeline.add(queue)
-        frames = queue.get_static_pad("src")
-        probe = frames.add_probe(Gst.PadProbeType.BLOCK_DOWNSTREAM, lambda *_: Gst.PadProbeReturn.OK)
-        queue.sync_state_with_parent()
-        pad.link(queue.get_static_pad("sink"))
-        with self.lock:
-            self.held.append((kind, frames, probe))
-        self.begin()
-
-    def on_all_known(self, _source) -> None:
-        self.are_all_known = True
-        self.begin()
-
-    def begin(self) -> None:
-        with self.lock:
-            if not self.are_all_known or len(self.held) < self.streams:
-                return
-            held, self.held = self.held, []
-        for kind, frames, _ in held:
-            frames.link(self.mux.request_pad_simple(f"{kind}_%u"))
-        for _, frames, probe in held:
-            frames.remove_probe(probe)
+        form = "video/x-raw,format=I420" if kind == "video" else "audio/x-raw,format=S16LE"
+        convert = Gst.parse_bin_from_description(f"queue ! {kind}convert ! capsfilter caps={form}", True)
+        self.pipeline.add(convert)
+        convert.sync_state_with_parent()
+        pad.link(convert.get_static_pad("sink"))
+        convert.get_static_pad("src").link(self.inputs[kind])
 
     def on_error(self, _bus, message) -> None:
         error, _ = message.parse_error()
@@ -86,7 +63,7 @@ class Player:
         if error.matches(Gst.ResourceError.quark(), Gst.ResourceError.READ) and self.problem is None:
             self.pipeline.send_event(Gst.Event.new_eos())
             return
-        self.problem = error.message
+        self.problem = f"{message.src.get_name()}: {error.message}"
         self.loop.quit()
 
     def on_limit(self) -> bool:
@@ -102,4 +79,4 @@ class Player:
 
 
 Gst.init(None)
-Player(sys.argv[1], sys.argv[2], float(sys.argv[3])).run()
+Player(sys.argv[1], sys.argv[2], float(sys.argv[3]), "udp" in sys.argv[4:]).run()

@@ -133,7 +133,10 @@ package struct EngineRTSPBackend: RTSPBackend {
         _ access: RTSPAccess, tracks: [TrackDescription], link: RTSPLink, on connection: RTSPConnectionFacts
     ) async -> Result<any RTSPPublication, RTSPRefusal> {
         guard let publishing else { return .failure(.init(.methodNotAllowed)) }
-        return await publishing.announce(access, tracks: tracks, link: link, on: connection)
+        let answer = await publishing.announce(access, tracks: tracks, link: link, on: connection)
+        return answer.map { publication in
+            datagrams?.receiving(into: publication, link: link, on: connection) ?? publication
+        }
     }
 }
 
@@ -171,7 +174,8 @@ extension RTSPStatus {
     /// a token would help.
     static func refusal(code: Int, reason: String) -> RTSPStatus {
         // The status line has no place for control characters.
-        let text = String(String.UnicodeScalarView(reason.unicodeScalars.filter { $0.value >= 0x20 && $0.value != 0x7f }))
+        let text = String(
+            String.UnicodeScalarView(reason.unicodeScalars.filter { $0.value >= 0x20 && $0.value != 0x7f }))
         switch code {
         case 401, 404, 500...599: return RTSPStatus(code, text)
         default: return RTSPStatus(403, text)

@@ -24,4 +24,9 @@ package protocol RTSPDatagrams: Sendable {
         _ name: String, publisher: PeerID, tracks: [RTSPSetUpTrack], described: [TrackDescription], link: RTSPLink,
         on connection: RTSPConnectionFacts
     ) async -> Result<(playback: any RTSPPlayback, first: [RTSPAnswer.FirstPacket]), RTSPRefusal>
+
+    /// A publication whose tracks may also come by UDP: it is given packets of either way, by one thread at a time.
+    func receiving(
+        into publication: any RTSPPublication, link: RTSPLink, on connection: RTSPConnectionFacts
+    ) -> any RTSPPublication
 }

@@ -12,7 +12,7 @@ import Wire
 /// seed everything happens again.
 final class World {
     private static let step = Interval.milliseconds(1)
-    private static let server = SocketAddress(ipv4: 0xc000_0201, port: 0)
+    static let server = SocketAddress(ipv4: 0xc000_0201, port: 0)
     private static let connectLimit = Interval.seconds(5)
 
     private enum Event {
@@ -29,6 +29,9 @@ final class World {
     let queues: [[CrossingQueue?]]
     let sinks: SinkControl
     let sources: SourceControl
+    let plain: PlainControl
+    /// Plain RTP clients by each of their addresses.
+    var plainClients: [SocketAddress: PlainCore] = [:]
     private let security: TestSecurity
     private let seed: UInt64
     private var random: SeededRandom
@@ -68,13 +71,16 @@ final class World {
         self.queues = queues
         sinks = SinkControl(directory: directory, mailboxes: boxes, counters: counters)
         sources = SourceControl(directory: directory, mailboxes: boxes, counters: counters)
+        let clients = PlainDirectory()
+        plain = PlainControl(
+            directory: directory, clients: clients, mailboxes: boxes, counters: counters, families: [.ipv4])
         for i in 0..<count {
             let worker = try Worker(
                 index: i, configuration: configuration, directory: directory, counters: counters, mailboxes: boxes,
                 outgoing: queues[i], incoming: queues.map { $0[i] }, sockets: [], listeners: [],
-                dtlsContext: security.serverContext, now: now,
-                transmit: { [unowned self] _, messages, count in
-                    for k in 0..<Int(count) { self.transmit(messages[k]) }
+                plainClients: clients, dtlsContext: security.serverContext, now: now,
+                transmit: { [unowned self] socket, messages, count in
+                    for k in 0..<Int(count) { self.transmit(messages[k], socket: socket) }
                     return count
                 },
                 post: { [log] event in log.events.withLock { $0.append(event) } })
@@ -277,7 +283,11 @@ final class World {
     }
 
     /// Cuts a message as the kernel would (UDP_SEGMENT) and puts the datagrams on the peer's link.
-    private func transmit(_ message: weir_message) {
+    private func transmit(_ message: weir_message, socket: Int32) {
+        if let client = plainClients[SocketAddress(message.remote)] {
+            client.take(message, socket: socket, now: now)
+            return
+        }
         guard let id = idOfAddress[SocketAddress(message.remote)] else { return }
         let bytes = Array(UnsafeBufferPointer(start: message.data, count: Int(message.length)))
         let segment = max(1, Int(message.segment))

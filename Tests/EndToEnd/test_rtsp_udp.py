@@ -1,0 +1,217 @@
+"""RTSP players by UDP: ffmpeg, GStreamer, PyAV and a client by hand play what a WebRTC publisher sends, from the two ports
+that all of them share."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import av
+import pytest
+
+from gstreamer import PYTHON
+from recorded_media import read_back
+from rest_api import done, get
+from rtsp_udp_client import RtspUdpClient
+from test_rtsp import FIRST_PICTURE_SECONDS, FULL_SECONDS, HERE, LIMIT_SECONDS, SECONDS, Publisher, is_key, judge, run
+
+# Of the configuration, its least; and what sessions are given beyond it.
+SESSION_TIMEOUT, GRACE = 10, 10
+KEY_FRAME_WAIT = 0.25
+SETTINGS = {"media": {"overload_delay": "1m"}, "rtsp": {"session_timeout": f"{SESSION_TIMEOUT}s"}}
+# For datagrams that are on their way when a request is answered.
+UNDER_WAY_SECONDS = 0.3
+# What was in the server's hands when the request came.
+QUIET_SECONDS = 1.5
+
+
+async def play_with_ffmpeg(url: str, path: Path, limit: float) -> None:
+    await run(
+        "ffmpeg", "-v", "error", "-y", "-rtsp_transport", "udp", "-buffer_size", "4000000", "-i", url, "-c", "copy",
+        str(path), limit=limit)
+
+
+async def play_with_gstreamer(url: str, path: Path, limit: float) -> None:
+    said = await run(PYTHON, str(HERE / "gst_rtsp.py"), url, str(path), str(limit), "udp", limit=limit + 5)
+    assert json.loads(said)["problem"] is None, said
+
+
+async def play_with_pyav(url: str, path: Path, limit: float) -> None:
+    def copy() -> None:
+        options = {"rtsp_transport": "udp", "buffer_size": "4000000"}
+        with av.open(url, options=options, timeout=limit) as source, av.open(str(path), "w") as out:
+            streams = {one.index: out.add_stream_from_template(one, opaque=True) for one in source.streams}
+            for packet in source.demux():
+                if packet.dts is not None:
+                    packet.stream = streams[packet.stream.index]
+                    out.mux(packet)
+    await asyncio.wait_for(asyncio.to_thread(copy), limit)
+
+
+PLAYERS = {"ffmpeg": play_with_ffmpeg, "GStreamer": play_with_gstreamer, "PyAV": play_with_pyav}
+
+
+@pytest.mark.limit(90)
+async def test_programs_play_every_picture_in_sync(start_server, clips, full, tmp_path, record_property):
+    seconds = FULL_SECONDS if full else SECONDS
+    server = start_server(SETTINGS)
+    cases = [
+        ("VP8", "ffmpeg"), ("VP9", "ffmpeg"), ("H264", "ffmpeg"), ("H265", "ffmpeg"), ("VP8", "GStreamer"),
+        ("VP9", "GStreamer"), ("H264", "GStreamer"), ("AV1", "PyAV"),
+    ]
+    sent = {codec: clips(codec, seconds) for codec in {codec for codec, _ in cases}}
+
+    async def play(codec: str, player: str) -> tuple[str, Path]:
+        path = tmp_path / f"{codec}-{player}.mkv"
+        await PLAYERS[player](server.rtsp(codec), path, seconds + LIMIT_SECONDS)
+        return f"{codec} by {player} over UDP", path
+
+    async def publish(codec: str) -> list[tuple[str, Path]]:
+        async with Publisher(server, sent[codec], whole=True):
+            playing = [asyncio.create_task(play(*case)) for case in cases if case[0] == codec]
+        return await asyncio.gather(*playing)
+
+    played = [one for all_ in await asyncio.gather(*(publish(codec) for codec in sent)) for one in all_]
+    for title, path in played:
+        facts = await asyncio.to_thread(read_back, path)
+        try:
+            measured = judge(facts, seconds, shows_all="GStreamer" not in title)
+        except AssertionError as problem:
+            raise AssertionError(f"{title}: {problem}") from None
+        record_property(title, measured)
+        print(f"{title}: {measured}")
+    assert server.metrics()["weir_media_sink_packets_total"] < 1000, "in connections"
+
+
+async def first_pictures(server) -> None:
+    """The first picture comes soon and is the one that was told, from the ports that were told."""
+    async def watch(codec: str, join_after: float) -> None:
+        await asyncio.sleep(join_after)
+        async with RtspUdpClient(server.rtsp(codec)) as client:
+            infos = await client.play()
+            await client.until(lambda: len(client.of("audio")) > 10 and any(p.ends_picture for p in client.of("video")))
+            video, audio = client.of("video"), client.of("audio")
+            took = next(p.arrival for p in video if p.ends_picture) - client.asked
+            assert took <= FIRST_PICTURE_SECONDS, took
+            kinds = [track.kind for track in client.tracks]
+            info = infos[kinds.index("video")]
+            assert info.number == video[0].number, (info, video[0])
+            # PLAY is answered without when no key frame has come for so long.
+            is_late = client.answered - client.asked >= KEY_FRAME_WAIT
+            assert info.timestamp == video[0].timestamp or info.timestamp is None and is_late, (info, video[0])
+            assert is_key(codec, video[0].data[12:]), video[0].data[:24].hex()
+            info = infos[kinds.index("audio")]
+            # The RTP time that belongs to the first picture: sound of about then comes first.
+            away = (audio[0].timestamp - (info.timestamp or 0) + (1 << 31)) % (1 << 32) - (1 << 31)
+            assert info.number == audio[0].number and (is_late or abs(away) <= 48_000), (info, audio[0], away)
+            assert {p.ssrc for p in video} == {client.sources[kinds.index("video")]}
+            assert {p.ssrc for p in audio} == {client.sources[kinds.index("audio")]}
+            for track in range(2):
+                ports = client.server_ports[track]
+                assert ports == (server.rtsp_udp_port, server.rtsp_udp_port + 1)
+                for side in range(2):
+                    assert client.senders[2 * track + side] == {("127.0.0.1", ports[side])}
+                # What the clocks are, before any packet could be played.
+                report = next(p for p in client.packets if p.channel == 2 * track + 1)
+                first = next(p for p in client.packets if p.channel == 2 * track)
+                assert report.data[1] == 200 and report.arrival <= first.arrival + 0.05, (report, first)
+            for packets in (video, audio):
+                numbers = [packet.number for packet in packets]
+                assert all((b - a) % 65_536 == 1 for a, b in zip(numbers, numbers[1:])), numbers
+            print(f"{codec}, {join_after} s in: first picture {took * 1000:.0f} ms after PLAY")
+    await asyncio.gather(*(watch(codec, wait) for codec in ("VP8", "H264") for wait in (0.6, 1.3, 2.1)))
+
+
+async def pauses_and_ends(server) -> None:
+    """Nothing comes while a player pauses, and after its TEARDOWN; others go on."""
+    async with RtspUdpClient(server.rtsp("VP8")) as client, RtspUdpClient(server.rtsp("VP8")) as other:
+        await asyncio.gather(client.play(), other.play())
+        await asyncio.gather(*(one.until(lambda one=one: len(one.of("video")) > 30) for one in (client, other)))
+        assert (await client.ask("PAUSE")).status == 200
+        paused = time.monotonic()
+        await asyncio.sleep(QUIET_SECONDS)
+        assert client.last_arrival() < paused + UNDER_WAY_SECONDS, "after PAUSE"
+        client.packets.clear()
+        assert (await client.ask("PLAY")).status == 200
+        await client.until(lambda: len(client.of("video")) > 30 and len(client.of("audio")) > 10)
+        assert is_key("VP8", client.of("video")[0].data[12:])
+        streams = json.loads((await get(server, "/api/streams"))[2])
+        assert [one["rtspPlayers"] for one in streams if one["name"] == "VP8"][0] >= 2, streams
+        assert (await client.ask("TEARDOWN")).status == 200
+        ended = time.monotonic()
+        await asyncio.sleep(QUIET_SECONDS)
+        assert client.last_arrival() < ended + UNDER_WAY_SECONDS, "after TEARDOWN"
+        assert other.last_arrival() > ended + QUIET_SECONDS - UNDER_WAY_SECONDS
+        numbers = [packet.number for packet in other.of("video")]
+        assert all((b - a) % 65_536 == 1 for a, b in zip(numbers, numbers[1:]))
+    # The end of the stream is told: by RTCP, and in the connection.
+    async with RtspUdpClient(server.rtsp("ended")) as client:
+        await client.play()
+        await client.until(lambda: len(client.of("video")) > 10)
+        await done(server, "stream/terminate", {"name": "ended"})
+        await client.closed()
+        # A goodbye begins with a receiver report, all others of a sender with its own.
+        goodbyes = {p.channel for p in client.packets if p.channel % 2 and p.data[1] == 201 and b"\xcb" in p.data}
+        assert goodbyes == {1, 3}, goodbyes
+
+
+async def refusals(server) -> None:
+    """Media goes to the address of the connection and to no other, and to ports that are no services'."""
+    async with RtspUdpClient(server.rtsp("VP8")) as client:
+        await client.describe()
+        control = client.tracks[0].control
+        for address in ("127.0.0.2", "192.0.2.1"):
+            async with RtspUdpClient(server.rtsp("VP8")) as attacker:
+                refused = await attacker.set_up_track(control, destination=address)
+                assert refused.status == 403, (address, refused)
+        assert (await client.set_up_track(control, client_port="53-54")).status == 461
+        assert (await client.set_up_track(control, destination="127.0.0.1")).status == 200
+        assert (await client.ask("PLAY")).status == 200
+        # Another session at the same ports.
+        own = "-".join(map(str, client.ports[0]))
+        async with RtspUdpClient(server.rtsp("VP8")) as second:
+            assert (await second.set_up_track(control, client_port=own)).status == 200
+            answer = await second.ask("PLAY")
+            assert answer.status == 461 and "another session" in answer.reason, answer
+        await client.until(lambda: client.packets)
+    before = server.metrics()['weir_media_datagrams_rejected_total{reason="unknown_rtp_client"}']
+    async with RtspUdpClient(server.rtsp("VP8")) as client:
+        await client.play()
+        await client.ask("TEARDOWN")
+        client.report()
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while server.metrics()['weir_media_datagrams_rejected_total{reason="unknown_rtp_client"}'] == before:
+                await asyncio.sleep(0.05)
+
+
+async def signs_of_life(server) -> None:
+    """Who reports lives; who says nothing ends, and gets nothing more."""
+    async with RtspUdpClient(server.rtsp("VP8")) as silent, RtspUdpClient(server.rtsp("VP8")) as alive:
+        await asyncio.gather(silent.play(), alive.play())
+        began = time.monotonic()
+
+        async def report() -> None:
+            while True:
+                alive.report()
+                await asyncio.sleep(3)
+        reporting = asyncio.create_task(report())
+        await silent.closed(SESSION_TIMEOUT + GRACE + LIMIT_SECONDS)
+        closed = time.monotonic()
+        assert closed - began >= SESSION_TIMEOUT + GRACE - 1, closed - began
+        await asyncio.sleep(QUIET_SECONDS)
+        assert silent.last_arrival() < closed + UNDER_WAY_SECONDS
+        assert not alive.is_closed and alive.last_arrival() > closed + QUIET_SECONDS - UNDER_WAY_SECONDS
+        assert (await alive.ask("GET_PARAMETER")).status == 200
+        reporting.cancel()
+
+
+@pytest.mark.limit(90)
+async def test_sessions(start_server, clips):
+    server = start_server(SETTINGS)
+    long = SESSION_TIMEOUT + GRACE + 6
+    async with Publisher(server, clips("VP8", long)), Publisher(server, clips("H264", 6)), \
+            Publisher(server, clips("VP8", 12), name="ended"):
+        await asyncio.gather(first_pictures(server), pauses_and_ends(server), refusals(server), signs_of_life(server))
+    assert server.metrics()['weir_rtsp_closed_total{reason="session_timeout"}'] == 1
