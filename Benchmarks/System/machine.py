@@ -133,7 +133,7 @@ class Server:
         settings = {"port": udp, "workers": workers, "announce": "[127.0.0.1]"} | media
         lines = ["media:"] + [f"  {key}: {value}" for key, value in settings.items()]
         lines += [f"websocket: {{port: {ws}, tls_port: 0}}", f"http: {{port: {http}, tls_port: 0}}"]
-        lines += ["hls: {port: 0, tls_port: 0}"]
+        lines += ["hls: {port: 0, tls_port: 0}", "rtsp: {enabled: false}"]
         lines += ["limits: {connections_per_address: 20000}", "log: {level: warning}"]
         lines += [f"state: {{dir: {directory / 'state'}}}"]
         config = directory / "weir.yaml"
