@@ -103,11 +103,24 @@ final class FanOutGroup: Sendable {
 
     var isEmpty: Bool { room.value.seats.isEmpty }
 
-    func add(_ player: any FanOutPlayer) {
+    /// False if the player waits for a key frame.
+    func add(_ player: any FanOutPlayer) -> Bool {
         let seat = Seat(player)
         room.value.seats.append(seat)
+        let stored = room.value.stored.batches
+        if let key = stored.first?.keyFrame(of: playedVideo(seat)), isFresh(key) {
+            begin(seat, at: key, in: stored)
+            return true
+        }
         let bound = NIOLoopBound(seat, eventLoop: eventLoop)
         eventLoop.scheduleTask(in: TimeAmount(settings.keyFrameWait)) { self.waitedEnough(bound.value) }
+        return false
+    }
+
+    /// By the stream's own time: nothing has come since that much later.
+    private func isFresh(_ key: InterleavedBatch.Frame) -> Bool {
+        let newest = room.value.stored.batches.last?.sources.compactMap { $0.last?.arrival }.max()
+        return newest.map { $0 - key.arrival < settings.freshGroup } ?? false
     }
 
     /// False if it was not there.
