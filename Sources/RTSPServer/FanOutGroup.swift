@@ -113,7 +113,9 @@ final class FanOutGroup: Sendable {
             return true
         }
         let bound = NIOLoopBound(seat, eventLoop: eventLoop)
-        eventLoop.scheduleTask(in: TimeAmount(settings.keyFrameWait)) { self.waitedEnough(bound.value) }
+        for wait in [settings.keyFrameWait, max(settings.keyFrameWait, settings.pictureWait)] {
+            eventLoop.scheduleTask(in: TimeAmount(wait)) { self.hasWaited(wait, bound.value) }
+        }
         return false
     }
 
@@ -131,10 +133,11 @@ final class FanOutGroup: Sendable {
     }
 
     /// No key frame came in time: who joins is given the pictures that are stored, or sound alone.
-    private func waitedEnough(_ seat: Seat) {
+    private func hasWaited(_ time: Duration, _ seat: Seat) {
         guard seat.phase == .joining, room.value.seats.contains(where: { $0 === seat }) else { return }
         let stored = room.value.stored.batches
         guard let first = stored.first, let key = first.keyFrame(of: playedVideo(seat)) else {
+            guard time >= settings.pictureWait else { return }
             seat.phase = .waiting
             seat.player.begin(firstPackets(seat.player, nil, []))
             return sendReports(room.value.sources, to: seat)

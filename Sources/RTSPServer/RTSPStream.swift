@@ -9,6 +9,8 @@ import Wire
 package struct RTSPFanOutSettings: Sendable {
     /// How long a new player waits for a key frame that has been asked for, before it is given the stored pictures.
     package var keyFrameWait: Duration = .milliseconds(300)
+    /// How long it waits where none are stored, before it is given sound alone.
+    package var pictureWait: Duration = .seconds(2)
     /// Who joins is given the stored pictures at once if their key frame is so recent; zero: never.
     package var freshGroup: Interval = .milliseconds(500)
     /// Stored pictures since the last key frame, for who joins.

@@ -62,6 +62,7 @@ private final class Player: FanOutPlayer {
         settings.maxBacklog = 4000
         settings.maxGroupBytes = 3000
         settings.freshGroup = .zero
+        settings.pictureWait = .milliseconds(300)
         let requests = requests
         stream = RTSPStream(
             tracks: [TrackDescription(codec: .vp8), TrackDescription(codec: .opus)], ssrcs: [0xa, 0xb], cname: "weir",
