@@ -68,7 +68,9 @@ async def run(*command: str, limit: float) -> str:
 
 
 async def play_with_ffmpeg(url: str, path: Path, limit: float) -> Recorded:
-    await run("ffmpeg", "-v", "error", "-y", "-rtsp_transport", "tcp", "-i", url, "-c", "copy", str(path), limit=limit)
+    # ffmpeg 5.1 does not see which pictures of VP9 in RTP are key frames: without copyinkf it copies none.
+    await run("ffmpeg", "-v", "error", "-y", "-rtsp_transport", "tcp", "-i", url, "-c", "copy", "-copyinkf", str(path),
+              limit=limit)
     return await asyncio.to_thread(read_back, path)
 
 
