@@ -110,14 +110,19 @@ final class RTSPPublisher: RTSPPublication, MediaIntakeSource {
             case .status(let status) where status.status.isTerminal:
                 answer.settle(
                     .refused(code: status.code?.rawValue ?? StatusCode.unavailable.rawValue, reason: status.info ?? ""))
-                link.end()
+                endConnection()
             case .closing(let reason):
                 answer.settle(.refused(code: StatusCode.unavailable.rawValue, reason: reason.description))
-                link.end()
+                endConnection()
             default: break
             }
         }
         answer.settle(.refused(code: StatusCode.unavailable.rawValue, reason: "The session ended"))
+    }
+
+    /// Unless it was the connection that ended the stream: it may be publishing another one.
+    private func endConnection() {
+        if !state.withLock({ $0.isOver }) { link.end() }
     }
 
     func open(peer: PeerID) async throws(MediaError) -> MediaDescription {
