@@ -138,7 +138,8 @@ var targets: [Target] = [
         name: "Weir",
         dependencies: [
             "MediaEngine", "MediaTaps", "MediaFrames", "MediaFiles", "MediaFormats", "Playback", "Recording", "RTP",
-            "RTSP", "RTSPServer", "RTSPPull", "ControlPlane", "Diagnostics", "RESTHooks", "Tokens", "WCS", "HTTPServer", "HLS",
+            "RTSP", "RTSPServer", "RTSPPull", "ControlPlane", "Diagnostics", "RESTHooks", "Tokens", "WCS", "HTTPServer",
+            "HLS",
             "WeirJSON", "WeirMetrics", "SDP", "DTLS", "SRTP", "LinuxNet", "Wire", swiftLog,
             .product(name: "Yams", package: "Yams"),
             .product(name: "X509", package: "swift-certificates"),

@@ -26,8 +26,10 @@ struct Statistics: Sendable {
         let watched = Dictionary(
             outputs.map { ($0.name, $0.status.viewers) }, uniquingKeysWith: { first, _ in first })
         let players = streams.reduce(0) { $0 + $1.viewers }
-        let viewers = streams.map { "\(PathSegment.encode(StreamName.shown($0.name)))/\($0.players + $0.viewers + (watched[$0.name] ?? 0))" }
-            .joined(separator: ";")
+        let viewers = streams.map {
+            "\(PathSegment.encode(StreamName.shown($0.name)))/\($0.players + $0.viewers + (watched[$0.name] ?? 0))"
+        }
+        .joined(separator: ";")
         return [
             Group(
                 name: "connections_stats", title: "Connection Stats",

@@ -194,7 +194,8 @@ extension ValueForm where Value == SocketAddress {
             read: { value throws(BadValue) in
                 let text = try value.scalarText(remedy)
                 let bad = BadValue("is not an address with a port", remedy: remedy, line: value.line, value: value.text)
-                guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]), port > 0
+                guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]),
+                    port > 0
                 else { throw bad }
                 var host = text[..<colon]
                 let isBracketed = host.hasPrefix("[") && host.hasSuffix("]")

@@ -111,7 +111,8 @@ package struct Server {
                 "HTTP open", metadata: ["address": .string(address.description), "tls": .stringConvertible(secure)])
         }
         let rtspService = rtsp.map {
-            makeRTSPService($0, control: control, connections: connections, sources: rtspSources, tls: tls, metrics: metrics)
+            makeRTSPService(
+                $0, control: control, connections: connections, sources: rtspSources, tls: tls, metrics: metrics)
         }
         var listeners: [any Service] = [webSocket]
         if let rtspService { listeners.append(rtspService) }
@@ -232,7 +233,8 @@ package struct Server {
 
     private func serve(
         media: EngineMediaBackend, recordings: RecordingService?, hls: HLSOutput?, rtsp: RTSPOutput?,
-        pulls: PullService?, control: ControlPlane, http: HTTPService, listeners: [any Service], tls: TLSFiles, tokens: TokenGate,
+        pulls: PullService?, control: ControlPlane, http: HTTPService, listeners: [any Service], tls: TLSFiles,
+        tokens: TokenGate,
         signals: SignalWatch, reload: Reload
     ) async throws {
         let timeout = shutdownTimeout

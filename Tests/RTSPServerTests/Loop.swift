@@ -86,7 +86,9 @@ final class Loop: RTSPBackend {
         _ name: String, tracks: [RTSPSetUpTrack], link: RTSPLink, on: RTSPConnectionFacts
     ) async -> Result<RTSPPlaying, RTSPRefusal> {
         guard let stream = state.value.streams[name]?.stream else { return .failure(RTSPRefusal(.notFound)) }
-        guard case .udp? = tracks.first?.path else { return .success(.interleaved(stream, Seat(name: name, loop: self))) }
+        guard case .udp? = tracks.first?.path else {
+            return .success(.interleaved(stream, Seat(name: name, loop: self)))
+        }
         state.update { $0.datagramPlayers[name] = link }
         return .success(.datagrams(Datagrams(name: name, loop: self), first: tracks.map { _ in .init(sequence: 3) }))
     }

@@ -171,7 +171,8 @@ extension RTSPStatus {
     /// a token would help.
     static func refusal(code: Int, reason: String) -> RTSPStatus {
         // The status line has no place for control characters.
-        let text = String(String.UnicodeScalarView(reason.unicodeScalars.filter { $0.value >= 0x20 && $0.value != 0x7f }))
+        let text = String(
+            String.UnicodeScalarView(reason.unicodeScalars.filter { $0.value >= 0x20 && $0.value != 0x7f }))
         switch code {
         case 401, 404, 500...599: return RTSPStatus(code, text)
         default: return RTSPStatus(403, text)

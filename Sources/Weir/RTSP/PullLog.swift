@@ -115,7 +115,8 @@ extension RTSPPullFailure {
     var statusInfo: StatusInfo { StatusInfo(rawValue: info) ?? .rtspConnectionFailed }
 
     static let labels = [
-        "badURL", "refusedHost", "redirect", "connect", "noResponse", "malformed", "wrongPassword", "notFound", "status",
+        "badURL", "refusedHost", "redirect", "connect", "noResponse", "malformed", "wrongPassword", "notFound",
+        "status",
         "badDescription", "noCommonCodecs", "silent", "connectionLost", "endedByServer", "shutdown", "tooMany",
     ]
 

@@ -44,7 +44,7 @@ package final class RTSPOutput: StreamObserver {
             [
                 WeirMetrics.Sample(
                     name: "weir_rtsp_streams", help: "Streams that are read for RTSP players in connections",
-                    kind: .gauge, labels: [], value: Double(self?.reader.count ?? 0)),
+                    kind: .gauge, labels: [], value: Double(self?.reader.count ?? 0))
             ]
         }
     }
