@@ -26,7 +26,8 @@ extension ClientSession {
             guard stream.published, width > 0, height > 0 else { return true }
             await publisherSize(.init(width: width, height: height), stream)
         case .firstMedia:
-            logger.debug("first media", metadata: ["stream": "\(StreamName.shown(stream.request.name))", "peer": "\(peer)"])
+            logger.debug(
+                "first media", metadata: ["stream": "\(StreamName.shown(stream.request.name))", "peer": "\(peer)"])
         case .reordered(_, let evidence):
             guard stream.published else { return true }
             _ = context.registry.changePublisher(name: stream.request.name, peer: peer) { $0.isReordered = true }

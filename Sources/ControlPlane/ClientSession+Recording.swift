@@ -41,7 +41,8 @@ extension ClientSession {
     func recordingOrder(_ id: String, fileName: String?) -> RecordingOrder? {
         streams[id].map { stream in
             RecordingOrder(
-                publisher: stream.peer, stream: StreamName.shown(stream.request.name), mediaSessionId: id, sessionId: self.id,
+                publisher: stream.peer, stream: StreamName.shown(stream.request.name), mediaSessionId: id,
+                sessionId: self.id,
                 login: login, fileName: fileName)
         }
     }

@@ -10,7 +10,9 @@ extension ClientSession {
         if case .allow(let grant) = decision, let subject = grant.subject {
             logger.debug(
                 "stream allowed by token",
-                metadata: ["stream": "\(StreamName.shown(name))", "action": "\(action.rawValue)", "subject": "\(subject)"])
+                metadata: [
+                    "stream": "\(StreamName.shown(name))", "action": "\(action.rawValue)", "subject": "\(subject)",
+                ])
         }
         return decision
     }

@@ -11,7 +11,9 @@ package struct ConfigurationKey: Sendable {
     package let write: @Sendable (Configuration) -> String
 
     package var path: String { "\(section).\(name)" }
-    package var environmentVariable: String { "\(ConfigurationKey.prefix)\(section.replacing(".", with: "_"))_\(name)".uppercased() }
+    package var environmentVariable: String {
+        "\(ConfigurationKey.prefix)\(section.replacing(".", with: "_"))_\(name)".uppercased()
+    }
 
     package static let prefix = "WEIR_"
 

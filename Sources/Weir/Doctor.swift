@@ -46,6 +46,7 @@ package struct Doctor {
         checkTokens()
         checkRecording()
         checkPlayback()
+        checkPull()
         checkCandidates()
         checkProcessor()
         checkFiles()

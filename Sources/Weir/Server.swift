@@ -235,7 +235,8 @@ package struct Server {
 
     private func serve(
         media: EngineMediaBackend, recordings: RecordingService?, hls: HLSOutput?, rtsp: RTSPOutput?,
-        pulls: PullService?, control: ControlPlane, http: HTTPService, listeners: [any Service], tls: TLSFiles, tokens: TokenGate,
+        pulls: PullService?, control: ControlPlane, http: HTTPService, listeners: [any Service], tls: TLSFiles,
+        tokens: TokenGate,
         signals: SignalWatch, reload: Reload
     ) async throws {
         let timeout = shutdownTimeout

@@ -18,7 +18,10 @@ struct ShownNameTests {
         ("rtsp://admin:se/cret@camera/live", "rtsp://camera/live"),
         ("rtsp://admin:se?cret@camera/live", "rtsp://camera/live"),
         ("rtsp://admin:s#e/c@r?et@camera/live", "rtsp://camera/live"),
-        ("rtsp://camera/user=admin&password=secret&channel=1.sdp", "rtsp://camera/user=admin&password=***&channel=1.sdp"),
+        (
+            "rtsp://camera/user=admin&password=secret&channel=1.sdp",
+            "rtsp://camera/user=admin&password=***&channel=1.sdp"
+        ),
         ("rtsp://camera/live?Pwd=secret&token=x", "rtsp://camera/live?Pwd=***&token=***"),
         ("rtsp://camera/live?password=", "rtsp://camera/live?password="),
         ("://", "://"),

@@ -30,7 +30,8 @@ class Camera:
 
     @property
     def url(self) -> str:
-        return f"rtsp://{self.authority}127.0.0.1:{self.port}/live"
+        scheme = "rtsps" if "--tls" in self.flags else "rtsp"
+        return f"{scheme}://{self.authority}127.0.0.1:{self.port}/live"
 
     async def start(self) -> None:
         self.process = await asyncio.create_subprocess_exec(

@@ -15,7 +15,7 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 VIDEO = ("videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=240,framerate=15/1 "
          "! x264enc tune=zerolatency speed-preset=ultrafast bitrate=400 key-int-max=15 "
@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--user")
     parser.add_argument("--password")
     parser.add_argument("--method", choices=["digest", "basic"], default="digest")
+    parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"), help="PEM files: rtsps")
     options = parser.parse_args()
     Gst.init(None)
     loop = GLib.MainLoop()
@@ -74,6 +75,11 @@ def main() -> None:
     server.get_mount_points().add_factory("/live", factory)
     if options.user:
         log_in(server, factory, options.user, options.password, options.method)
+
+    if options.tls:
+        auth = GstRtspServer.RTSPAuth()
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_files(*options.tls))
+        server.set_auth(auth)
 
     def on_client(_server, client) -> None:
         say(event="client")

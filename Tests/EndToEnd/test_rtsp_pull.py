@@ -13,6 +13,7 @@ import pytest
 
 from aiortc_peer import AiortcPeer, wcs_play
 from camera import H264_SDP, OK, Camera, ScriptedCamera
+from certificates import Authority
 from hook_backend import HookBackend, decides
 from offers import make_offer
 from rest_api import call, done, found, get
@@ -220,6 +221,21 @@ async def test_redirects_are_followed(pull):
             await peer.close()
 
 
+async def test_a_camera_under_tls(pull, tmp_path):
+    """Its certificate is its own, so it is checked only where it can be."""
+    chain, key, _serial = Authority().issue("camera")
+    files = [tmp_path / "camera.pem", tmp_path / "camera.key"]
+    for file, text in zip(files, (chain, key)):
+        file.write_text(text)
+    trusting, careful = pull(tls_verify=False), pull()
+    async with Camera("--transport", "tcp", "--tls", *map(str, files)) as camera:
+        assert await refusal(careful, camera.url) == "Failed to connect to rtsp stream"
+        assert "play" not in camera.events
+        peer = await watch(trusting, camera.url)
+        await peer.wait_frames(5, LIMIT_SECONDS)
+        await peer.close()
+
+
 @pytest.mark.parametrize("method", ["digest", "basic"])
 async def test_passwords_of_cameras_are_shown_to_nobody(pull, method):
     """The backend makes a camera's URL of an alias; its password is in no log, list, metric or message."""
@@ -289,15 +305,20 @@ async def test_sources_of_the_configuration(pull, new_page):
         # HLS begins it anew, and keeps it.
         frames = await asyncio.to_thread(decode, f"{server.hls_url}/gate/gate.m3u8", 20)
         assert frames == 20 and "gate" in [s["name"] for s in listed(server)]
+        # RTSP players, too: this one as its only viewer.
+        await done(server, "hls/terminate", {"name": "gate"})
+        await until("it ends with its viewers", lambda: [s["name"] for s in listed(server)] == ["yard"])
+        frames = await asyncio.to_thread(decode, server.rtsp("gate"), 20, {"rtsp_transport": "tcp"})
+        assert frames == 20
         # What is always there comes back, though its publication was ended.
         assert (await call(server, "rtsp/terminate", {"uri": camera.url}))[0] == 200
         await until("it is begun anew", lambda: camera.events.count("play") == 2)
         await server.wait_live("yard", LIMIT_SECONDS)
 
 
-def decode(url: str, count: int) -> int:
-    """How many of so many pictures ffmpeg's player of HLS gives."""
-    with av.open(url, timeout=LIMIT_SECONDS) as container:
+def decode(url: str, count: int, options: dict | None = None) -> int:
+    """How many of so many pictures ffmpeg's players give."""
+    with av.open(url, timeout=LIMIT_SECONDS, options=options or {}) as container:
         for index, _frame in enumerate(container.decode(video=0), 1):
             if index == count:
                 return index

@@ -177,7 +177,8 @@ enum OpenAPI {
             JSONMember(ApplicationOperations.methodSchema, object(ApplicationOperations.methodFields, isOpen: false)),
         ]
         for (name, fields) in StreamOperations.snapshotSchemas + RecordingOperations.schemas
-            + MultipleRecorderOperations.schemas + HLSOperations.schemas + RTSPOperations.schemas + MonitoringPaths.schemas
+            + MultipleRecorderOperations.schemas + HLSOperations.schemas + RTSPOperations.schemas
+            + MonitoringPaths.schemas
         {
             all.append(JSONMember(name, object(fields, isOpen: false)))
         }

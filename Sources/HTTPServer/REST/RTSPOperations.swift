@@ -4,7 +4,8 @@ import WeirJSON
 /// `rtsp/…`: cameras and other RTSP servers that are pulled.
 struct RTSPOperations: Sendable {
     private static let schema = "RTSPAgent"
-    private static let uri = RESTField("uri", .text, required: true, "rtsp://… or rtsps://…, with user and password if need be")
+    private static let uri = RESTField(
+        "uri", .text, required: true, "rtsp://… or rtsps://…, with user and password if need be")
 
     /// nil: this server pulls nothing.
     let pulls: (any StreamPulls)?

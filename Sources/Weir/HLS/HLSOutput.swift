@@ -161,7 +161,8 @@ final class HLSTapSource: HLSSource {
             return true
         }
         guard isDue else { return }
-        logger.warning("No HLS of a stream", metadata: ["stream": .string(StreamName.shown(name)), "reason": .string(refusal)])
+        logger.warning(
+            "No HLS of a stream", metadata: ["stream": .string(StreamName.shown(name)), "reason": .string(refusal)])
     }
 
     private struct Refusal: Error {
@@ -214,7 +215,8 @@ final class HLSTapSource: HLSSource {
                 logger.warning(
                     "A track of a stream is missing in HLS: it cannot be transcoded",
                     metadata: [
-                        "stream": .string(StreamName.shown(name)), "codec": .string(inputs[track].codec.name), "error": "\(error)",
+                        "stream": .string(StreamName.shown(name)), "codec": .string(inputs[track].codec.name),
+                        "error": "\(error)",
                     ])
             }, output: { box.handle($0) })
     }

@@ -76,6 +76,34 @@ extension Configuration {
     }
 }
 
+extension Doctor {
+    /// Sources that could never be pulled, as far as their URLs tell.
+    mutating func checkPull() {
+        let pull = configuration.rtspPull
+        guard pull.enabled else { return }
+        let hostGuard = pull.puller(RTSPPullCounters()).hostGuard
+        for source in pull.sources {
+            let subject = "source \(source.name)"
+            // Checked when the configuration was read.
+            guard let url = RTSPURL(source.url) else { continue }
+            do throws(HostGuard.Refusal) {
+                try hostGuard.check(url)
+                // A name is looked up when it is pulled.
+                if let address = SocketAddress(ip: url.host, port: url.port) { try hostGuard.check(address) }
+                add(.ok, subject, "\(StreamName.shown(source.url)) may be pulled")
+            } catch {
+                let remedy =
+                    switch error {
+                    case .host: "add \(url.host) to rtsp.pull.hosts"
+                    case .port: "use port 322, 554, or 1024 and above"
+                    case .address: "add \(url.host) to rtsp.pull.allow_networks"
+                    }
+                add(.error, subject, "\(StreamName.shown(source.url)) may not be pulled", remedy)
+            }
+        }
+    }
+}
+
 extension ConfigurationKey {
     private static let hour = Interval.seconds(3_600)
     private static let minute = Interval.seconds(60)

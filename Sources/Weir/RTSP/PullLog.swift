@@ -55,7 +55,7 @@ struct PullLog: Sendable {
 
     func reordered(_ source: PulledSource, _ evidence: String) {
         logger.warning(
-            "RTSP source has B frames: browsers cannot play it by WebRTC; switch them off at the camera",
+            "RTSP source has B frames: browsers cannot be given its pictures as they are; switch them off at the camera",
             metadata: metadata(source, ["evidence": "\(evidence)"]))
     }
 
@@ -115,7 +115,8 @@ extension RTSPPullFailure {
     var statusInfo: StatusInfo { StatusInfo(rawValue: info) ?? .rtspConnectionFailed }
 
     static let labels = [
-        "badURL", "refusedHost", "redirect", "connect", "noResponse", "malformed", "wrongPassword", "notFound", "status",
+        "badURL", "refusedHost", "redirect", "connect", "noResponse", "malformed", "wrongPassword", "notFound",
+        "status",
         "badDescription", "noCommonCodecs", "silent", "connectionLost", "endedByServer", "shutdown", "tooMany",
     ]
 

@@ -168,7 +168,9 @@ extension PullService: StreamPulls {
         guard let url = RTSPURL(uri) else { throw .badURI }
         do { try desk.settings.hostGuard.check(url) } catch { throw .notAllowed }
         let control = state.withLock { state -> ControlPlane? in
-            guard state.started[uri] == nil, !state.live.values.contains(where: { $0.url == uri }), let control = state.control else { return nil }
+            guard state.started[uri] == nil, !state.live.values.contains(where: { $0.url == uri }),
+                let control = state.control
+            else { return nil }
             state.started[uri] = .some(nil)
             return control
         }
