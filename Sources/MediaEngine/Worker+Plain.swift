@@ -19,7 +19,8 @@ extension Worker {
             return
         }
         let peer = Peer(registration: registration, now: now, localSSRC: UInt32.random(in: 1 ... .max, using: &random))
-        peer.plain = PlainState(player: plain, sockets: numbers(from: plain.local), deadline: now + PlainPlayer.beginLimit)
+        peer.plain = PlainState(
+            player: plain, sockets: numbers(from: plain.local), deadline: now + PlainPlayer.beginLimit)
         peer.isConnected = true
         enrol(peer)
         counters.peers.wrappingAdd(1, ordering: .relaxed)
