@@ -157,8 +157,8 @@ import Wire
         #expect(client.video.ordered.first?.part?.serial == 0 && client.video.holes == 0)
         #expect(first[0].sequence == client.firstVideo?.sequence && first[0].timestamp == client.firstVideo?.timestamp)
         // The sound of now is ahead of the stored picture by what has passed since.
-        let ahead =
-            try Double((try #require(client.firstAudio)).timestamp &- (try #require(first[1].timestamp))) / 48_000
+        let sound = try #require(client.firstAudio).timestamp
+        let ahead = Double(sound &- (try #require(first[1].timestamp))) / 48_000
         #expect((1.8...2.0).contains(ahead))
         #expect(client.violations == [])
     }
@@ -171,8 +171,8 @@ import Wire
         let clients = (0..<4 as Range<UInt32>).map { PlainCore(id: UInt64($0) + 10, host: Self.host + $0) }
         let players = try clients.map { try world.add($0, publisher: feeder.source.id) }
         try world.run(for: .seconds(1), sending: feeder)
-        #expect(
-            Set(clients.compactMap { world.directory.find(peer: $0.id)?.owner.load(ordering: .relaxed) }) == [0, 1])
+        let owners = clients.map { world.directory.find(peer: $0.id)?.owner.load(ordering: .relaxed) }
+        #expect(Set(owners) == [0, 1])
         world.close(plain: feeder.source.id)
         try world.run(for: .milliseconds(10))
         for (client, player) in zip(clients, players) {
@@ -241,9 +241,8 @@ import Wire
         #expect(throws: PlainError.noStream) { try world.add(PlainCore(id: 9, host: Self.host + 1), publisher: 7) }
         func refusal(_ client: SocketAddress, _ local: SocketAddress, _ tracks: [PlainTrack]) -> PlainError? {
             do throws(PlainError) {
-                _ = try world.plain.addPlayer(id: 20, publisher: id, client: client, local: local, tracks: tracks) {
-                    _ in
-                }
+                _ = try world.plain.addPlayer(
+                    id: 20, publisher: id, client: client, local: local, tracks: tracks, listener: { _ in })
                 return nil
             } catch { return error }
         }
