@@ -179,8 +179,11 @@ private final class PullHandler: ChannelInboundHandler {
         context.fireChannelInactive()
     }
 
+    /// Before there are tracks it is the connection that could not be made: TLS, a reset.
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        attempt.current?.failed(.connectionLost, generation)
+        if let driver = attempt.current {
+            driver.failed(driver.isPlaying ? .connectionLost : .connect("\(error)"), generation)
+        }
         context.close(promise: nil)
     }
 }

@@ -149,6 +149,8 @@ final class PullDriver {
 
     // MARK: Media
 
+    var isPlaying: Bool { !tracks.isEmpty }
+
     private func playing(_ tracks: [RTSPPulledTrack]) {
         self.tracks = tracks
         for (index, track) in tracks.enumerated() {

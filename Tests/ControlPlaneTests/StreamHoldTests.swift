@@ -11,7 +11,6 @@ struct StreamHoldTests {
             await ann.session.publish(ann.request("p", "camera"))
             try await ann.expect("p", .failed, "Stream name is already in use")
             #expect(plant.sources.state.value.opened.isEmpty)
-            await ann.session.available(mediaSessionId: "q", name: "camera")
             try await ann.play("a", "camera")
             try await ann.play("b", "camera")
             #expect(plant.sources.state.value.opened.count == 1)
@@ -21,14 +20,17 @@ struct StreamHoldTests {
     }
 
     @Test func `a source goes on as long as somebody holds it`() async throws {
-        try await withPlant { plant in
+        // Another one than the time to open, so that who sleeps until then is known.
+        var configuration = ControlConfiguration()
+        configuration.sourceGrace = configuration.sourceTimeout + .seconds(5)
+        let grace = configuration.sourceGrace
+        try await withPlant(configuration) { plant in
             let first = try await plant.plane.hold("camera")
             let second = try await plant.plane.hold("camera")
             let source = try await plant.sources.opened(0)
             #expect(first.name == "camera" && first.publisher == source.state.value.peer)
             #expect(plant.sources.state.value.opened.count == 1)
             // Without players, and longer than it would wait for some.
-            let grace = ControlConfiguration().sourceGrace
             try await plant.clock.sleeper(until: grace)
             plant.clock.advance(by: grace)
             first.release()
@@ -64,6 +66,7 @@ struct StreamHoldTests {
     @Test func `a client is not told what its name was made to`() async throws {
         try await withPlant { plant in
             let ann = try await plant.client()
+            plant.sources.state.update { $0.opening = .fail(.status(.rtspNotFound)) }
             plant.hooks.state.update {
                 $0.play = .change(StreamRequest(mediaSessionId: "a", name: "shared://u:secret@x/y", sdp: "OFFER"))
             }

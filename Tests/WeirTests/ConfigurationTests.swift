@@ -217,7 +217,7 @@ private func parse(_ yaml: String?, _ environment: [String: String] = [:]) throw
                 inner = ""
             } else if line.hasPrefix("  "), !line.hasPrefix("   ") {
                 let path = "\(section).\(name.dropFirst(2))"
-                inner = ConfigurationKey.sections.contains(path) ? path : ""
+                inner = ConfigurationKey.all.contains { $0.section == path } ? path : ""
                 if inner.isEmpty { found.insert(path) }
             } else if line.hasPrefix("    "), !line.hasPrefix("     "), !inner.isEmpty {
                 found.insert("\(inner).\(name.dropFirst(4))")
