@@ -28,6 +28,12 @@ extension ClientSession {
         case .firstMedia:
             logger.debug(
                 "first media", metadata: ["stream": "\(StreamName.shown(stream.request.name))", "peer": "\(peer)"])
+        case .reordered(_, let evidence):
+            guard stream.published else { return true }
+            _ = context.registry.changePublisher(name: stream.request.name, peer: peer) { $0.isReordered = true }
+            logger.notice(
+                "pictures are out of order (B frames): WebRTC players need a transcode",
+                metadata: ["stream": "\(StreamName.shown(stream.request.name))", "because": "\(evidence)"])
         }
         return true
     }
@@ -184,6 +190,7 @@ extension MediaEvent {
         case .failed(_, let failure): "media failed: \(failure.rawValue)"
         case .videoSize(_, let width, let height): "picture is \(width)x\(height)"
         case .firstMedia: "first media"
+        case .reordered(_, let evidence): "pictures are out of order: \(evidence)"
         }
     }
 }

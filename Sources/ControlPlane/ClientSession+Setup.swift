@@ -62,7 +62,8 @@ extension ClientSession {
         let request = stream.request
         let peer = stream.peer
         // Media over WebSocket (signalling 10) is not served; an empty provider is an old client's WebRTC.
-        let isWebRTC = request.mediaProvider.map { $0.isEmpty || $0.lowercased() == "webrtc" } ?? true
+        let isWebRTC =
+            request.intake != nil || request.mediaProvider.map { $0.isEmpty || $0.lowercased() == "webrtc" } ?? true
         switch StreamName.check(request.name) {
         case .valid where isWebRTC && context.onDemand.isReserved(request.name):
             return stream.published ? .failure(.rejected(.text(.nameInUse))) : await claimOnDemand(stream)
@@ -161,7 +162,9 @@ extension ClientSession {
             context.registry.setDescription(description, name: stream.request.name, peer: stream.peer)
             recordIfWanted(id)
         }
-        if stream.iceIsUp {
+        if stream.request.intake != nil {
+            setDeadline(id, after: context.configuration.iceTimeout, .failed(.rtpActivity))
+        } else if stream.iceIsUp {
             setDeadline(id, after: context.configuration.dtlsTimeout, .failed(.dtlsError))
         } else {
             setDeadline(id, after: context.configuration.iceTimeout, .failed(.iceTimeout))
@@ -169,6 +172,17 @@ extension ClientSession {
         emit(.remoteSDP(mediaSessionId: id, sdp: description.sdp))
         report(id, .pending)
         if stream.connectedEarly { await connected(id, stream.peer) }
+    }
+
+    /// The publisher of an intake begins to send.
+    ///
+    /// - Returns: false if the stream has ended, or is not there yet.
+    package func begin(mediaSessionId: String) async -> Bool {
+        guard let stream = streams[mediaSessionId], stream.request.intake != nil, stream.phase != .settingUp else {
+            return false
+        }
+        await connected(mediaSessionId, stream.peer)
+        return isCurrent(mediaSessionId, stream.peer)
     }
 
     /// Ends the stream with `cause` at that time, unless another deadline is set or it ends before.
@@ -193,6 +207,7 @@ extension ControlContext {
         _ request: StreamRequest, _ claim: ClientSession.Claim
     ) async -> Result<MediaDescription, MediaError> {
         do throws(MediaError) {
+            if let intake = request.intake { return .success(try await intake.source.open(peer: claim.peer)) }
             guard let publisher = claim.publisher else {
                 return .success(
                     try await media.publish(

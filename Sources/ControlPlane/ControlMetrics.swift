@@ -5,6 +5,7 @@ struct ControlMetrics: Sendable {
     let sessions: Gauge
     let streams: Gauge
     let players: Gauge
+    let viewers: Gauge
     let lateMediaEvents: Counter
     let hookTimeouts: Counter
     private let setupSeconds: [Bool: Histogram]
@@ -15,6 +16,7 @@ struct ControlMetrics: Sendable {
         sessions = registry.gauge("weir_control_sessions", help: "Open client sessions")
         streams = registry.gauge("weir_control_streams", help: "Claimed stream names")
         players = registry.gauge("weir_control_players", help: "Players, also those still connecting")
+        viewers = registry.gauge("weir_rtsp_players", help: "RTSP players")
         lateMediaEvents = registry.counter(
             "weir_control_late_media_events_total", help: "Media events of peers that had ended")
         hookTimeouts = registry.counter(

@@ -53,6 +53,11 @@ package struct ViewerRefusal: Error, Hashable, Sendable {
     /// HTTP's.
     package var code: Int
     package var info: String
+
+    package init(code: Int, info: String) {
+        self.code = code
+        self.info = info
+    }
 }
 
 /// The place of a viewer among the players of a stream.

@@ -31,6 +31,7 @@ enum EndCause: Error, Hashable, Sendable {
         case .dtlsError, .transportClosed: self = .failed(.dtlsError)
         case .dtlsFingerprint: self = .failed(.dtlsFingerprintError)
         case .rtpActivity: self = .failed(.rtpActivity)
+        case .transcodingRequired: self = .failed(.transcodingDisabled)
         case .error: self = .failed(.failedByError)
         }
     }
@@ -42,6 +43,8 @@ enum EndCause: Error, Hashable, Sendable {
         case .noCapacity: self = .notSetUp(.failedToAddStreamToProxy, .unavailable)
         case .streamNotReady: self = .failed(.publishStreamNotReady)
         case .streamNotFound: self = .failed(.streamNotFound)
+        case .transcodingDisabled: self = .failed(.transcodingDisabled)
+        case .noTranscoders: self = .failed(.noTranscoders)
         case .internal: self = .notSetUp(.failedToAddStreamToProxy, .internalError)
         }
     }

@@ -40,6 +40,8 @@ package enum SessionKind: String, Sendable, CaseIterable {
     case webSocket = "websocket"
     case whip
     case whep
+    /// A publisher by RTSP (ANNOUNCE, RECORD).
+    case rtsp
     /// Nobody's client: the publisher of a stream that is made because somebody plays it (`OnDemandSource`).
     case onDemand = "on-demand"
 }

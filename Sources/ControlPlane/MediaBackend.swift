@@ -85,6 +85,10 @@ package enum MediaError: Error, Hashable, Sendable {
     case noCapacity
     case streamNotReady
     case streamNotFound
+    /// The player can only be given what would have to be transcoded, and that is switched off.
+    case transcodingDisabled
+    /// ... and is done for as many streams as may be.
+    case noTranscoders
     case `internal`(String)
 }
 
@@ -99,11 +103,14 @@ package enum MediaEvent: Hashable, Sendable {
     case videoSize(PeerID, width: Int, height: Int)
     /// The first media packet of a publisher arrived.
     case firstMedia(PeerID)
+    /// The pictures of a publisher are not in the order in which they are shown (B frames). Once; `evidence` is text for
+    /// people.
+    case reordered(PeerID, evidence: String)
 
     package var peer: PeerID {
         switch self {
         case .iceConnected(let peer), .connected(let peer), .failed(let peer, _), .videoSize(let peer, _, _),
-            .firstMedia(let peer):
+            .firstMedia(let peer), .reordered(let peer, _):
             peer
         }
     }
@@ -122,6 +129,8 @@ package enum MediaFailure: String, Hashable, Sendable, CaseIterable {
     case rtpActivity
     /// The peer closed DTLS or its TCP connection. Browsers do so right after a stop message.
     case transportClosed
+    /// A player is sent what it turned out not to be able to show.
+    case transcodingRequired
     case error
 }
 

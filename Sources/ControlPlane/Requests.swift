@@ -60,12 +60,15 @@ package struct StreamRequest: Hashable, Sendable {
     /// Hints only: what exists is read from the offer.
     package var hasAudio: Bool
     package var hasVideo: Bool
+    /// Where a publisher's media comes from, if it is not WebRTC: then the offer is nobody's to answer.
+    package var intake: MediaIntake?
 
     package init(
         mediaSessionId: String, name: String, sdp: String, record: Bool = false, width: Int = 0, height: Int = 0,
         bitrate: Int = 0, quality: Int = 0, minBitrate: Int = 0, maxBitrate: Int = 0,
         transport: MediaOptions.Transport = .any, cvoExtension: Bool = false, custom: JSONText? = nil,
-        rtmpUrl: String? = nil, mediaProvider: String? = nil, hasAudio: Bool = true, hasVideo: Bool = true
+        rtmpUrl: String? = nil, mediaProvider: String? = nil, hasAudio: Bool = true, hasVideo: Bool = true,
+        intake: MediaIntake? = nil
     ) {
         self.mediaSessionId = mediaSessionId
         self.name = name
@@ -84,6 +87,7 @@ package struct StreamRequest: Hashable, Sendable {
         self.mediaProvider = mediaProvider
         self.hasAudio = hasAudio
         self.hasVideo = hasVideo
+        self.intake = intake
     }
 
     var mediaOptions: MediaOptions {

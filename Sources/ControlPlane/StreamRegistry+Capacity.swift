@@ -58,7 +58,7 @@ extension StreamRegistry.State {
 extension StreamRegistry {
     /// Returns the publisher. Each success needs one `releaseViewer` in the end.
     func claimViewer(of name: String) -> Result<PeerID, Refusal> {
-        state.withLock { state in
+        let result = state.withLock { state -> Result<PeerID, Refusal> in
             if state.isDraining { return .failure(.shuttingDown) }
             if state.isClosed { return .failure(.draining) }
             guard let publication = state.publications[name], !publication.isRetired else {
@@ -71,6 +71,8 @@ extension StreamRegistry {
             state.publications[name]?.viewers += 1
             return .success(publication.peer)
         }
+        if case .success = result { metrics.viewers.add(1) }
+        return result
     }
 
     func releaseViewer(of name: String, publisher: PeerID) {
@@ -79,5 +81,6 @@ extension StreamRegistry {
             guard state.publications[name]?.peer == publisher else { return }
             state.publications[name]?.viewers -= 1
         }
+        metrics.viewers.add(-1)
     }
 }

@@ -29,6 +29,8 @@ final class StreamRegistry: Sendable {
     struct PublisherState: Sendable {
         var mute = MuteState()
         var size: VideoSize?
+        /// Its pictures are not in the order in which they are shown (B frames).
+        var isReordered = false
     }
 
     struct Publication {
@@ -83,7 +85,7 @@ final class StreamRegistry: Sendable {
     }
 
     let state: Mutex<State>
-    private let metrics: ControlMetrics
+    let metrics: ControlMetrics
 
     init(limits: ControlConfiguration.Limits, metrics: ControlMetrics) {
         state = Mutex(State(limits: limits))
@@ -334,8 +336,10 @@ final class StreamRegistry: Sendable {
     }
 
     /// Size and bitrate of a published stream, as far as they are known.
-    func publication(of name: String) -> (size: VideoSize?, bitsPerSecond: Int)? {
-        state.withLock { state in state.publications[name].map { ($0.state.size, $0.bitsPerSecond) } }
+    func publication(of name: String) -> (size: VideoSize?, bitsPerSecond: Int, isReordered: Bool)? {
+        state.withLock { state in
+            state.publications[name].map { ($0.state.size, $0.bitsPerSecond, $0.state.isReordered) }
+        }
     }
 
     /// nil if nothing is published under that name.
@@ -355,8 +359,8 @@ final class StreamRegistry: Sendable {
                 audioCodec: publication.description?.audioCodec, videoCodec: publication.description?.videoCodec,
                 width: publication.state.size?.width ?? 0, height: publication.state.size?.height ?? 0,
                 bitsPerSecond: publication.bitsPerSecond, audioMuted: publication.state.mute.audio,
-                videoMuted: publication.state.mute.video, players: publication.players.count,
-                viewers: publication.viewers,
+                videoMuted: publication.state.mute.video, isReordered: publication.state.isReordered,
+                players: publication.players.count, viewers: publication.viewers,
                 uptime: publication.liveSince.map { now - $0 } ?? .zero)
         }.sorted { $0.name < $1.name }
     }

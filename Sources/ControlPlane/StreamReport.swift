@@ -12,6 +12,8 @@ package struct StreamReport: Sendable {
     package var cvoExtension: Bool
     package var audioCodec: String?
     package var videoCodec: String?
+    /// The published pictures are not in the order in which they are shown (B frames).
+    package var isReordered: Bool
     /// Since its request.
     package var age: Duration
     /// Bits per second at the last sampling; nil when not sampled.
@@ -47,7 +49,8 @@ extension ClientSession {
             session: facts, state: state, transport: stream.request.transport, minBitrate: stream.request.minBitrate,
             maxBitrate: stream.request.maxBitrate, cvoExtension: stream.request.cvoExtension,
             audioCodec: stream.description?.audioCodec, videoCodec: stream.description?.videoCodec,
-            age: context.timers.now - stream.begun, rate: rate, statistics: nil, peer: stream.peer)
+            isReordered: publication?.isReordered ?? false, age: context.timers.now - stream.begun, rate: rate,
+            statistics: nil, peer: stream.peer)
     }
 
     /// Ends a stream on behalf of the operator; false if it has ended meanwhile.

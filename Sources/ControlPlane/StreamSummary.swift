@@ -18,6 +18,8 @@ package struct StreamSummary: Hashable, Sendable {
     package var bitsPerSecond: Int
     package var audioMuted: Bool
     package var videoMuted: Bool
+    /// Its pictures are not in the order in which they are shown (B frames).
+    package var isReordered: Bool
     /// Players that were accepted, also those still connecting.
     package var players: Int
     /// Players that are no session's: by RTSP.
@@ -29,7 +31,7 @@ package struct StreamSummary: Hashable, Sendable {
         name: String, mediaSessionId: String, sessionId: String, kind: SessionKind, isLive: Bool,
         hasAudio: Bool = false, hasVideo: Bool = false, audioCodec: String? = nil, videoCodec: String? = nil,
         width: Int = 0, height: Int = 0, bitsPerSecond: Int = 0, audioMuted: Bool = false, videoMuted: Bool = false,
-        players: Int = 0, viewers: Int = 0, uptime: Duration = .zero
+        isReordered: Bool = false, players: Int = 0, viewers: Int = 0, uptime: Duration = .zero
     ) {
         self.name = name
         self.mediaSessionId = mediaSessionId
@@ -45,6 +47,7 @@ package struct StreamSummary: Hashable, Sendable {
         self.bitsPerSecond = bitsPerSecond
         self.audioMuted = audioMuted
         self.videoMuted = videoMuted
+        self.isReordered = isReordered
         self.players = players
         self.viewers = viewers
         self.uptime = uptime

@@ -51,7 +51,7 @@ package func withDeadline<Value: Sendable>(
 }
 
 /// A value that is set once and waited for by one task.
-final class Outcome<Value: Sendable>: Sendable {
+package final class Outcome<Value: Sendable>: Sendable {
     private enum State {
         case open
         case awaited(CheckedContinuation<Value, Never>)
@@ -60,9 +60,11 @@ final class Outcome<Value: Sendable>: Sendable {
 
     private let state = Mutex<State>(.open)
 
+    package init() {}
+
     /// Returns false if there was an outcome before.
     @discardableResult
-    func settle(_ value: Value) -> Bool {
+    package func settle(_ value: Value) -> Bool {
         let (isFirst, waiter) = state.withLock { state -> (Bool, CheckedContinuation<Value, Never>?) in
             switch state {
             case .settled: return (false, nil)
@@ -78,7 +80,7 @@ final class Outcome<Value: Sendable>: Sendable {
         return isFirst
     }
 
-    func wait() async -> Value {
+    package func wait() async -> Value {
         await withCheckedContinuation { continuation in
             let settled = state.withLock { state -> Value? in
                 if case .settled(let value) = state { return .some(value) }

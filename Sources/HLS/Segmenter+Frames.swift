@@ -6,6 +6,7 @@ extension Segmenter {
     mutating func take(_ frame: MediaFrame, now: Instant) {
         clock = max(clock, now)
         let index = frame.track
+        if let sets = frame.parameterSets { lanes[index].parameterSets = sets }
         if index == preferredLead, index != lead, isStarted, frame.isKeyFrame {
             // The picture has come after all, or again.
             if let tracks = configured(by: frame) { return changeLead(to: index, frame, tracks, now: now) }
@@ -99,6 +100,7 @@ extension Segmenter {
         if lanes[index].isVideo {
             lanes[index].held = Sample(data: frame.data, time: start, duration: .zero)
             lanes[index].next = start
+            lanes[index].beginDecoding(at: start)
         } else {
             takeSound(frame, at: start)
         }
@@ -127,6 +129,7 @@ extension Segmenter {
         segmentIsIndependent = true
         lanes[index].held = Sample(data: frame.data, time: time, duration: .zero)
         lanes[index].next = time
+        lanes[index].beginDecoding(at: time)
         leadTime = time
         leadArrival = now
         noteKeyFrame(at: time, now: now, isFirst: true)
@@ -155,7 +158,7 @@ extension Segmenter {
         let tracks = configured(by: frame)
         let previous = lanes[lead].held?.decodeTime
         let after = (previous ?? lanes[lead].next).map { $0 + Self.leastStep } ?? time
-        let decodeTime = max(time, after)
+        let decodeTime = max(lanes[lead].decodeTimes.next(time), after)
         flushHeld(until: decodeTime)
         if frame.isKeyFrame { noteKeyFrame(at: decodeTime, now: now, isFirst: false) }
         decide(

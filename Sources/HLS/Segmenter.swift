@@ -243,10 +243,15 @@ struct Lane: Sendable {
     var interval: Interval
     /// Nothing came when it should have: parts do not wait for it.
     var isIdle = false
+    /// H264, H265: those that are in force.
+    var parameterSets: [[UInt8]]
+    var decodeTimes: DecodeTimes
 
     init(_ description: TrackDescription, isUsed: Bool) {
         self.description = description
         self.isUsed = isUsed
+        parameterSets = description.parameterSets
+        decodeTimes = DecodeTimes(description.codec, parameterSets: [], leastStep: Segmenter.leastStep)
         interval = description.isVideo ? .microseconds(33_333) : .milliseconds(20)
         // Sound that needs no frame to be described.
         if isUsed, !description.isVideo, let configuration = CodecConfiguration(description, keyFrame: nil) {
@@ -255,4 +260,10 @@ struct Lane: Sendable {
     }
 
     var isVideo: Bool { description.isVideo }
+
+    /// The first picture on a line is decoded and shown at that time.
+    mutating func beginDecoding(at time: Interval) {
+        decodeTimes = DecodeTimes(description.codec, parameterSets: parameterSets, leastStep: Segmenter.leastStep)
+        _ = decodeTimes.next(time)
+    }
 }

@@ -179,7 +179,7 @@ private struct LevelBody: Codable {
 /// One stream as the page shows it. Ids of sessions stay inside: they are nobody's business.
 private struct StreamEntry: Encodable {
     var name: String
-    /// `websocket` or `whip`.
+    /// `websocket`, `whip` or `rtsp`.
     var kind: String
     /// False while the publisher is still connecting.
     var isLive: Bool
@@ -192,6 +192,8 @@ private struct StreamEntry: Encodable {
     var bitrate: Int
     var audioMuted: Bool
     var videoMuted: Bool
+    /// Its pictures are out of order (B frames).
+    var reordered: Bool
     var players: Int
     /// Who has asked for its playlist lately.
     var hlsViewers: Int
@@ -210,6 +212,7 @@ private struct StreamEntry: Encodable {
         bitrate = summary.bitsPerSecond
         audioMuted = summary.audioMuted
         videoMuted = summary.videoMuted
+        reordered = summary.isReordered
         players = summary.players
         self.hlsViewers = hlsViewers
         rtspPlayers = summary.viewers

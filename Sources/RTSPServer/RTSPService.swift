@@ -91,12 +91,15 @@ package final class RTSPService: Service {
     }
 
     private func bootstrap(_ listener: RTSPListener) -> ServerBootstrap {
+        // The kernel would take megabytes for a slow player, who then sees what is long over.
+        let unsent = min(configuration.maxQueuedBytes / 2, Self.maxUnsentBytes)
         let mark = ChannelOptions.Types.WriteBufferWaterMark(
             low: configuration.maxQueuedBytes / 2, high: configuration.maxQueuedBytes)
         return ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: Self.backlog)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.tcpOption(.init(rawValue: Self.notSentLimit)), value: .init(unsent))
             .childChannelOption(.writeBufferWaterMark, value: mark)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try self.prepare(channel, secure: listener.secure) }
@@ -171,6 +174,9 @@ package final class RTSPService: Service {
         for (channel, _) in links.withLock({ Array($0.values) }) { channel.close(promise: nil) }
     }
 
+    /// TCP_NOTSENT_LOWAT of tcp(7): what the kernel takes beyond what the peer's window admits.
+    private static let notSentLimit: CInt = 25
+    private static let maxUnsentBytes = 256 << 10
     /// Connections the kernel may hold for us.
     private static let backlog: Int32 = 1_024
     private static let shutdownPoll = Duration.milliseconds(20)

@@ -8,7 +8,7 @@ import Wire
 /// Bounds of the players in connections.
 package struct RTSPFanOutSettings: Sendable {
     /// How long a new player waits for a key frame that has been asked for, before it is given the stored pictures.
-    package var keyFrameWait: Duration = .milliseconds(400)
+    package var keyFrameWait: Duration = .milliseconds(300)
     /// Stored pictures since the last key frame, for who joins.
     package var maxGroupBytes = 4 << 20
     /// What may be on its way to one event loop; beyond it the loop's players lose pictures.

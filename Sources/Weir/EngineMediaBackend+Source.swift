@@ -28,4 +28,11 @@ extension EngineMediaBackend {
         }
         return source
     }
+
+    /// Ends a source that the control plane does not know.
+    func closeVariant(_ peer: PeerID) {
+        published.withLock { $0[peer] = nil }
+        secondChoices.withLock { $0[peer] = nil }
+        engine.close(peer: peer.rawValue)
+    }
 }

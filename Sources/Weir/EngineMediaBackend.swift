@@ -28,6 +28,8 @@ package final class EngineMediaBackend: MediaBackend {
     let published = Mutex<[PeerID: [PublishedTrack]]>([:])
     /// ... and what those are offered next that cannot have that: of sources only.
     let secondChoices = Mutex<[PeerID: [PublishedTrack]]>([:])
+    /// What players are given of streams that WebRTC cannot carry as they are.
+    let variants = StreamVariants()
 
     /// Binds the media port and starts the workers.
     /// - Throws: `NetworkError` naming the address that could not be bound, `SRTPError`, `DTLSError`.
@@ -42,7 +44,9 @@ package final class EngineMediaBackend: MediaBackend {
         engine = try MediaEngine(configuration: configuration) { event in
             if case .overload(let worker, let what) = event {
                 overloadContinuation.yield((worker, what))
-            } else if let event = Self.translate(event), case .dropped = continuation.yield(event) {
+            } else if let event = Self.translate(event), !StreamVariants.isVariant(event.peer),
+                case .dropped = continuation.yield(event)
+            {
                 lost.increment()
             }
         }
@@ -96,17 +100,37 @@ package final class EngineMediaBackend: MediaBackend {
         peer: PeerID, stream: String, publisher: PeerID, offer: String, options: MediaOptions
     ) async throws(MediaError) -> MediaDescription {
         try checkCapacity()
-        guard let tracks = published.withLock({ $0[publisher] }) else { throw .streamNotFound }
+        let source = try variants.join(publisher, player: peer, of: self)
+        do throws(MediaError) {
+            return try play(peer: peer, source: source, offer: offer, answerOptions(peer, stream, options))
+        } catch {
+            variants.leave(player: peer)
+            throw error
+        }
+    }
+
+    private func play(
+        peer: PeerID, source: PeerID, offer: String, _ options: AnswerOptions
+    ) throws(MediaError) -> MediaDescription {
+        guard let tracks = published.withLock({ $0[source] }) else { throw .streamNotFound }
         let negotiation: Negotiation
         do throws(NegotiationError) {
-            negotiation = try answerPlayer(offer, tracks, of: publisher, answerOptions(peer, stream, options))
+            negotiation = try answerPlayer(offer, tracks, of: source, options)
         } catch {
             throw Self.translate(error)
         }
-        guard engine.register(id: peer.rawValue, publisher: publisher.rawValue, negotiation: negotiation) != nil else {
+        guard engine.register(id: peer.rawValue, publisher: source.rawValue, negotiation: negotiation) != nil else {
             throw .streamNotFound
         }
         return describe(negotiation)
+    }
+
+    /// The pictures of a publisher that is not a WebRTC client are out of order.
+    func noteReordered(_ publisher: PeerID, evidence: String) {
+        continuation.yield(.reordered(publisher, evidence: evidence))
+        // Who plays it as it is cannot show it. With a transcode for those who come again.
+        let failure: MediaFailure = variants.makesPictures ? .error : .transcodingRequired
+        for player in variants.noteReordered(publisher) { continuation.yield(.failed(player, failure)) }
     }
 
     private func answerPlayer(
@@ -172,6 +196,8 @@ package final class EngineMediaBackend: MediaBackend {
     package func close(peer: PeerID) async {
         published.withLock { $0[peer] = nil }
         secondChoices.withLock { $0[peer] = nil }
+        variants.leave(player: peer)
+        variants.end(publisher: peer)
         engine.close(peer: peer.rawValue)
     }
 

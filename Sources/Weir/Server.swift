@@ -65,6 +65,7 @@ package struct Server {
             stateDirectory: stateDirectory, nodeId: nodeId, transport: transport, metrics: metrics)
         let diagnostics = try diagnosticFolder(stateDirectory: stateDirectory, metrics: metrics)
         let reader = try FrameReader(engine: media.engine)
+        media.variants.begin(configuration.rtsp.variants, reader: reader, metrics: metrics, logger: logger)
         let recordings = try recordingService(stateDirectory: stateDirectory, reader: reader, metrics: metrics)
         let hls =
             configuration.hls.enabled
@@ -112,7 +113,8 @@ package struct Server {
         }
         let rtspService = rtsp.map {
             makeRTSPService(
-                $0, control: control, connections: connections, sources: rtspSources, tls: tls, metrics: metrics)
+                $0, control: control, media: media, connections: connections, sources: rtspSources, tls: tls,
+                metrics: metrics)
         }
         var listeners: [any Service] = [webSocket]
         if let rtspService { listeners.append(rtspService) }
@@ -420,14 +422,16 @@ package struct Server {
     }
 
     private func makeRTSPService(
-        _ output: RTSPOutput, control: ControlPlane, connections: ConnectionBudget, sources: RTSPSourceIdentifiers,
-        tls: TLSFiles, metrics: MetricsRegistry
+        _ output: RTSPOutput, control: ControlPlane, media: EngineMediaBackend, connections: ConnectionBudget,
+        sources: RTSPSourceIdentifiers, tls: TLSFiles, metrics: MetricsRegistry
     ) -> RTSPService {
-        var settings = configuration.rtsp.server(connections: connections, canPublish: false, hasDatagrams: false)
+        var settings = configuration.rtsp.server(connections: connections, canPublish: true, hasDatagrams: false)
         settings.sources = sources
         settings.shutdownTimeout = shutdownTimeout * 0.2
         return RTSPService(
-            configuration: settings, backend: EngineRTSPBackend(output: output, control: control),
+            configuration: settings,
+            backend: EngineRTSPBackend(
+                output: output, control: control, publishing: RTSPPublishers(control: control, media: media)),
             tlsContext: { tls.context }, metrics: metrics, logger: logger)
     }
 

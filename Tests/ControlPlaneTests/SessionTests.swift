@@ -212,6 +212,43 @@ struct SessionTests {
         }
     }
 
+    @Test func viewersWithoutASessionTakePlacesOfPlayers() async throws {
+        let limits = ControlConfiguration.Limits(players: 3, playersPerStream: 2)
+        try await withPlant(ControlConfiguration(limits: limits)) { plant in
+            let ann = try await plant.client()
+            #expect(plant.plane.takePlace(of: "one").refusal == ViewerRefusal(code: 404, info: "Stream not found"))
+            let peer = try await ann.publish("a", "one")
+            try await ann.publish("b", "two")
+            let first = try plant.plane.takePlace(of: "one").get()
+            let second = try plant.plane.takePlace(of: "one").get()
+            #expect(first.publisher == peer && plant.plane.capacity.players == 2)
+            #expect(
+                plant.plane.takePlace(of: "one").refusal
+                    == ViewerRefusal(code: 503, info: "Limit of players of this stream is reached"))
+            await ann.session.play(ann.request("c", "one"))
+            try await ann.expect("c", .failed, "Limit of players of this stream is reached")
+            let third = try plant.plane.takePlace(of: "two").get()
+            #expect(
+                plant.plane.takePlace(of: "two").refusal
+                    == ViewerRefusal(code: 503, info: "Limit of players is reached"))
+            #expect(await plant.plane.streams().map(\.viewers) == [2, 1])
+            first.giveBack()
+            first.giveBack()
+            #expect(plant.plane.capacity.players == 2)
+            // A place outlives its stream, and is not one of the next publisher's.
+            await ann.session.stop(mediaSessionId: "a")
+            try await ann.expect("a", .unpublished, "Stopped by user")
+            try await ann.publish("d", "one")
+            second.giveBack()
+            third.giveBack()
+            #expect(await plant.plane.streams().map(\.viewers) == [0, 0])
+            #expect(plant.plane.capacity.players == 0)
+            plant.plane.setDraining(true)
+            #expect(plant.plane.takePlace(of: "one").refusal?.code == 503)
+            plant.plane.setDraining(false)
+        }
+    }
+
     @Test func theBackendAndItsApplicationsDecideWhoConnects() async throws {
         try await withPlant { plant in
             plant.hooks.state.update { $0.knowsApplication = false }
@@ -279,4 +316,8 @@ extension Client {
         try await publisher.publish("a")
         return try await play("b")
     }
+}
+
+extension Result where Success == ViewerPlace, Failure == ViewerRefusal {
+    fileprivate var refusal: ViewerRefusal? { if case .failure(let refusal) = self { refusal } else { nil } }
 }

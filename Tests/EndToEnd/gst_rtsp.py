@@ -1,4 +1,4 @@
-"""GStreamer as a player of RTSP: a program of its own, for the python3 of Debian. Writes what comes into a file.
+"""GStreamer as a player of RTSP: a program of its own, for the python3 of Debian. Writes what it decodes into a file.
 
     gst_rtsp.py URL FILE.mkv LIMIT
 
@@ -31,7 +31,9 @@ class Player:
         for element in (self.source, self.mux, self.sink):
             self.pipeline.add(element)
         self.mux.link(self.sink)
-        self.problem = None
+        # Both from the beginning: it writes its head when it knows what is in each.
+        self.inputs = {kind: self.mux.request_pad_simple(f"{kind}_%u") for kind in ("video", "audio")}
+        self.problem: str | None = None
         self.source.connect("pad-added", self.on_stream)
         bus = self.pipeline.get_bus()
         bus.add_signal_watch()
@@ -40,19 +42,20 @@ class Player:
         GLib.timeout_add(round(limit * 1000), self.on_limit)
 
     def on_stream(self, _source, pad) -> None:
-        parse = Gst.ElementFactory.make("parsebin")
-        self.pipeline.add(parse)
-        parse.connect("pad-added", self.on_frames)
-        parse.sync_state_with_parent()
-        pad.link(parse.get_static_pad("sink"))
+        decode = Gst.ElementFactory.make("decodebin")
+        self.pipeline.add(decode)
+        decode.connect("pad-added", self.on_frames)
+        decode.sync_state_with_parent()
+        pad.link(decode.get_static_pad("sink"))
 
-    def on_frames(self, _parse, pad) -> None:
+    def on_frames(self, _decode, pad) -> None:
         kind = (pad.get_current_caps() or pad.query_caps(None)).get_structure(0).get_name().split("/")[0]
-        queue = Gst.ElementFactory.make("queue")
-        self.pipeline.add(queue)
-        queue.sync_state_with_parent()
-        pad.link(queue.get_static_pad("sink"))
-        queue.get_static_pad("src").link(self.mux.request_pad_simple(f"{kind}_%u"))
+        form = "video/x-raw,format=I420" if kind == "video" else "audio/x-raw,format=S16LE"
+        convert = Gst.parse_bin_from_description(f"queue ! {kind}convert ! capsfilter caps={form}", True)
+        self.pipeline.add(convert)
+        convert.sync_state_with_parent()
+        pad.link(convert.get_static_pad("sink"))
+        convert.get_static_pad("src").link(self.inputs[kind])
 
     def on_error(self, _bus, message) -> None:
         error, _ = message.parse_error()
@@ -60,7 +63,7 @@ class Player:
         if error.matches(Gst.ResourceError.quark(), Gst.ResourceError.READ) and self.problem is None:
             self.pipeline.send_event(Gst.Event.new_eos())
             return
-        self.problem = error.message
+        self.problem = f"{message.src.get_name()}: {error.message}"
         self.loop.quit()
 
     def on_limit(self) -> bool:

@@ -270,6 +270,33 @@ def frame_seeds() -> dict[str, bytes]:
     return seeds
 
 
+# Intake: a codec and the way, then packets, see FuzzIntake.swift --------------------------------------------------------
+
+DATAGRAMS, ANEW, LATER = 0x80, 0x8000, 0x4000
+
+
+def intake_packet(payload: bytes, flags: int = 0, step: int = 1, marker: bool = True) -> bytes:
+    head = struct.pack(">BBBBII", 0x80, 0x80 if marker else 0, step, 0, 1, 0)
+    return struct.pack(">H", flags | len(head) + len(payload)) + head + payload
+
+
+def intake_seeds() -> dict[str, bytes]:
+    """Payloads of the Codecs target, as they are and too long for a packet: in a connection, by datagrams with gaps."""
+    seeds = {}
+    for codec in FRAME_CODECS:
+        payloads = [s[1:] for n, s in codec_seeds().items() if n.startswith(codec + "-")]
+        long = [p + bytes(range(1, 200)) for p in payloads]
+        index = FRAME_CODECS.index(codec)
+        connection = b"".join(map(intake_packet, payloads + long))
+        anew = connection + b"".join(intake_packet(p, ANEW) for p in long[:2])
+        gaps = b"".join(intake_packet(p, LATER if n % 3 else 0, n % 4) for n, p in enumerate(payloads + long))
+        parts = b"".join(intake_packet(p, marker=False) for p in long)
+        for name, way, body in [("connection", 0, connection), ("anew", 0, anew), ("gaps", DATAGRAMS, gaps),
+                                ("parts", 0, parts)]:
+            seeds[f"{codec}-{name}"] = bytes([index | way]) + body
+    return seeds
+
+
 # SDP and WCS ----------------------------------------------------------------------------------------------------------
 
 OFFERS = ["publish-default", "publish-h264-only", "publish-audio-only", "publish-options", "play-default",
@@ -539,6 +566,7 @@ def main() -> None:
     write("RTCP", rtcp_seeds())
     write("Codecs", codec_seeds())
     write("Frames", frame_seeds())
+    write("Intake", intake_seeds())
     write("SDP", sdp_seeds(traces))
     write("WCS", wcs_seeds(traces))
     write("Hooks", hook_seeds())

@@ -39,6 +39,19 @@ import Testing
         }
     }
 
+    @Test func thePageIsToldOfOtherPorts() async throws {
+        try await withServer { server in
+            #expect(try await server.send(.get, "/api/addresses").text == "{}")
+        }
+        var configuration = HTTPConfiguration(publicStreamList: false)
+        configuration.addresses = ServiceAddresses(rtspPort: 8554, rtspTlsPort: 8322)
+        try await withServer(configuration) { server in
+            let told = try await server.send(.get, "/api/addresses", nil, [.xForwardedFor: "203.0.113.5"])
+            #expect(told.status == .ok && told.text.contains("\"rtspPort\":8554"))
+            #expect(told.text.contains("\"rtspTlsPort\":8322"))
+        }
+    }
+
     @Test func metricsAreRendered() async throws {
         try await withServer { server in
             _ = try await server.post("/whip/s")

@@ -1,9 +1,7 @@
-import DTLS
 import MediaEngine
 import MediaFormats
 import MediaFrames
 import MediaTaps
-import SDP
 import TestSupport
 import Testing
 import Wire
@@ -85,38 +83,11 @@ import Wire
     }
 }
 
-/// An engine and a reader, both with threads of their own.
-private struct World {
-    let engine: MediaEngine
-    let reader: FrameReader
-
-    init() throws {
-        var configuration = EngineConfiguration(certificate: try DTLSCertificate.generate())
-        configuration.port = 0
-        configuration.listen = [SocketAddress(ipv4: 0x7f00_0001, port: 0)]
-        configuration.workers = 1
-        engine = try MediaEngine(configuration: configuration) { _ in }
-        reader = try FrameReader(engine: engine)
-    }
-
-    func stop() {
-        reader.stop()
-        engine.stop()
-    }
-
-    func publish(_ id: UInt64) throws -> PacketSource {
-        let codec = RTPCodec(payloadType: 0, name: "PCMU", clockRate: 8000)
-        let track = NegotiatedTrack(kind: .audio, mLineIndex: 0, mid: "0", codec: codec, extensions: [:])
-        return try #require(engine.addSource(id: id, tracks: [track]))
-    }
-
-    /// The sound of packet `number`: 20 ms.
-    static func payload(_ number: Int) -> [UInt8] {
-        (0..<160).map { UInt8(truncatingIfNeeded: number &* 31 &+ $0) }
-    }
-
+extension World {
     /// Sends packets a few at a time, each lot when the one before has been read.
-    func send(_ count: Int, from source: PacketSource, readBy frames: Frames, after first: Int = 0) async throws {
+    fileprivate func send(
+        _ count: Int, from source: PacketSource, readBy frames: Frames, after first: Int = 0
+    ) async throws {
         let lot = 100
         for number in first..<first + count {
             let payload = Self.payload(number)

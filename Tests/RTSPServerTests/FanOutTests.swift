@@ -131,7 +131,7 @@ private final class Player: FanOutPlayer {
         video(2)
         let late = Player()
         join(late)
-        eventLoop.advanceTime(by: .milliseconds(399))
+        eventLoop.advanceTime(by: .milliseconds(299))
         #expect(late.begun.isEmpty)
         video(3)
         eventLoop.advanceTime(by: .milliseconds(1))
@@ -151,7 +151,7 @@ private final class Player: FanOutPlayer {
         video(3)
         other.run()
         #expect(player.got.isEmpty)
-        other.advanceTime(by: .milliseconds(400))
+        other.advanceTime(by: .milliseconds(300))
         #expect(player.video == [1, 2, 3] && player.got.first?.channel == 1)
     }
 
@@ -168,7 +168,7 @@ private final class Player: FanOutPlayer {
         }
         let late = Player()
         join(late)
-        eventLoop.advanceTime(by: .milliseconds(400))
+        eventLoop.advanceTime(by: .milliseconds(300))
         #expect(late.video == [1, 2, 3, 4] && early.video == [1, 2, 3, 4])
     }
 
@@ -177,7 +177,7 @@ private final class Player: FanOutPlayer {
         join(player)
         stream.report(track: 1, ntp: 1 << 32, timestamp: 3000)
         stream.flush()
-        eventLoop.advanceTime(by: .milliseconds(400))
+        eventLoop.advanceTime(by: .milliseconds(300))
         // The clock before the sound.
         #expect(player.begun.count == 1 && player.got.map(\.channel) == [3])
         audio(5)
@@ -249,7 +249,7 @@ private final class Player: FanOutPlayer {
         for number in Int64(2)..<10 { video(number, size: 500) }
         let late = Player()
         join(late)
-        eventLoop.advanceTime(by: .milliseconds(400))
+        eventLoop.advanceTime(by: .milliseconds(300))
         video(10)
         // Too much was stored: it waits for the next key frame.
         #expect(late.begun.count == 1 && late.video.isEmpty)
@@ -286,7 +286,7 @@ private final class Player: FanOutPlayer {
         audio(50)
         let player = Player()
         join(player)
-        eventLoop.advanceTime(by: .milliseconds(400))
+        eventLoop.advanceTime(by: .milliseconds(300))
         // No key frame: the newest packet says what time it is, and video has not begun.
         #expect(player.begun == [[.init(rtpTime: 90_000), .init(rtpTime: 48_000)]])
         video(60, key: true)

@@ -37,6 +37,9 @@ enum StreamObject {
         Property("audioCodec", .text, "as in SDP, for example opus", isAlwaysThere: false) {
             $0.audioCodec.map(JSONValue.string)
         },
+        Property("reordered", .flag, "whether the published pictures are out of order (B frames)") {
+            .bool($0.isReordered)
+        },
         Property("sdp", .text, "offer of the client") { .string($0.state.sdp ?? "") },
         Property("record", .flag, "whether it is being recorded") { .bool($0.state.record) },
         Property("width", .number, "pixels of the published picture, 0: not known") { .integer($0.state.width) },
@@ -52,7 +55,7 @@ enum StreamObject {
         Property("createDate", .number, "when it was asked for, milliseconds since 1970") {
             .integer(milliseconds(since1970: $0.age))
         },
-        Property("mediaProvider", .text, "WebRTC") { .string($0.state.mediaProvider) },
+        Property("mediaProvider", .text, "WebRTC, or RTSP of a publisher by RTSP") { .string($0.state.mediaProvider) },
         Property("audioState", .object, "{muted}: whether the publisher has muted its sound") {
             .object([JSONMember("muted", .bool($0.state.audioMuted))])
         },

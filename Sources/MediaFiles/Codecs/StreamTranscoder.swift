@@ -10,6 +10,8 @@ package final class StreamTranscoder: Sendable {
     package struct Settings: Sendable {
         package var audio = AudioTranscoder.Settings()
         package var video = VideoTranscoder.Settings()
+        /// That may wait. More are wanted where a stream begins with its stored pictures.
+        package var maxFrames = FrameWorker.maxFrames
         package init() {}
     }
 
@@ -45,7 +47,7 @@ package final class StreamTranscoder: Sendable {
         self.tracks = described
         self.coders = coders
         self.output = output
-        worker = FrameWorker(label: "weir.transcoder", tracks: tracks) { frame in
+        worker = FrameWorker(label: "weir.transcoder", tracks: tracks, maxFrames: settings.maxFrames) { frame in
             coders.work(frame, failed, output)
         }
     }

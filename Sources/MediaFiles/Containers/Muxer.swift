@@ -9,7 +9,7 @@ import Wire
 /// as it is: nothing that has been written is ever touched again, so the output need not be able to go back. `Remuxer`
 /// makes the final file of it.
 ///
-/// - Times are `frame.time - origin`; a gap stays a gap: in MP4 the sample before it lasts so long.
+/// - Times are `frame.time - origin`, also of pictures out of order (B frames), which are decoded before they are shown; a gap stays a gap: in MP4 the sample before it lasts so long.
 /// - Parameter sets and sizes may change at key frames, since they stay in the stream (`avc3`, `hev1`; the other codecs
 ///   have them there anyway). Tracks cannot be added: begin a new file.
 /// - MP4 keeps the newest frame of each track back until the next one tells how long it lasts.
@@ -47,6 +47,7 @@ package final class Muxer {
     package private(set) var frameCounts: [Int]
 
     private struct TrackState {
+        var decodeTimes: DecodeTimes
         /// Reference to the frame kept back (MP4), with its decoding time in `timeBase`.
         var held: HeldFrame?
         var lastTime: Int64?
@@ -56,8 +57,11 @@ package final class Muxer {
 
     private struct HeldFrame {
         var data: [UInt8]
+        /// When it is decoded, and when it is shown.
         var ticks: Int64
+        var shown: Int64
         var isKeyFrame: Bool
+        /// When it is decoded.
         var time: Interval
         var duration: Int64
     }
@@ -77,7 +81,12 @@ package final class Muxer {
         self.settings = settings
         guard let packet = av_packet_alloc() else { throw .system(errno: ENOMEM) }
         self.packet = packet
-        states = tracks.map { TrackState(lastDuration: $0.usualDuration) }
+        states = tracks.map { track in
+            TrackState(
+                decodeTimes: DecodeTimes(
+                    track.description.codec, parameterSets: track.parameterSets, leastStep: .nanoseconds(1)),
+                lastDuration: track.usualDuration)
+        }
         frameCounts = Array(repeating: 0, count: tracks.count)
         do {
             self.output = try OutputContext(format: format, output: output)
@@ -114,12 +123,15 @@ package final class Muxer {
     }
 
     /// - Parameters:
-    ///   - frame: its times rise within its track.
+    ///   - frame: those of a track come in the order in which they are decoded.
     ///   - track: index into `tracks`.
     package func write(_ frame: MediaFrame, track: Int) throws(ContainerError) {
         precondition(!isFinished && track >= 0 && track < tracks.count, "an open file and a track of it")
         guard !frame.data.isEmpty else { return }
-        let time = max(0, (frame.time - origin).nanoseconds)
+        let shown = max(0, (frame.time - origin).nanoseconds)
+        let time =
+            tracks[track].description.isVideo
+            ? max(0, states[track].decodeTimes.next(.nanoseconds(shown)).nanoseconds) : shown
         if let last = states[track].lastTime, time - last > Self.longestGap.nanoseconds {
             throw .system(errno: ERANGE)
         }
@@ -133,7 +145,9 @@ package final class Muxer {
         states[track].lastTime = time
         states[track].lastTicks = ticks
         let new = HeldFrame(
-            data: frame.data, ticks: ticks, isKeyFrame: frame.isKeyFrame, time: .nanoseconds(time), duration: duration)
+            data: frame.data, ticks: ticks,
+            shown: max(ticks, av_rescale_q(shown, weir_rational(1, 1_000_000_000), timeBase)),
+            isKeyFrame: frame.isKeyFrame, time: .nanoseconds(time), duration: duration)
         frameCounts[track] += 1
         self.duration = max(self.duration, .nanoseconds(time + duration))
         guard format == .mp4 else { return try emit(new, track: track, until: nil) }
@@ -183,7 +197,7 @@ package final class Muxer {
         let duration = until.map { $0 - frame.ticks } ?? max(1, av_rescale_q(frame.duration, nanoseconds, timeBase))
         try frame.data.withReference(in: packet)
         packet.pointee.stream_index = Int32(track)
-        packet.pointee.pts = frame.ticks
+        packet.pointee.pts = frame.shown
         packet.pointee.dts = frame.ticks
         packet.pointee.duration = duration
         packet.pointee.flags = frame.isKeyFrame ? AV_PKT_FLAG_KEY : 0

@@ -62,6 +62,7 @@ final class RTPIngest: Sendable {
         let published = tracks.enumerated().map { IngestTrack.negotiated($1, index: $0, options) }
         source = try media.addSource(
             peer: peer, tracks: published, secondChoice: IngestTrack.secondChoice(tracks, published))
+        media.variants.add(publisher: peer, tracks: tracks)
         self.peer = peer
         self.options = options
         self.listener = listener
@@ -72,6 +73,16 @@ final class RTPIngest: Sendable {
                 nextReceiverReport: Instant.now + Self.receiverReportInterval))
         // What the description says is known before the first packet comes.
         noteOrder()
+    }
+
+    /// How packets come is known when the first is about to.
+    func expect(isInConnection: Bool) {
+        let settings = isInConnection ? IntakeSettings.connection : IntakeSettings()
+        state.withLock { state in
+            for track in state.tracks.indices where state.tracks[track].ssrc == nil {
+                state.tracks[track] = TrackIntake(state.tracks[track].description, settings: settings)
+            }
+        }
     }
 
     // MARK: - What comes

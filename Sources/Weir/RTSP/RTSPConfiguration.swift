@@ -19,6 +19,10 @@ extension Configuration {
         package var udpPort: UInt16 = 8_000
         /// ANNOUNCE and RECORD.
         package var publish = true
+        /// Streams at a time whose pictures are transcoded for WebRTC players, as theirs are out of order (B frames); 0: none.
+        package var transcodings = 2
+        /// ... whose sound is, as WebRTC has no AAC.
+        package var soundTranscodings = 100
         package var sessionTimeout = Interval.seconds(60)
         package var firstRequestTimeout = Interval.seconds(10)
         /// Of connections without a session.
@@ -51,6 +55,13 @@ extension Configuration {
             server.session.allowsPublishing = publish && canPublish
             server.session.udpPorts = hasDatagrams && udpPort > 0 ? .init(udpPort, udpPort + 1) : nil
             return server
+        }
+
+        var variants: StreamVariants.Settings {
+            var variants = StreamVariants.Settings()
+            variants.maxPictures = transcodings
+            variants.maxSounds = soundTranscodings
+            return variants
         }
 
         private var session: RTSPServerSettings {
@@ -88,6 +99,8 @@ extension ConfigurationKey {
         .init("rtsp", "tls_listeners", \.rtsp.tlsListeners, .list(.listener, 0...16)),
         .init("rtsp", "udp_port", \.rtsp.udpPort, .evenPort),
         .init("rtsp", "publish", \.rtsp.publish, .flag),
+        .init("rtsp", "transcodings", \.rtsp.transcodings, .integer(0...64)),
+        .init("rtsp", "sound_transcodings", \.rtsp.soundTranscodings, .integer(0...10_000)),
         .init("rtsp", "session_timeout", \.rtsp.sessionTimeout, .duration(.seconds(10)...hour)),
         .init("rtsp", "first_request_timeout", \.rtsp.firstRequestTimeout, .duration(.seconds(1)...hour)),
         .init("rtsp", "idle_timeout", \.rtsp.idleTimeout, .duration(.seconds(1)...hour)),
