@@ -82,7 +82,7 @@ struct WebRTCRoutes: Sendable {
             sessions.insert(session)
             logger.info(
                 "\(kind.rawValue) session created",
-                metadata: ["session": "\(client.id)", "stream": "\(name)", "address": "\(address)"])
+                metadata: ["session": "\(client.id)", "stream": "\(StreamName.shown(name))", "address": "\(address)"])
             return created(session, tag, answer)
         } catch {
             await client.close(.clientClosed)
