@@ -111,6 +111,16 @@ async def more_sound(page, packets: int) -> bool:
     return (await page.call("stats", "play"))["audio"]["packets"] > packets + 20
 
 
+async def test_sound_that_browsers_do_not_know_is_made_for_them(pull):
+    """AAC, as most cameras have it."""
+    server = pull()
+    async with Camera("--sound", "aac") as camera:
+        peer = await watch(server, camera.url)
+        await peer.wait_frames(10, LIMIT_SECONDS)
+        await peer.wait_audio(LOUD, LIMIT_SECONDS)
+        await peer.close()
+
+
 async def test_a_camera_ends_with_its_last_viewer(pull):
     server = pull()
     async with Camera() as camera:
