@@ -1,6 +1,6 @@
 """A camera: gst-rtsp-server, a program of its own, for the python3 of Debian (camera.py starts it).
 
-Serves rtsp://127.0.0.1:PORT/live with H264 (key frame every second) and Opus or G.711. Writes a JSON object to standard
+Serves rtsp://127.0.0.1:PORT/live with H264 (key frame every second) and Opus, G.711 or AAC. Writes a JSON object to standard
 output at every event: ready with its port, every client and every request. SIGTERM ends it.
 """
 
@@ -25,6 +25,8 @@ SOUNDS = {
             "! rtpopuspay name=pay1 pt=97",
     "pcmu": "audiotestsrc is-live=true freq=440 volume=0.3 ! audio/x-raw,rate=8000,channels=1 ! mulawenc "
             "! rtppcmupay name=pay1",
+    "aac": "audiotestsrc is-live=true freq=440 volume=0.3 ! audio/x-raw,rate=48000,channels=2 ! avenc_aac "
+           "! rtpmp4gpay name=pay1 pt=97",
 }
 TRANSPORTS = {
     "tcp": GstRtsp.RTSPLowerTrans.TCP, "udp": GstRtsp.RTSPLowerTrans.UDP,

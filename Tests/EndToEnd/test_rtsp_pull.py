@@ -111,6 +111,16 @@ async def more_sound(page, packets: int) -> bool:
     return (await page.call("stats", "play"))["audio"]["packets"] > packets + 20
 
 
+async def test_sound_that_browsers_do_not_know_is_made_for_them(pull):
+    """AAC, as most cameras have it."""
+    server = pull()
+    async with Camera("--sound", "aac") as camera:
+        peer = await watch(server, camera.url)
+        await peer.wait_frames(10, LIMIT_SECONDS)
+        await peer.wait_audio(LOUD, LIMIT_SECONDS)
+        await peer.close()
+
+
 async def test_a_camera_ends_with_its_last_viewer(pull):
     server = pull()
     async with Camera() as camera:
@@ -252,6 +262,10 @@ async def test_passwords_of_cameras_are_shown_to_nobody(pull, method):
                 peer, identifier = await wcs_play(client, "front-door")
                 await peer.wait_frames(10, LIMIT_SECONDS)
                 shown = f"rtsp://127.0.0.1:{camera.port}/live"
+                # And one that knows the URL itself; both share the camera.
+                other = await watch(server, camera.url)
+                await other.wait_frames(5, LIMIT_SECONDS)
+                assert [s["players"] for s in listed(server)] == [2]
                 texts = {path: (await get(server, path))[2] for path in ("/api/streams", "/metrics", "/?action=stat")}
                 for path in ("stream/find_all", "rtsp/find_all", "connection/find_all"):
                     texts[path] = json.dumps(await found(server, path))
@@ -267,6 +281,7 @@ async def test_passwords_of_cameras_are_shown_to_nobody(pull, method):
                 status = await client.status(identifier, "FAILED")
                 texts["status"] = json.dumps(status)
                 await peer.close()
+                await other.close()
             # A password that is not escaped, and one in the query.
             for url in (f"rtsp://admin:{secret}/x@127.0.0.1:{camera.port}/live",
                         f"rtsp://127.0.0.1:{camera.port}/live?user=a&password={secret}"):

@@ -53,12 +53,6 @@ struct PullLog: Sendable {
             metadata: metadata(source, ["tracks": "\(tracks.map(\.codec.name).joined(separator: " "))"]))
     }
 
-    func reordered(_ source: PulledSource, _ evidence: String) {
-        logger.warning(
-            "RTSP source has B frames: browsers cannot be given its pictures as they are; switch them off at the camera",
-            metadata: metadata(source, ["evidence": "\(evidence)"]))
-    }
-
     func tooMany(_ source: PulledSource) {
         count("tooMany")
         logger.warning("RTSP source is not pulled: rtsp.pull.max is reached", metadata: metadata(source))

@@ -159,10 +159,7 @@ final class PulledSource: OnDemandSource, RTSPPullSink {
         listener.feedback = { [weak self] track, packet in
             self?.shared.withLock { $0.link }?.send(rtcp: packet, track: track)
         }
-        listener.isReordered = { [weak self] evidence in
-            guard let self else { return }
-            desk.log.reordered(self, "\(evidence)")
-        }
+        listener.isReordered = { [media = desk.media] in media.noteReordered(peer, evidence: $0.rawValue) }
         do throws(OnDemandFailure) {
             let ingest = try RTPIngest(
                 descriptions, peer: peer, media: desk.media, options: .init(isInConnection: isInConnection),
