@@ -8,6 +8,7 @@ import RTSPServer
 import TestSupport
 import Testing
 import WeirMetrics
+import Wire
 
 /// RTSP through HTTP: two connections by hand.
 @Suite(.timeLimit(.minutes(2))) struct HTTPTunnelTests {
@@ -50,7 +51,9 @@ import WeirMetrics
             let id = try #require(try await down.response().headers["Session"].flatMap { RTSPSessionHeader($0) }).id
             try await up.send(Self.encoded(.play, "rtsp://h/cam", 3, ["Session": id]))
             try await loop.state.wait { $0.keyFrameRequests == 1 }
-            stream.send(track: 0, number: 1, timestamp: 1, marker: true, isKeyFrameStart: true, Picture.key.span.bytes)
+            stream.send(
+                track: 0, number: 1, timestamp: 1, marker: true, isKeyFrameStart: true, arrival: .zero,
+                Picture.key.span.bytes)
             stream.flush()
             #expect(try await down.response().status == .ok)
             #expect(Array(try await down.packet().bytes.dropFirst(12)) == Picture.key)
