@@ -108,20 +108,19 @@ final class RTSPPublisher: RTSPPublication, MediaIntakeSource {
             switch event {
             case .remoteSDP: answer.settle(.claimed)
             case .status(let status) where status.status.isTerminal:
-                answer.settle(
-                    .refused(code: status.code?.rawValue ?? StatusCode.unavailable.rawValue, reason: status.info ?? ""))
-                endConnection()
+                end(code: status.code?.rawValue ?? StatusCode.unavailable.rawValue, status.info ?? "")
             case .closing(let reason):
-                answer.settle(.refused(code: StatusCode.unavailable.rawValue, reason: reason.description))
-                endConnection()
+                end(code: StatusCode.unavailable.rawValue, reason.description)
             default: break
             }
         }
         answer.settle(.refused(code: StatusCode.unavailable.rawValue, reason: "The session ended"))
     }
 
-    /// Unless it was the connection that ended the stream: it may be publishing another one.
-    private func endConnection() {
+    /// The stream is over. Who was not let in is answered; else the connection ends, unless it was that which ended the
+    /// stream: it may be publishing another one.
+    private func end(code: Int, _ reason: String) {
+        guard !answer.settle(.refused(code: code, reason: reason)) else { return }
         if !state.withLock({ $0.isOver }) { link.end() }
     }
 
