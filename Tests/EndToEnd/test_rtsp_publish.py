@@ -317,8 +317,8 @@ async def test_backend_and_tokens_decide_who_publishes(start_server, stepped):
     async def decide(hook, _) -> web.Response:
         return web.Response(status=403 if hook.body["name"] == "bad" else 200)
 
-    async with HookBackend({"publishStream": decide}) as backend:
-        server = start_server({**SETTINGS, **backend.application(**decides())})
+    async with HookBackend({"connect": decides(), "publishStream": decide}) as backend:
+        server = start_server({**SETTINGS, **backend.application()})
         async with RtspClient(server.rtsp("bad")) as client:
             assert (await announce(client)).status == 403
             await client.closed()
