@@ -172,7 +172,7 @@ extension RTSPServerSession {
 
     /// Which announced track a URL means: the one whose control it is, whatever else it may look like. GStreamer calls
     /// its tracks `stream=1` and `stream=0`, in this order.
-    func recordTrackIndex(_ request: String, _ uri: String, _ all: [RTSPDescription.Track]) -> Int? {
+    package func recordTrackIndex(_ request: String, _ uri: String, _ all: [RTSPDescription.Track]) -> Int? {
         func index(_ controls: (RTSPDescription.Track) -> [String]) -> Int? {
             all.firstIndex { track in
                 recordTrackURIs(controls(track), uri).contains { Self.sameResource($0, request) }
