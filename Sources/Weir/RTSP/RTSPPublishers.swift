@@ -81,6 +81,8 @@ final class RTSPPublisher: RTSPPublication, MediaIntakeSource {
 
     private struct State {
         var ingest: RTPIngest?
+        /// The name is ours, or was.
+        var isClaimed = false
         var isOver = false
     }
 
@@ -106,7 +108,9 @@ final class RTSPPublisher: RTSPPublication, MediaIntakeSource {
     func follow(_ events: AsyncStream<SessionEvent>) async {
         for await event in events {
             switch event {
-            case .remoteSDP: answer.settle(.claimed)
+            case .remoteSDP:
+                state.withLock { $0.isClaimed = true }
+                answer.settle(.claimed)
             case .status(let status) where status.status.isTerminal:
                 end(code: status.code?.rawValue ?? StatusCode.unavailable.rawValue, status.info ?? "")
             case .closing(let reason):
@@ -120,8 +124,8 @@ final class RTSPPublisher: RTSPPublication, MediaIntakeSource {
     /// The stream is over. Who was not let in is answered; else the connection ends, unless it was that which ended the
     /// stream: it may be publishing another one.
     private func end(code: Int, _ reason: String) {
-        guard !answer.settle(.refused(code: code, reason: reason)) else { return }
-        if !state.withLock({ $0.isOver }) { link.end() }
+        answer.settle(.refused(code: code, reason: reason))
+        if state.withLock({ $0.isClaimed && !$0.isOver }) { link.end() }
     }
 
     func open(peer: PeerID) async throws(MediaError) -> MediaDescription {
