@@ -56,6 +56,21 @@ import Wire
         #expect(try talk.one(.play, "rtsp://server/cam/", session).status == .sessionNotFound)
     }
 
+    /// As GStreamer announces: the first track is not `stream=0`.
+    @Test func aTrackIsTheOneWhoseControlTheURLIs() throws {
+        let description = """
+            v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
+            m=audio 0 RTP/AVP 96\r\na=rtpmap:96 opus/48000/2\r\na=control:stream=1\r\n\
+            m=video 0 RTP/AVP 99\r\na=rtpmap:99 VP8/90000\r\na=control:stream=0\r\n
+            """
+        let tracks = try RTSPDescription(parsing: Array(description.utf8)).tracks
+        let session = Talk().session
+        let uri = "rtsp://server/live"
+        #expect(session.recordTrackIndex(uri + "/stream=1", uri, tracks) == 0)
+        #expect(session.recordTrackIndex(uri + "/stream=0", uri, tracks) == 1)
+        #expect(session.recordTrackIndex(uri + "/stream=2", uri, tracks) == nil)
+    }
+
     @Test func overUDP() throws {
         let talk = Talk()
         let first = try talk.one(.setup, "rtsp://server/cam/trackID=1", Talk.udp)

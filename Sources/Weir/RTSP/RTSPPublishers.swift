@@ -81,6 +81,8 @@ final class RTSPPublisher: RTSPPublication, MediaIntakeSource {
 
     private struct State {
         var ingest: RTPIngest?
+        /// The name is ours, or was.
+        var isClaimed = false
         var isOver = false
     }
 
@@ -106,23 +108,24 @@ final class RTSPPublisher: RTSPPublication, MediaIntakeSource {
     func follow(_ events: AsyncStream<SessionEvent>) async {
         for await event in events {
             switch event {
-            case .remoteSDP: answer.settle(.claimed)
+            case .remoteSDP:
+                state.withLock { $0.isClaimed = true }
+                answer.settle(.claimed)
             case .status(let status) where status.status.isTerminal:
-                answer.settle(
-                    .refused(code: status.code?.rawValue ?? StatusCode.unavailable.rawValue, reason: status.info ?? ""))
-                endConnection()
+                end(code: status.code?.rawValue ?? StatusCode.unavailable.rawValue, status.info ?? "")
             case .closing(let reason):
-                answer.settle(.refused(code: StatusCode.unavailable.rawValue, reason: reason.description))
-                endConnection()
+                end(code: StatusCode.unavailable.rawValue, reason.description)
             default: break
             }
         }
         answer.settle(.refused(code: StatusCode.unavailable.rawValue, reason: "The session ended"))
     }
 
-    /// Unless it was the connection that ended the stream: it may be publishing another one.
-    private func endConnection() {
-        if !state.withLock({ $0.isOver }) { link.end() }
+    /// The stream is over. Who was not let in is answered; else the connection ends, unless it was that which ended the
+    /// stream: it may be publishing another one.
+    private func end(code: Int, _ reason: String) {
+        answer.settle(.refused(code: code, reason: reason))
+        if state.withLock({ $0.isClaimed && !$0.isOver }) { link.end() }
     }
 
     func open(peer: PeerID) async throws(MediaError) -> MediaDescription {
