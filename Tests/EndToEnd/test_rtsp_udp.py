@@ -210,7 +210,8 @@ async def signs_of_life(server) -> None:
 @pytest.mark.limit(90)
 async def test_sessions(start_server, clips):
     server = start_server(SETTINGS)
-    long = SESSION_TIMEOUT + GRACE + 6
+    # Beyond what the silent player is given, with the time that publishers and players need to come.
+    long = SESSION_TIMEOUT + GRACE + 20
     async with Publisher(server, clips("VP8", long)), Publisher(server, clips("H264", 6)), \
             Publisher(server, clips("VP8", 12), name="ended"):
         await asyncio.gather(first_pictures(server), pauses_and_ends(server), refusals(server), signs_of_life(server))
