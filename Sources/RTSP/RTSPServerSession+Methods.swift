@@ -68,7 +68,7 @@ extension RTSPServerSession {
     private func isOfSession(_ current: Current) -> Bool {
         guard case .record(_, let uri, let all)? = role else { return current.target?.name == role?.name }
         return current.target?.name == role?.name || Self.sameResource(current.request.uri, uri)
-            || all.contains { recordTrackURIs($0, uri).contains { Self.sameResource($0, current.request.uri) } }
+            || recordTrackIndex(current.request.uri, uri, all) != nil
     }
 
     /// Carries out the current request, which is allowed.
@@ -200,10 +200,8 @@ extension RTSPServerSession {
         switch role {
         case .record(_, let uri, let all)?:
             guard !Self.sameResource(current.request.uri, uri) else { return nil }
-            return tracks.first { track in
-                all.indices.contains(track.index)
-                    && recordTrackURIs(all[track.index], uri).contains { Self.sameResource($0, current.request.uri) }
-            }?.index
+            let index = recordTrackIndex(current.request.uri, uri, all)
+            return tracks.first { $0.index == index }?.index
         case .play?, nil:
             return current.target?.track.flatMap { track in tracks.first { $0.index == track }?.index }
         }

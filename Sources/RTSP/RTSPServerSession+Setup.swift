@@ -35,9 +35,7 @@ extension RTSPServerSession {
     }
 
     private mutating func setUpPublisher(_ current: Current, _ uri: String, _ all: [RTSPDescription.Track]) {
-        let named = all.firstIndex { track in
-            recordTrackURIs(track, uri).contains { Self.sameResource($0, current.request.uri) }
-        }
+        let named = recordTrackIndex(current.request.uri, uri, all)
         let isWhole = Self.sameResource(current.request.uri, uri)
         guard let index = named ?? (isWhole && all.count == 1 ? 0 : nil) else {
             return respond(isWhole ? .aggregateNotAllowed : .notFound)
@@ -172,12 +170,23 @@ extension RTSPServerSession {
 
     // MARK: URLs of a publisher's tracks
 
-    /// How clients may write the URL of a track that they have announced.
-    func recordTrackURIs(_ track: RTSPDescription.Track, _ uri: String) -> [String] {
-        // One that GStreamer writes where the description says nothing.
-        let controls = [track.control, "stream=\(track.mLineIndex)", RTSPDescription.control(track: track.mLineIndex)]
+    /// Which announced track a URL means: the one whose control it is, whatever else it may look like. GStreamer calls
+    /// its tracks `stream=1` and `stream=0`, in this order.
+    func recordTrackIndex(_ request: String, _ uri: String, _ all: [RTSPDescription.Track]) -> Int? {
+        func index(_ controls: (RTSPDescription.Track) -> [String]) -> Int? {
+            all.firstIndex { track in
+                recordTrackURIs(controls(track), uri).contains { Self.sameResource($0, request) }
+            }
+        }
+        return index { [$0.control].compactMap(\.self) }
+            // Where the description says nothing.
+            ?? index { ["stream=\($0.mLineIndex)", RTSPDescription.control(track: $0.mLineIndex)] }
+    }
+
+    /// How clients may write the URL of a track.
+    private func recordTrackURIs(_ controls: [String], _ uri: String) -> [String] {
         let bases = [uri, RTSPTarget(uri)?.url].compactMap { $0 }
-        return controls.compactMap { $0 }.flatMap { control in
+        return controls.flatMap { control in
             bases.flatMap { base -> [String] in
                 let joined = ControlURL.join(base: base, control: control)
                 // With the query behind the track, as RFC 3986 has it.

@@ -22,7 +22,7 @@ def main() -> None:
     Gst.init(None)
     pipeline = Gst.parse_launch(
         f"rtspclientsink name=sink location={url} protocols={transport} "
-        f"videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=30/1 ! {ENCODERS[video]} ! queue ! sink. "
+        f"videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=30/1 ! {ENCODERS[video]} ! queue ! sink. "
         "audiotestsrc is-live=true wave=ticks ! audioconvert ! audio/x-raw,rate=48000,channels=2 ! opusenc ! queue ! sink.")
     loop = GLib.MainLoop()
     problems = []

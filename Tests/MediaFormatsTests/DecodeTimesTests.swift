@@ -6,7 +6,8 @@ import Wire
 @Suite struct DecodeTimesTests {
     /// Of libx264 at its defaults: two pictures may come before one that is shown earlier.
     static let reordering: [UInt8] = [
-        0x67, 0x64, 0x00, 0x0c, 0xac, 0xd9, 0x41, 0x41, 0x9f, 0x9f, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00, 0x00,
+        0x67, 0x64, 0x00, 0x0c, 0xac, 0xd9, 0x41, 0x41, 0x9f, 0x9f, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00,
+        0x00,
         0x03, 0x03, 0x20, 0xf1, 0x42, 0x99, 0x60,
     ]
     /// In decoding order: I, then P with a pyramid of three B frames before it, again and again; a key frame.
@@ -15,7 +16,9 @@ import Wire
     @Test func picturesInOrderAreDecodedWhenTheyAreShown() {
         for codec in Codec.allCases where codec.isVideo {
             var times = DecodeTimes(codec, parameterSets: [], leastStep: .nanoseconds(1))
-            for index in 0..<50 as Range<Int64> { #expect(times.next(.milliseconds(33 * index)) == .milliseconds(33 * index)) }
+            for index in 0..<50 as Range<Int64> {
+                #expect(times.next(.milliseconds(33 * index)) == .milliseconds(33 * index))
+            }
         }
     }
 

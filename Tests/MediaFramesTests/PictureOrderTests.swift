@@ -19,7 +19,9 @@ import Wire
         #expect(count(.h264, Self.reordering) == 2)
         #expect(count(.h264, Self.ordered) == 0)
         #expect(count(.h265, Self.h265Reordering) == 2)
-        #expect(NALUnits.size(.h264, sequenceParameterSet: Self.reordering.span.bytes) == VideoSize(width: 320, height: 180))
+        #expect(
+            NALUnits.size(.h264, sequenceParameterSet: Self.reordering.span.bytes) == VideoSize(width: 320, height: 180)
+        )
         // In the description, and in the stream.
         let described = TrackDescription(codec: .h264, parameterSets: [Self.reordering])
         #expect(PictureOrder(described).evidence == .parameterSets)
@@ -37,7 +39,9 @@ import Wire
 
     @Test func timestampsThatGoBack() {
         var order = PictureOrder(TrackDescription(codec: .h265))
-        for timestamp in [0, 9_000, 3_000] as [UInt32] { order.look(at: [2, 1, 0xd0, 1].span.bytes, timestamp: timestamp) }
+        for timestamp in [0, 9_000, 3_000] as [UInt32] {
+            order.look(at: [2, 1, 0xd0, 1].span.bytes, timestamp: timestamp)
+        }
         #expect(order.evidence == .timestamps)
     }
 

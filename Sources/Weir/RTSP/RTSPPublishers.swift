@@ -108,16 +108,20 @@ final class RTSPPublisher: RTSPPublication, MediaIntakeSource {
             switch event {
             case .remoteSDP: answer.settle(.claimed)
             case .status(let status) where status.status.isTerminal:
-                answer.settle(
-                    .refused(code: status.code?.rawValue ?? StatusCode.unavailable.rawValue, reason: status.info ?? ""))
-                link.end()
+                end(code: status.code?.rawValue ?? StatusCode.unavailable.rawValue, status.info ?? "")
             case .closing(let reason):
-                answer.settle(.refused(code: StatusCode.unavailable.rawValue, reason: reason.description))
-                link.end()
+                end(code: StatusCode.unavailable.rawValue, reason.description)
             default: break
             }
         }
         answer.settle(.refused(code: StatusCode.unavailable.rawValue, reason: "The session ended"))
+    }
+
+    /// The stream is over. Who was not let in is answered; else the connection ends, unless it was that which ended the
+    /// stream: it may be publishing another one.
+    private func end(code: Int, _ reason: String) {
+        guard !answer.settle(.refused(code: code, reason: reason)) else { return }
+        if !state.withLock({ $0.isOver }) { link.end() }
     }
 
     func open(peer: PeerID) async throws(MediaError) -> MediaDescription {

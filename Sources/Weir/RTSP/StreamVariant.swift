@@ -114,13 +114,13 @@ final class StreamVariant: FrameConsumer, @unchecked Sendable {
         return track
     }
 
-    /// Called when it is over, once.
+    /// Called when it is over, once, and never from within this call.
     func onEnd(_ ending: @escaping @Sendable () -> Void) {
         let isOver = shared.withLock { shared in
             if !shared.isOver { shared.ending = ending }
             return shared.isOver
         }
-        if isOver { ending() }
+        if isOver { Task { ending() } }
     }
 
     /// Nobody wants it any more. Idempotent.

@@ -60,7 +60,8 @@ final class StreamVariants: Sendable {
             let counts = self?.counts
             return [("pictures", counts?.pictures ?? 0), ("sound", counts?.sounds ?? 0)].map { kind, count in
                 WeirMetrics.Sample(
-                    name: "weir_webrtc_transcodes", help: "Streams that are transcoded for WebRTC players", kind: .gauge,
+                    name: "weir_webrtc_transcodes", help: "Streams that are transcoded for WebRTC players",
+                    kind: .gauge,
                     labels: [("kind", kind)], value: Double(count))
             }
         }
