@@ -15,6 +15,9 @@ package protocol PacketConsumer: AnyObject, Sendable {
     /// The publisher's clock (NTP, 32.32 bits) at an RTP time of the track.
     func handleReport(track: Int, ntp: UInt64, timestamp: UInt32)
 
+    /// Packets are missing before those that come next, for good.
+    func handleLoss(track: Int)
+
     /// What has come so far is all that there is at the moment.
     func flush()
 
@@ -88,6 +91,8 @@ struct PacketReading: TapReading {
     private let tap: PacketTap
     private let consumer: any PacketConsumer
     private var sequences: [PacketSequence]
+    /// Of each track, as far as they have been told.
+    private var gaps: [Int]
     private(set) var patience: Interval
     /// Packets that come before wait for those that come next.
     private var next = Instant.zero
@@ -97,6 +102,7 @@ struct PacketReading: TapReading {
         self.tap = tap
         self.consumer = consumer
         sequences = (0..<tracks).map { _ in PacketSequence() }
+        gaps = sequences.map(\.gaps)
         patience = consumer.patience
     }
 
@@ -115,7 +121,9 @@ struct PacketReading: TapReading {
             case .report(let track, let ntp, let timestamp, _):
                 consumer.handleReport(track: track, ntp: ntp, timestamp: timestamp)
             case .lost(let track, _):
-                if sequences.indices.contains(track) { sequences[track].finish(consumer.handle) }
+                guard sequences.indices.contains(track) else { return }
+                sequences[track].finish(consumer.handle)
+                consumer.handleLoss(track: track)
             case .ended: isEnding = true
             }
         }
@@ -125,6 +133,9 @@ struct PacketReading: TapReading {
             } else {
                 sequences[track].advance(now: now, consumer.handle)
             }
+            guard sequences[track].gaps > gaps[track] else { continue }
+            gaps[track] = sequences[track].gaps
+            consumer.handleLoss(track: track)
         }
         consumer.flush()
         patience = consumer.patience

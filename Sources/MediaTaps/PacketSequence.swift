@@ -5,7 +5,7 @@ import Wire
 /// bounded time. What comes in order is passed on without a copy.
 struct PacketSequence {
     /// A retransmission takes a round trip and a try or two; who plays live does not want to wait for more.
-    static let wait = Interval.milliseconds(250)
+    static let wait = Interval.milliseconds(400)
     /// Packets and bytes that wait behind a missing one; then it is taken for lost.
     static let maxPackets = 1_024
     static let maxBytes = 2 << 20
@@ -20,6 +20,8 @@ struct PacketSequence {
     /// Ascending by number.
     private var held: [Held] = []
     private var heldBytes = 0
+    /// Gaps that were given up.
+    private(set) var gaps = 0
 
     /// When the missing packet is given up.
     var deadline: Instant { held.map(\.packet.arrival).min().map { $0 + Self.wait } ?? .distantFuture }
@@ -59,6 +61,7 @@ struct PacketSequence {
 
     private mutating func giveUp(_ body: (SinkPacket, RawSpan) -> Void) {
         expected = held.first?.packet.number
+        gaps += 1
         passOn(body)
     }
 

@@ -103,11 +103,26 @@ final class FanOutGroup: Sendable {
 
     var isEmpty: Bool { room.value.seats.isEmpty }
 
-    func add(_ player: any FanOutPlayer) {
+    /// False if the player waits for a key frame.
+    func add(_ player: any FanOutPlayer) -> Bool {
         let seat = Seat(player)
         room.value.seats.append(seat)
+        let stored = room.value.stored.batches
+        if let key = stored.first?.keyFrame(of: playedVideo(seat)), isFresh(key) {
+            begin(seat, at: key, in: stored)
+            return true
+        }
         let bound = NIOLoopBound(seat, eventLoop: eventLoop)
-        eventLoop.scheduleTask(in: TimeAmount(settings.keyFrameWait)) { self.waitedEnough(bound.value) }
+        for wait in [settings.keyFrameWait, max(settings.keyFrameWait, settings.pictureWait)] {
+            eventLoop.scheduleTask(in: TimeAmount(wait)) { self.hasWaited(wait, bound.value) }
+        }
+        return false
+    }
+
+    /// By the stream's own time: nothing has come since that much later.
+    private func isFresh(_ key: InterleavedBatch.Frame) -> Bool {
+        let newest = room.value.stored.batches.last?.sources.compactMap { $0.last?.arrival }.max()
+        return newest.map { $0 - key.arrival < settings.freshGroup } ?? false
     }
 
     /// False if it was not there.
@@ -118,10 +133,11 @@ final class FanOutGroup: Sendable {
     }
 
     /// No key frame came in time: who joins is given the pictures that are stored, or sound alone.
-    private func waitedEnough(_ seat: Seat) {
+    private func hasWaited(_ time: Duration, _ seat: Seat) {
         guard seat.phase == .joining, room.value.seats.contains(where: { $0 === seat }) else { return }
         let stored = room.value.stored.batches
         guard let first = stored.first, let key = first.keyFrame(of: playedVideo(seat)) else {
+            guard time >= settings.pictureWait else { return }
             seat.phase = .waiting
             seat.player.begin(firstPackets(seat.player, nil, []))
             return sendReports(room.value.sources, to: seat)

@@ -18,6 +18,9 @@ package struct RTSPListener: Sendable, Hashable, CustomStringConvertible {
         self.secure = secure
     }
 
+    /// Of the configuration.
+    var key: String { secure ? "rtsp.tls_listeners" : "rtsp.listeners" }
+
     package var description: String {
         "\(secure ? "rtsps" : "rtsp")://\(host.contains(":") ? "[\(host)]" : host):\(port)"
     }

@@ -17,7 +17,8 @@ package enum RTSPServiceError: Error, CustomStringConvertible {
         switch self {
         case .noTLSContext(let listener): "\(listener): a secure listener needs a certificate"
         case .bind(let listener, let cause):
-            "\(listener): cannot listen (\(cause)); choose another address or port, or stop the program that uses it"
+            "\(listener): cannot listen (\(cause)); choose another address or port by \(listener.key), or stop the program "
+                + "that uses it"
         }
     }
 }

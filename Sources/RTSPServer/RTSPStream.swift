@@ -9,6 +9,10 @@ import Wire
 package struct RTSPFanOutSettings: Sendable {
     /// How long a new player waits for a key frame that has been asked for, before it is given the stored pictures.
     package var keyFrameWait: Duration = .milliseconds(300)
+    /// How long it waits where none are stored, before it is given sound alone.
+    package var pictureWait: Duration = .seconds(2)
+    /// Who joins is given the stored pictures at once if their key frame is so recent; zero: never.
+    package var freshGroup: Interval = .milliseconds(500)
     /// Stored pictures since the last key frame, for who joins.
     package var maxGroupBytes = 4 << 20
     /// What may be on its way to one event loop; beyond it the loop's players lose pictures.
@@ -138,8 +142,7 @@ package final class RTSPStream: Sendable {
             return group
         }
         guard let group else { return false }
-        askForKeyFrame()
-        group.add(player)
+        if !group.add(player) { askForKeyFrame() }
         joined.add(1, ordering: .relaxed)
         return true
     }

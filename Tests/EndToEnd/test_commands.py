@@ -28,10 +28,11 @@ def weir(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
 def configuration(tmp_path):
     """A function that writes a configuration with free ports and returns its path."""
     def write(**sections) -> str:
-        media, ws, wss, http, https, hls, hls_tls = free_ports(7)
+        media, ws, wss, http, https, hls, hls_tls, rtsp, rtsps = free_ports(9)
         settings = {
             "media": {"port": media}, "websocket": {"port": ws, "tls_port": wss},
             "http": {"port": http, "tls_port": https}, "hls": {"port": hls, "tls_port": hls_tls},
+            "rtsp": {"listeners": [f"0.0.0.0:{rtsp}"], "tls_listeners": [f"0.0.0.0:{rtsps}"], "udp_port": 0},
             "state": {"dir": str(tmp_path / "state")},
         }
         for name, section in sections.items():
@@ -120,6 +121,9 @@ def test_server_that_cannot_start_says_why(configuration, start_server):
     done = weir("serve", "--config", configuration(hls={"port": running.hls_port}))
     assert done.returncode == 1
     assert str(running.hls_port) in done.stderr and "hls.port" in done.stderr, done.stderr
+    done = weir("serve", "--config", configuration(rtsp={"listeners": [f"0.0.0.0:{running.rtsp_port}"]}))
+    assert done.returncode == 1
+    assert str(running.rtsp_port) in done.stderr and "rtsp.listeners" in done.stderr, done.stderr
 
 
 def findings(output: str) -> dict[str, list[str]]:

@@ -21,7 +21,7 @@ from rtp_publisher import Link, RtpPublisher
 from rtsp_client import RtspClient
 
 HERE = Path(__file__).resolve().parent
-SECONDS, FULL_SECONDS = 8, 30
+SECONDS, FULL_SECONDS = 6, 30
 LIMIT_SECONDS = 25.0
 # Of the issue.
 FIRST_PICTURE_SECONDS = 0.5
@@ -67,24 +67,28 @@ async def run(*command: str, limit: float) -> str:
     return out.decode()
 
 
-async def play_with_ffmpeg(url: str, path: Path, limit: float) -> None:
-    await run("ffmpeg", "-v", "error", "-y", "-rtsp_transport", "tcp", "-i", url, "-c", "copy", str(path), limit=limit)
+async def play_with_ffmpeg(url: str, path: Path, limit: float) -> Recorded:
+    # ffmpeg 5.1 does not see which pictures of VP9 in RTP are key frames: without copyinkf it copies none.
+    await run("ffmpeg", "-v", "error", "-y", "-rtsp_transport", "tcp", "-i", url, "-c", "copy", "-copyinkf", str(path),
+              limit=limit)
+    return await asyncio.to_thread(read_back, path)
 
 
-async def play_with_gstreamer(url: str, path: Path, limit: float) -> None:
+async def play_with_gstreamer(url: str, path: Path, limit: float) -> Recorded:
     said = await run(PYTHON, str(HERE / "gst_rtsp.py"), url, str(path), str(limit), limit=limit + 5)
     assert json.loads(said)["problem"] is None, said
+    return await asyncio.to_thread(read_back, path)
 
 
-async def play_with_pyav(url: str, path: Path, limit: float) -> None:
-    def copy() -> None:
-        with av.open(url, options={"rtsp_transport": "tcp"}, timeout=limit) as source, av.open(str(path), "w") as out:
-            streams = {one.index: out.add_stream_from_template(one, opaque=True) for one in source.streams}
-            for packet in source.demux():
-                if packet.dts is not None:
-                    packet.stream = streams[packet.stream.index]
-                    out.mux(packet)
-    await asyncio.wait_for(asyncio.to_thread(copy), limit)
+async def play_with_pyav(url: str, _path: Path, limit: float) -> Recorded:
+    """Decodes what comes while it comes: nothing is written."""
+    def play() -> Recorded:
+        out = Recorded()
+        with av.open(url, options={"rtsp_transport": "tcp"}, timeout=limit) as source:
+            for frame in source.decode():
+                out.take(frame, frame.time)
+        return out
+    return await asyncio.wait_for(asyncio.to_thread(play), limit)
 
 
 PLAYERS = {"ffmpeg": play_with_ffmpeg, "GStreamer": play_with_gstreamer, "PyAV": play_with_pyav}
@@ -93,8 +97,8 @@ PLAYERS = {"ffmpeg": play_with_ffmpeg, "GStreamer": play_with_gstreamer, "PyAV":
 def judge(facts: Recorded, seconds: int, shows_all: bool = True) -> str:
     """A key frame first, then every picture to the end, and the sound with them; what was measured.
 
-    GStreamer leaves out of the pictures that it is given at once, when there is no key frame to be had, those that are
-    before its clock's beginning: it does not show all.
+    GStreamer places the pictures that it is given at once, when there is no key frame to be had, by their arrival until it
+    has a report, and leaves out those that are before its clock's beginning: it does not show all.
     """
     numbers = facts.numbers
     assert numbers, "no pictures"
@@ -104,13 +108,13 @@ def judge(facts: Recorded, seconds: int, shows_all: bool = True) -> str:
     expected = list(range(first, last + 1))
     missing = sorted(set(expected) - set(numbers))
     assert numbers == expected, (f"{len(numbers)} of {len(expected)}", missing[:20], numbers[:3], numbers[-3:])
-    skews = facts.skews
-    assert len(skews) >= seconds - first / FRAME_RATE - 2.5, (len(skews), first)
+    skews = facts.skews if shows_all else facts.skews[1:]
+    assert len(skews) >= seconds - first / FRAME_RATE - 3.5, (len(skews), first)
     assert max(map(abs, skews)) <= SKEW_LIMIT, [round(skew * 1000, 1) for skew in skews]
     return f"from {first} on all, beep behind flash {min(skews) * 1000:+.1f} to {max(skews) * 1000:+.1f} ms"
 
 
-@pytest.mark.limit(90)
+@pytest.mark.limit(120)
 async def test_programs_play_every_picture_in_sync(start_server, clips, full, tmp_path, record_property):
     seconds = FULL_SECONDS if full else SECONDS
     server = start_server(SETTINGS)
@@ -121,21 +125,22 @@ async def test_programs_play_every_picture_in_sync(start_server, clips, full, tm
     ]
     sent = {codec: clips(codec, seconds) for codec in {codec for codec, _, _ in cases}}
 
-    async def play(case) -> tuple[str, Path]:
+    async def play(case) -> tuple[str, Recorded]:
         codec, player, secure = case
         title = f"{codec} by {player} over {'TLS' if secure else 'TCP'}"
         path = tmp_path / f"{title.replace(' ', '-')}.mkv"
-        await PLAYERS[player](server.rtsp(codec, secure), path, seconds + LIMIT_SECONDS)
-        return title, path
+        try:
+            return title, await PLAYERS[player](server.rtsp(codec, secure), path, seconds + LIMIT_SECONDS)
+        except (AssertionError, av.error.FFmpegError) as problem:
+            raise AssertionError(f"{title}: {problem}") from None
 
-    async def publish(codec: str) -> list[tuple[str, Path]]:
+    async def publish(codec: str) -> list[tuple[str, Recorded]]:
         async with Publisher(server, sent[codec], whole=True):
             playing = [asyncio.create_task(play(case)) for case in cases if case[0] == codec]
         return await asyncio.gather(*playing)
 
     played = [one for all_ in await asyncio.gather(*(publish(codec) for codec in sent)) for one in all_]
-    for title, path in played:
-        facts = await asyncio.to_thread(read_back, path)
+    for title, facts in played:
         try:
             measured = judge(facts, seconds, shows_all="GStreamer" not in title)
         except AssertionError as problem:
@@ -214,9 +219,9 @@ async def test_losses_of_the_publisher_are_mended_before_players_see_them(start_
     publisher = Publisher(server, clips("VP8", SECONDS), link=Link(loss=LOSS), whole=True)
     async with publisher:
         playing = asyncio.create_task(play_with_ffmpeg(server.rtsp("VP8"), path, SECONDS + LIMIT_SECONDS))
-    await playing
+    facts = await playing
     assert publisher.peer.link.lost > 0.5 * LOSS * publisher.peer.link.passed
-    print(judge(await asyncio.to_thread(read_back, path), SECONDS))
+    print(judge(facts, SECONDS))
 
 
 async def test_a_slow_reader_loses_pictures_and_nobody_else_does(start_server, clips):

@@ -37,6 +37,7 @@ import Wire
         source.flush()
         try await packets.state.wait { $0.got.count == 8 }
         #expect(packets.state.value.got.map(\.payload) == (0..<8).map(World.payload))
+        #expect(packets.state.value.losses == 0)
     }
 
     @Test func whatNeverComesIsNotWaitedForForEver() async throws {
@@ -55,6 +56,7 @@ import Wire
         let got = packets.state.value.got
         #expect(got.map(\.payload) == [0, 1, 4, 5, 6].map(World.payload))
         #expect(got.map { $0.number - got[0].number } == [0, 1, 4, 5, 6])
+        #expect(packets.state.value.losses == 1)
     }
 
     @Test func aTapEndsWithItsPublisherItsCancellationAndTheReader() async throws {
@@ -107,6 +109,7 @@ private final class Packets: PacketConsumer {
     struct State: Sendable {
         var got: [Packet] = []
         var flushes = 0
+        var losses = 0
         var ends = 0
     }
 
@@ -118,6 +121,7 @@ private final class Packets: PacketConsumer {
         state.update { $0.got.append(copy) }
     }
     func handleReport(track: Int, ntp: UInt64, timestamp: UInt32) {}
+    func handleLoss(track: Int) { state.update { $0.losses += 1 } }
     func flush() { state.update { $0.flushes += 1 } }
     func ended() { state.update { $0.ends += 1 } }
 }

@@ -61,6 +61,8 @@ private final class Player: FanOutPlayer {
         var settings = RTSPFanOutSettings()
         settings.maxBacklog = 4000
         settings.maxGroupBytes = 3000
+        settings.freshGroup = .zero
+        settings.pictureWait = .milliseconds(300)
         let requests = requests
         stream = RTSPStream(
             tracks: [TrackDescription(codec: .vp8), TrackDescription(codec: .opus)], ssrcs: [0xa, 0xb], cname: "weir",
@@ -295,6 +297,30 @@ private final class Player: FanOutPlayer {
         video(61, key: true)
         // The picture came 1.0333 s after the sound that was known last.
         #expect(late.begun == [[.init(sequence: 61, rtpTime: 183_000), .init(rtpTime: 48_000 + 49_600)]])
+    }
+
+    @Test func aRecentKeyFrameNeedNotBeWaitedFor() {
+        let requests = Wishes()
+        let stream = RTSPStream(
+            tracks: [TrackDescription(codec: .vp8), TrackDescription(codec: .opus)], ssrcs: [0xa, 0xb], cname: "weir",
+            askForKeyFrame: { requests.count.withLock { $0 += 1 } })
+        func send(_ number: Int64, key: Bool, after milliseconds: Int64) {
+            stream.send(
+                track: 0, number: number, timestamp: UInt32(number) * 3000, marker: true, isKeyFrameStart: key,
+                arrival: .zero + .milliseconds(milliseconds), [1].span.bytes)
+            stream.flush()
+            eventLoop.run()
+        }
+        send(1, key: true, after: 0)
+        send(2, key: false, after: 499)
+        let player = Player()
+        #expect(stream.join(player, eventLoop: eventLoop))
+        #expect(player.begun == [[.init(sequence: 1, rtpTime: 3000), .init()]] && player.video == [1, 2])
+        #expect(requests.count.withLock { $0 } == 0)
+        send(3, key: false, after: 500)
+        let late = Player()
+        #expect(stream.join(late, eventLoop: eventLoop))
+        #expect(late.begun.isEmpty && requests.count.withLock { $0 } == 1 && player.video == [1, 2, 3])
     }
 
     @Test func playersAreCounted() {

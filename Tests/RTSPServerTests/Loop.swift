@@ -37,6 +37,7 @@ final class Loop: RTSPBackend {
         var settings = RTSPFanOutSettings()
         // A busy machine must not take the stored pictures for want of a key frame.
         settings.keyFrameWait = .seconds(120)
+        settings.freshGroup = .zero
         self.settings = settings
     }
 

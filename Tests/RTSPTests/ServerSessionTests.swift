@@ -32,8 +32,10 @@ import Wire
                 == .play(
                     name: "cam",
                     tracks: [
-                        RTSPSetUpTrack(index: 0, path: .interleaved(.init(0, 1)), ssrc: 0xabc0_0030, payloadType: 96),
-                        RTSPSetUpTrack(index: 1, path: .interleaved(.init(2, 3)), ssrc: 0xabc0_0031, payloadType: 97),
+                        RTSPSetUpTrack(
+                            index: 0, path: .interleaved(.init(0, 1)), ssrc: 0xabc0_0030, payloadType: 96, codec: .h264),
+                        RTSPSetUpTrack(
+                            index: 1, path: .interleaved(.init(2, 3)), ssrc: 0xabc0_0031, payloadType: 97, codec: .opus),
                     ]))
         // Each request was asked for, with the token of the first.
         let accesses = talk.questions.compactMap { question -> RTSPAccess? in

@@ -140,7 +140,7 @@ extension ValueForm where Value == String {
                     text.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7f && !"\"\\".utf8.contains($0) })
                 else { throw BadValue("is not a realm", remedy: remedy) }
                 return text
-            }, write: { "\"\($0)\"" })
+            }, write: { $0 })
     }
 }
 

@@ -94,6 +94,11 @@ final class RTSPFeed: PacketConsumer {
         stream.report(track: track, ntp: ntp, timestamp: timestamp)
     }
 
+    func handleLoss(track: Int) {
+        // Nobody else misses it: what these players say goes no further than their connections.
+        if tracks[track].isVideo { stream.requestKeyFrame() }
+    }
+
     func flush() { stream.flush() }
 
     func ended() {
