@@ -298,7 +298,11 @@ package final class Worker {
         // Room to send needs no call here: the turn ends with a flush.
         case Token.socket: if ready.events != WEIR_WRITABLE { receive(socket: Int32(low)) }
         case Token.sender: break
-        case Token.plainRTP: if ready.events != WEIR_WRITABLE { receivePlain(pair: Int(low), isRTCP: false) }
+        case Token.plainRTP:
+            guard ready.events != WEIR_WRITABLE else { return }
+            // Reports first: a publisher sends its clocks before the packets that they are about.
+            receivePlain(pair: Int(low), isRTCP: true)
+            receivePlain(pair: Int(low), isRTCP: false)
         case Token.plainRTCP: if ready.events != WEIR_WRITABLE { receivePlain(pair: Int(low), isRTCP: true) }
         case Token.listener: accept(listener: Int(low))
         default:

@@ -166,8 +166,8 @@ async def test_every_picture_comes_to_rtsp_players_and_recordings(start_server, 
     server = start_server({
         **SETTINGS, "recording": {"all": True, "template": "{streamName}", "folder": str(records), "free_space": 0}})
     cases = [
-        ("H264", "AAC", "tcp"), ("H264 with B frames", "AAC", "udp"), ("H265", "AAC", "udp"), ("VP8", "Opus", "udp"),
-        ("H264", "PCMU", "tcp"), ("H264", "PCMA", "udp"),
+        ("H264", "AAC", "tcp"), ("H264 with B frames", "AAC", "tcp"), ("H265", "AAC", "tcp"), ("VP8", "Opus", "tcp"),
+        ("H264", "PCMU", "tcp"), ("H264", "PCMA", "tcp"),
     ]
     sources = {case: await asyncio.to_thread(encoded, case[0], case[1], seconds) for case in cases}
 

@@ -15,6 +15,8 @@ from gstreamer import PYTHON
 from recorded_media import read_back
 from rest_api import done, get
 from rtsp_udp_client import RtspUdpClient
+from test_rtsp_publish import Ffmpeg, encoded  # noqa: F401
+from test_rtsp_publish import judge as judge_published
 from test_rtsp import FIRST_PICTURE_SECONDS, FULL_SECONDS, HERE, LIMIT_SECONDS, SECONDS, Publisher, is_key, judge, run
 
 # Of the configuration, its least; and what sessions are given beyond it.
@@ -210,8 +212,31 @@ async def signs_of_life(server) -> None:
 @pytest.mark.limit(90)
 async def test_sessions(start_server, clips):
     server = start_server(SETTINGS)
-    long = SESSION_TIMEOUT + GRACE + 6
+    # Beyond what the silent player is given, with the time that publishers and players need to come.
+    long = SESSION_TIMEOUT + GRACE + 20
     async with Publisher(server, clips("VP8", long)), Publisher(server, clips("H264", 6)), \
             Publisher(server, clips("VP8", 12), name="ended"):
         await asyncio.gather(first_pictures(server), pauses_and_ends(server), refusals(server), signs_of_life(server))
     assert server.metrics()['weir_rtsp_closed_total{reason="session_timeout"}'] == 1
+
+
+@pytest.mark.limit(90)
+async def test_publishers(start_server, encoded, tmp_path, record_property):  # noqa: F811
+    """What ffmpeg publishes by UDP comes whole to players by UDP."""
+    server = start_server(SETTINGS)
+    cases = [("H265", "AAC"), ("VP8", "Opus"), ("H264", "PCMA")]
+    sources = {case: await asyncio.to_thread(encoded, *case, SECONDS) for case in cases}
+
+    async def one(case) -> tuple[str, Path]:
+        name = "-".join(case)
+        played = tmp_path / f"{name}.mkv"
+        async with Ffmpeg(server, name, sources[case], transport="udp") as publisher:
+            await publisher.live()
+            await play_with_ffmpeg(server.rtsp(name), played, SECONDS + LIMIT_SECONDS)
+            await asyncio.wait_for(publisher.process.wait(), LIMIT_SECONDS)
+        return f"{name} over UDP both ways", played
+
+    for title, path in await asyncio.gather(*map(one, cases)):
+        measured = await asyncio.to_thread(judge_published, path, SECONDS, title)
+        record_property(title, measured)
+        print(measured)
