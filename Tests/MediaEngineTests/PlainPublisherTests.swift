@@ -250,7 +250,8 @@ import Wire
             #expect(state.pieces.filter { $0.track == track }.map { $0.bytes[1] } == (0..<200).map { UInt8($0) })
         }
         #expect(engine.counters.unknownClient.value == 0)
-        Ports.send(bytes, from: ports[0].rtp, to: port)
+        // The sockets are closed with their objects, which nothing else keeps any more.
+        withExtendedLifetime(ports) { Ports.send(bytes, from: ports[0].rtp, to: port) }
         wait { engine.counters.unknownClient.value == 1 }
         #expect(engine.counters.unknownClient.value == 1)
     }
