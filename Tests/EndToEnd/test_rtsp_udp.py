@@ -32,7 +32,8 @@ QUIET_SECONDS = 1.5
 async def play_with_ffmpeg(url: str, path: Path, limit: float) -> None:
     await run(
         "ffmpeg", "-v", "error", "-y", "-rtsp_transport", "udp", "-buffer_size", "4000000", "-i", url, "-c", "copy",
-        str(path), limit=limit)
+        # It does not see which of VP9's pictures are key frames.
+        "-copyinkf", str(path), limit=limit)
 
 
 async def play_with_gstreamer(url: str, path: Path, limit: float) -> None:
