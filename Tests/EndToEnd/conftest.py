@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import inspect
 import sys
@@ -22,6 +23,23 @@ FULL_TEST_LIMIT_SECONDS = 4 * 3600
 # Real peers on a shared machine: a test that fails is run once more, and named if it passes then. Where more than so many
 # need that, it is not the machine.
 MOST_SECOND_RUNS = 4
+
+
+_parse = ast.parse
+
+
+def _parse_beside_threads(*arguments, **more):
+    """CPython 3.11 counts the depth of all threads that parse as one (gh-106905) and then raises SystemError, which ends the
+    whole run where pytest describes a failed test."""
+    for _ in range(9):
+        try:
+            return _parse(*arguments, **more)
+        except SystemError:
+            continue
+    return _parse(*arguments, **more)
+
+
+ast.parse = _parse_beside_threads
 
 
 def pytest_addoption(parser):
