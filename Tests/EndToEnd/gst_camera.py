@@ -38,13 +38,20 @@ def say(**facts) -> None:
     os.write(sys.stdout.fileno(), (json.dumps(facts) + "\n").encode())
 
 
-def log_in(server: GstRtspServer.RTSPServer, factory, user: str, password: str, method: str) -> None:
-    auth = GstRtspServer.RTSPAuth()
+def allow_viewers(factory) -> GstRtspServer.RTSPToken:
+    """A server with any RTSPAuth asks for rights; the token of who has them."""
     token = GstRtspServer.RTSPToken()
     token.set_string(GstRtspServer.RTSP_TOKEN_MEDIA_FACTORY_ROLE, "viewer")
     permissions = GstRtspServer.RTSPPermissions()
     permissions.add_permission_for_role("viewer", GstRtspServer.RTSP_PERM_MEDIA_FACTORY_ACCESS, True)
     permissions.add_permission_for_role("viewer", GstRtspServer.RTSP_PERM_MEDIA_FACTORY_CONSTRUCT, True)
+    factory.set_permissions(permissions)
+    return token
+
+
+def log_in(server: GstRtspServer.RTSPServer, factory, user: str, password: str, method: str) -> None:
+    auth = GstRtspServer.RTSPAuth()
+    token = allow_viewers(factory)
     if method == "digest":
         auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
         auth.add_digest(user, password, token)
@@ -52,7 +59,6 @@ def log_in(server: GstRtspServer.RTSPServer, factory, user: str, password: str, 
         auth.set_supported_methods(GstRtsp.RTSPAuthMethod.BASIC)
         auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
     server.set_auth(auth)
-    factory.set_permissions(permissions)
 
 
 def main() -> None:
@@ -80,6 +86,7 @@ def main() -> None:
 
     if options.tls:
         auth = GstRtspServer.RTSPAuth()
+        auth.set_default_token(allow_viewers(factory))
         auth.set_tls_certificate(Gio.TlsCertificate.new_from_files(*options.tls))
         server.set_auth(auth)
 

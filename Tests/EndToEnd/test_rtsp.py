@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
+import sys
 import time
 from pathlib import Path
 
-import av
 import pytest
 
 from gstreamer import PYTHON
@@ -82,15 +83,9 @@ async def play_with_gstreamer(url: str, path: Path, limit: float) -> Recorded:
     return await asyncio.to_thread(read_back, path)
 
 
-async def play_with_pyav(url: str, _path: Path, limit: float) -> Recorded:
-    """Decodes what comes while it comes: nothing is written."""
-    def play() -> Recorded:
-        out = Recorded()
-        with av.open(url, options={"rtsp_transport": "tcp"}, timeout=limit) as source:
-            for frame in source.decode():
-                out.take(frame, frame.time)
-        return out
-    return await asyncio.wait_for(asyncio.to_thread(play), limit)
+async def play_with_pyav(url: str, path: Path, limit: float) -> Recorded:
+    await run(sys.executable, str(HERE / "pyav_rtsp.py"), url, str(path), str(limit), limit=limit + 5)
+    return pickle.loads(path.read_bytes())
 
 
 PLAYERS = {"ffmpeg": play_with_ffmpeg, "GStreamer": play_with_gstreamer, "PyAV": play_with_pyav}
@@ -136,7 +131,7 @@ async def test_programs_play_every_picture_in_sync(start_server, clips, full, tm
         url = url.replace("rtsp:", "rtsph:") if transport == "HTTP" else url
         try:
             return title, await PLAYERS[player](url, path, seconds + LIMIT_SECONDS)
-        except (AssertionError, av.error.FFmpegError) as problem:
+        except AssertionError as problem:
             raise AssertionError(f"{title}: {problem}") from None
 
     async def publish(codec: str) -> list[tuple[str, Recorded]]:
