@@ -300,9 +300,9 @@ if fuzzing {
         .target(
             name: "ControlPlane",
             sources: [
-                "Configuration.swift", "HookMethod.swift", "Identifiers.swift", "MediaBackend.swift", "Requests.swift",
-                "StatusCode.swift", "StreamRights.swift", "Diagnostics/MediaCapture.swift",
-                "Diagnostics/Redaction.swift",
+                "Configuration.swift", "HookMethod.swift", "Identifiers.swift", "MediaBackend.swift",
+                "MediaIntake.swift", "Requests.swift", "StatusCode.swift", "StreamName.swift", "StreamRights.swift",
+                "Diagnostics/MediaCapture.swift", "Diagnostics/Redaction.swift",
             ],
             swiftSettings: common),
         .target(

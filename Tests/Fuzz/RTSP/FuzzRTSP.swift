@@ -17,7 +17,24 @@ public func fuzzOneInput(_ data: UnsafeRawPointer?, _ count: Int) -> CInt {
     case 6: describe(bytes)
     default: headers(bytes)
     }
+    tunnel(bytes)
     return 0
+}
+
+/// The first bytes of a connection, and the body of POST, whole and in two pieces.
+private func tunnel(_ bytes: [UInt8]) {
+    if case .head(let head, let length) = HTTPTunnelHead.parse(bytes) {
+        precondition(length <= min(bytes.count, HTTPTunnelHead.maxBytes) && !head.cookie.isEmpty, "bounds of a head")
+    }
+    var whole = Base64Stream()
+    var pieces = whole
+    let decoded = whole.decode(bytes)
+    let half = bytes.count / 2
+    guard let first = pieces.decode(bytes[..<half]), let second = pieces.decode(bytes[half...]) else {
+        precondition(decoded == nil, "pieces refused, the whole not")
+        return
+    }
+    precondition(decoded == first + second, "pieces make another text")
 }
 
 /// Calls `body` with each message, and checks that it can be written and is read the same again.
