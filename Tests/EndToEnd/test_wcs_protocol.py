@@ -191,11 +191,13 @@ async def test_failed_by_ice_timeout(start_server, name, offer):
         await client.answer(await client.publish(name, offer))
 
 
-@pytest.mark.parametrize("url", ["rtsp://127.0.0.1/x", "nothing://x"])
-async def test_failed_to_get_agent_storage(server, url):
+@pytest.mark.parametrize("url, info", [
+    # Pulled, but not from this machine itself (rtsp.pull.allow_networks).
+    ("rtsp://127.0.0.1/x", "Failed to connect to rtsp stream"), ("nothing://x", "Failed to get agent storage")])
+async def test_urls_that_are_not_played(server, url, info):
     async with WcsClient(server.ws_url) as client:
         await client.connect()
-        assert await client.failure(await client.play(url, make_offer(False))) == "Failed to get agent storage"
+        assert await client.failure(await client.play(url, make_offer(False))) == info
 
 
 @pytest.mark.parametrize("bad", ["", "a/b", "a\\b", "what?", "x#y", "..", "tab\there", "n" * 256])
