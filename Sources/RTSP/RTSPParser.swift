@@ -174,6 +174,8 @@ package struct RTSPParser: Sendable {
             }
             let text = Substring(decoding: line, as: UTF8.self)
             if startLine == nil {
+                // Spaces part the fields of the first line, and those alone.
+                guard !line.contains(0x09) else { throw .malformed("control character") }
                 startLine = text
             } else if line.first == 0x20 || line.first == 0x09 {
                 // Continues the field of the line before (RFC 2326 §15.1).

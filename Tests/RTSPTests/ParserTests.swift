@@ -125,6 +125,7 @@ import Wire
         ("OPTIONS * RTSP/1.0\r\nC Seq: 1\r\n\r\n", .malformed("name of a field")),
         ("OPTIONS * RTSP/1.0\r\n continued\r\n\r\n", .malformed("a continued line without a field")),
         ("OPTIONS * RTSP/1.0\r\nA: \u{0}\r\n\r\n", .malformed("control character")),
+        ("OPTIONS rtsp://s\t/cam RTSP/1.0\r\n\r\n", .malformed("control character")),
         ("OPTIONS * RTSP/1.0\r\nA: b\rc\r\n\r\n", .malformed("control character")),
         ("RTSP/1.0 20 OK\r\n\r\n", .malformed("status code")),
         ("RTSP/1.0 2000 OK\r\n\r\n", .malformed("status code")),

@@ -9,7 +9,7 @@ final class CodecContext {
 
     /// - Parameter isEncoder: whether an encoder or a decoder is meant; it must still be opened.
     init(_ codec: Codec, isEncoder: Bool) throws(CodecError) {
-        LibAVLog.silence()
+        LibAV.prepare()
         guard let implementation = Self.find(codec, isEncoder: isEncoder) else {
             throw isEncoder ? .encoderMissing(codec) : .decoderMissing(codec)
         }
@@ -165,11 +165,4 @@ final class FrameBuffer {
     }
 
     var size: VideoSize { VideoSize(width: Int(pointer.pointee.width), height: Int(pointer.pointee.height)) }
-}
-
-/// FFmpeg's libraries write to standard error what hostile or lossy streams do to them; the errors that matter come back
-/// as results.
-enum LibAVLog {
-    private static let once: Void = av_log_set_level(AV_LOG_FATAL)
-    static func silence() { _ = once }
 }

@@ -51,7 +51,7 @@ final class InputContext {
     init(
         descriptor: Int32, analyze: Bool = true, limit: Int64? = nil, isCancelled: @escaping () -> Bool = { false }
     ) throws(ContainerError) {
-        LibAVLog.silence()
+        LibAV.prepare()
         self.isCancelled = isCancelled
         self.descriptor = descriptor
         var status = stat()

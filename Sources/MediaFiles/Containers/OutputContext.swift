@@ -14,7 +14,7 @@ final class OutputContext {
     private var hasTrailer = false
 
     init(format: ContainerFormat, output: any ByteOutput) throws(ContainerError) {
-        LibAVLog.silence()
+        LibAV.prepare()
         self.output = output
         var made: UnsafeMutablePointer<AVFormatContext>?
         let result = avformat_alloc_output_context2(&made, nil, format.muxerName, nil)
