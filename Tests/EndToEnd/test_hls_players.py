@@ -1,4 +1,7 @@
-"""Players that know HLS read Weir's playlists: each plays the codecs that it plays from a static HLS made by ffmpeg."""
+"""Players that know HLS read Weir's playlists: each plays the codecs that it plays from a static HLS made by ffmpeg.
+
+In the short form a player reads the static one only where it fails with Weir's.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,14 @@ CERTAIN = {("ffmpeg", pair.name) for pair in PAIRS}
 SETTINGS = {"media": {"overload_delay": "1m"}}
 
 
-async def table(players: dict, urls: dict[str, str]) -> dict[tuple[str, str], Played]:
-    """Every player plays every stream, one after the other; the players at a time."""
+async def table(
+        players: dict, urls: dict[str, str], known: dict[tuple[str, str], Played]) -> dict[tuple[str, str], Played]:
+    """Every player plays every stream but those of which it is known, one after the other; the players at a time."""
 
-    async def all_of(player) -> list[Played]:
-        return [await player(url) for url in urls.values()]
-    rows = await asyncio.gather(*(all_of(player) for player in players.values()))
-    return {(player, name): played for player, row in zip(players, rows) for name, played in zip(urls, row)}
+    async def all_of(player: str) -> dict[tuple[str, str], Played]:
+        return {(player, name): known.get((player, name)) or await players[player](url) for name, url in urls.items()}
+    rows = await asyncio.gather(*(all_of(player) for player in players))
+    return {key: played for row in rows for key, played in row.items()}
 
 
 def text(players, reference: dict, ours: dict) -> str:
@@ -45,7 +49,7 @@ def text(players, reference: dict, ours: dict) -> str:
 
 
 @pytest.mark.limit(150)
-async def test_players_play_what_they_play_of_a_static_hls(start_server, new_page, clips, tmp_path, record_property):
+async def test_players_play_what_they_play_of_a_static_hls(start_server, new_page, clips, full, tmp_path, record_property):
     plain = start_server({**SETTINGS, "hls": {"auto_start": True, "transport_streams": ["ts-*"]}})
     aac = start_server({**SETTINGS, "hls": {"auto_start": True, "audio": "aac"}})
     players = {
@@ -59,9 +63,6 @@ async def test_players_play_what_they_play_of_a_static_hls(start_server, new_pag
     sent = {pair.name: clips(pair.video, CLIP_SECONDS) for pair in PAIRS}
     for pair in PAIRS:
         make_static(files, pair, sent[pair.name])
-    async with FileServer(files) as origin:
-        reference = await table(players, {pair.name: f"{origin}/{pair.name}/index.m3u8" for pair in PAIRS})
-    assert all(reference[one].plays for one in CERTAIN), {one: reference[one] for one in CERTAIN}
 
     publishers = {pair.name: RtpPublisher(pair.video) for pair in PAIRS}
     servers = {pair.name: aac if pair.audio == "AAC" and pair.container == "fMP4" else plain for pair in PAIRS}
@@ -69,13 +70,17 @@ async def test_players_play_what_they_play_of_a_static_hls(start_server, new_pag
         await publisher.post(servers[name].whip(name))
     sending = [asyncio.create_task(publisher.send([sent[name]] * ROUNDS)) for name, publisher in publishers.items()]
     try:
-        ours = await table(players, {name: f"{servers[name].hls_url}/{name}/{name}.m3u8" for name in publishers})
+        ours = await table(players, {name: f"{servers[name].hls_url}/{name}/{name}.m3u8" for name in publishers}, {})
     finally:
         for task in sending:
             task.cancel()
         await asyncio.gather(*sending, return_exceptions=True)
     for publisher in publishers.values():
         await publisher.close()
+    sure = {} if full else {key: played for key, played in ours.items() if played.plays}
+    async with FileServer(files) as origin:
+        reference = await table(players, {pair.name: f"{origin}/{pair.name}/index.m3u8" for pair in PAIRS}, sure)
+    assert all(reference[one].plays for one in CERTAIN), {one: reference[one] for one in CERTAIN}
     print(told := text(players, reference, ours))
     record_property("players", told)
     failed = {key: (reference[key], ours[key]) for key in reference if reference[key].plays and not ours[key].plays}
