@@ -45,6 +45,7 @@ package struct Lane: BitwiseCopyable {
     private static let started: UInt8 = 2
     private static let thinned: UInt8 = 4
     private static let catchingUp: UInt8 = 8
+    private static let plain: UInt8 = 16
 
     /// Every packet goes to the player: the one question of the packet path.
     @inline(__always) package var isFlowing: Bool {
@@ -69,6 +70,11 @@ package struct Lane: BitwiseCopyable {
     @inline(__always) package var isCatchingUp: Bool {
         get { flags & Self.catchingUp != 0 }
         set { set(Self.catchingUp, newValue) }
+    }
+    /// A player of RTSP: VP9 without flexible mode.
+    @inline(__always) package var isPlain: Bool {
+        get { flags & Self.plain != 0 }
+        set { set(Self.plain, newValue) }
     }
     @inline(__always) private mutating func set(_ flag: UInt8, _ on: Bool) {
         if on { flags |= flag } else { flags &= ~flag }

@@ -16,6 +16,9 @@ package struct StoredPacket: BitwiseCopyable {
     package var isFrameStart = false
     /// Value of the video-orientation extension plus one; 0 when the packet carries none.
     package var orientation: UInt8 = 0
+    /// As `RTPPayloadFacts` has them: what plain players are not given.
+    package var flexibleStart: UInt8 = 0
+    package var flexibleLength: UInt8 = 0
     package var arrival = Instant.zero
 
     package init() {}

@@ -1,6 +1,7 @@
 import CLinuxNet
 import ICE
 import LinuxNet
+import MediaFormats
 import RTP
 import SRTP
 import Synchronization
@@ -274,10 +275,33 @@ extension Worker {
         let headerLength = LaneHeader.write(
             room, lane: lane, packet: packet, ssrc: lane.pointee.ssrc, payloadType: lane.pointee.payloadType,
             sequence: UInt16(truncatingIfNeeded: index), absSendTime: time)
+        if packet.pointee.flexibleStart > 0, lane.pointee.isPlain {
+            return protectSimpler(packet, slot: slot, on: lane, index: index, into: room, headerLength: headerLength)
+        }
         return machine.protectRTP(
             lane.pointee.outbound, packet: room, headerLength: headerLength,
             payload: slot + Int(packet.pointee.payloadOffset), payloadLength: Int(packet.pointee.payloadLength),
             ssrc: lane.pointee.ssrc, packetIndex: UInt64(bitPattern: index))
+    }
+
+    /// VP9 without flexible mode (`VP9.withoutFlexibleMode`), put together in its place.
+    @inline(never)
+    private func protectSimpler(
+        _ packet: UnsafePointer<StoredPacket>, slot: UnsafeMutableRawPointer, on lane: UnsafeMutablePointer<Lane>,
+        index: Int64, into room: UnsafeMutableRawPointer, headerLength: Int
+    ) -> Int {
+        let payload = slot + Int(packet.pointee.payloadOffset)
+        let start = Int(packet.pointee.flexibleStart)
+        let end = start + Int(packet.pointee.flexibleLength)
+        let rest = Int(packet.pointee.payloadLength) - end
+        let simpler = room + headerLength
+        simpler.copyMemory(from: payload, byteCount: start)
+        (simpler + start).copyMemory(from: payload + end, byteCount: rest)
+        let first = simpler.assumingMemoryBound(to: UInt8.self)
+        first.pointee = VP9.withoutFlexibleMode(firstByte: first.pointee)
+        return machine.protectRTP(
+            lane.pointee.outbound, packet: room, headerLength: headerLength, payload: simpler,
+            payloadLength: start + rest, ssrc: lane.pointee.ssrc, packetIndex: UInt64(bitPattern: index))
     }
 
     @inline(__always)

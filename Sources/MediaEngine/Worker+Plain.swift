@@ -55,6 +55,7 @@ extension Worker {
                 orientationID: 0, needsKeyFrame: track.kind == .video, rtxIndex: 0,
                 initialIndex: Int64.random(in: 1..<0x8000, using: &random), transportSequence: idleSequence)
             lane.socket = peer.plain?.sockets.rtp ?? PlainSockets.rtpBase
+            lane.isPlain = true
             return lane
         }
     }

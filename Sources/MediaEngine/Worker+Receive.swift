@@ -406,6 +406,8 @@ extension Worker {
     private func take(_ facts: RTPPayloadFacts, of packet: inout StoredPacket, track: Track, peer: Peer) {
         packet.isKeyFrameStart = facts.isKeyFrameStart
         packet.isFrameStart = facts.isFrameStart
+        packet.flexibleStart = facts.flexibleStart
+        packet.flexibleLength = facts.flexibleLength
         guard let size = facts.size, size != track.size, size.width > 0, size.height > 0 else { return }
         track.size = size
         // Later changes are told by the slow tick: a hostile publisher must not flood the control side.

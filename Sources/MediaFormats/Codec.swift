@@ -40,6 +40,10 @@ package struct RTPPayloadFacts: Equatable, Sendable, BitwiseCopyable {
     package var hasParameterSets = false
     /// No media behind the payload descriptor: padding of a bandwidth probe.
     package var isEmpty = false
+    /// VP9 in flexible mode, one spatial layer: where the bytes lie that say which pictures it needs; 0: nothing of the
+    /// kind. See `VP9.withoutFlexibleMode`.
+    package var flexibleStart: UInt8 = 0
+    package var flexibleLength: UInt8 = 0
     private var width: UInt16 = 0
     private var height: UInt16 = 0
 

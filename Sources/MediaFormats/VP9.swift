@@ -13,13 +13,16 @@ package enum VP9 {
         let count = payload.byteCount
         var at = 1
         var spatialLayer: UInt8 = 0
+        var dependsOnLayer = false
         if hasPictureID {
             guard count > at else { return }
             at += payload[at] & 0x80 != 0 ? 2 : 1
         }
+        let flexibleStart = at
         if hasLayers {
             guard count > at else { return }
             spatialLayer = payload[at] >> 1 & 0x07
+            dependsOnLayer = payload[at] & 1 != 0
             at += isFlexible ? 1 : 2
         }
         if isFlexible && isPredicted {
@@ -29,6 +32,10 @@ package enum VP9 {
                 at += 1
                 if payload[at - 1] & 1 == 0 { break }
             }
+        }
+        if isFlexible, spatialLayer == 0, !dependsOnLayer {
+            facts.flexibleStart = UInt8(flexibleStart)
+            facts.flexibleLength = UInt8(at - flexibleStart)
         }
         if hasStructure { guard skipStructure(payload, &at, &facts) else { return } }
         guard count > at else {
@@ -40,6 +47,23 @@ package enum VP9 {
         guard !isPredicted else { return }
         facts.isKeyFrameStart = true
         if facts.size == nil { facts.size = keyFrameSize(payload.extracting(at..<count)) }
+    }
+
+    /// The first byte of a payload once the bytes at `flexibleStart` are cut out: neither flexible mode nor layers.
+    @inline(__always) package static func withoutFlexibleMode(firstByte: UInt8) -> UInt8 { firstByte & ~0x30 }
+
+    /// The payload as receivers understand it that know nothing of flexible mode (FFmpeg before 8), which browsers send:
+    /// they need not know which pictures a picture needs, since they are given all. False: it is good as it is.
+    /// - Parameter simpler: replaced by the payload; keeps its room.
+    package static func withoutFlexibleMode(_ payload: RawSpan, into simpler: inout [UInt8]) -> Bool {
+        let facts = PayloadInspector.inspect(.vp9, payload)
+        let start = Int(facts.flexibleStart)
+        guard start > 0 else { return false }
+        simpler.removeAll(keepingCapacity: true)
+        simpler.append(payload.extracting(0..<start))
+        simpler.append(payload.extracting((start + Int(facts.flexibleLength))..<payload.byteCount))
+        simpler[0] = withoutFlexibleMode(firstByte: simpler[0])
+        return true
     }
 
     /// Scalability structure (RFC 9628 §4.2.1): the size of its highest layer is the picture's.

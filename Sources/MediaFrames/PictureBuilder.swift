@@ -111,11 +111,3 @@ struct Picture: Sendable {
     var parameterSets: [[UInt8]] = []
     var temporal: TemporalPlace?
 }
-
-extension [UInt8] {
-    /// Appends the bytes from `start` to the end.
-    mutating func append(_ bytes: RawSpan, from start: Int = 0) {
-        guard start < bytes.byteCount else { return }
-        unsafe bytes.extracting(start..<bytes.byteCount).withUnsafeBytes { unsafe append(contentsOf: $0) }
-    }
-}

@@ -62,3 +62,11 @@ extension [UInt8] {
         }
     }
 }
+
+extension [UInt8] {
+    /// Appends the bytes from `start` to the end.
+    package mutating func append(_ bytes: RawSpan, from start: Int = 0) {
+        guard start < bytes.byteCount else { return }
+        unsafe bytes.extracting(start..<bytes.byteCount).withUnsafeBytes { unsafe append(contentsOf: $0) }
+    }
+}

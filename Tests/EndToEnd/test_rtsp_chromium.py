@@ -23,7 +23,7 @@ SECONDS = 9
 # recordings move to their places, by at most 50 ms a second.
 SETTLED_SECONDS = 5.5
 CASES = [
-    ("VP8", "ffmpeg", "UDP"), ("VP8", "GStreamer", "TLS"), ("VP9", "GStreamer", "UDP"),
+    ("VP8", "ffmpeg", "UDP"), ("VP8", "GStreamer", "TLS"), ("VP9", "GStreamer", "UDP"), ("VP9", "ffmpeg", "TCP"), ("VP9", "ffmpeg", "UDP"),
     ("H264", "ffmpeg", "UDP"), ("H264", "GStreamer", "TCP"), ("AV1", "PyAV", "TLS"),
 ]
 CODECS = sorted({codec for codec, _, _ in CASES})

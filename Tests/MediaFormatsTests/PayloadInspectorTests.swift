@@ -54,6 +54,39 @@ private func inspect(_ codec: Codec, _ bytes: [UInt8]) -> RTPPayloadFacts {
         #expect(layered.size == Self.size)
     }
 
+    /// As Chromium sends it, and with temporal layers.
+    @Test(
+        arguments: [
+            ([0xdd, 0xa2, 0x9b, 0x02, 0x86, 0x00, 0x40], [0xcd, 0xa2, 0x9b, 0x86, 0x00, 0x40]),
+            ([0xdd, 0x05, 0x03, 0x02, 0x86, 0x00, 0x40], [0xcd, 0x05, 0x86, 0x00, 0x40]),
+            ([0xfd, 0xa2, 0x9b, 0x20, 0x02, 0x86, 0x00, 0x40], [0xcd, 0xa2, 0x9b, 0x86, 0x00, 0x40]),
+            (
+                [0x9f, 0xa2, 0x9a, 0x10, 0x01, 0x40, 0x00, 0xf0, 0x82, 0x49],
+                [0x8f, 0xa2, 0x9a, 0x10, 0x01, 0x40, 0x00, 0xf0, 0x82, 0x49]
+            ),
+            ([0x50, 0x02, 0x86], [0x40, 0x86]),
+        ] as [([UInt8], [UInt8])]) func vp9LosesItsFlexibleMode(payload: [UInt8], simpler: [UInt8])
+    {
+        var out: [UInt8] = [1, 2, 3]
+        let isSimpler = VP9.withoutFlexibleMode(payload.span.bytes, into: &out)
+        #expect(isSimpler && out == simpler)
+        // What has no flexible mode stays as it is.
+        let isSimplerStill = VP9.withoutFlexibleMode(simpler.span.bytes, into: &out)
+        #expect(!isSimplerStill)
+    }
+
+    /// Upper spatial layers, what depends on a lower one, and what is torn.
+    @Test(
+        arguments: [
+            [0xfd, 0x05, 0x02, 0x02, 0x86], [0xfd, 0x05, 0x01, 0x02, 0x86], [0xdd, 0xa2], [0xdd, 0x05, 0x03],
+            [0x10 | 0x20],
+        ] as [[UInt8]]) func vp9InFlexibleModeThatMustStay(payload: [UInt8])
+    {
+        var out: [UInt8] = []
+        let isSimpler = VP9.withoutFlexibleMode(payload.span.bytes, into: &out)
+        #expect(!isSimpler)
+    }
+
     @Test func vp9InterFramesUpperLayersAndContinuationsAreNotKeyFrames() {
         #expect(!inspect(.vp9, [0xc8, 0x05] + Self.vp9Frame).isKeyFrameStart)
         #expect(!inspect(.vp9, [0x80, 0x05] + Self.vp9Frame).isKeyFrameStart)

@@ -23,6 +23,8 @@ final class RTSPFeed: PacketConsumer {
     /// Packets of each track in which there was nothing: those behind close up, or they would look like a loss.
     /// Of the reader's thread.
     nonisolated(unsafe) private var empty: [Int64]
+    /// Room for one payload. Of the reader's thread.
+    nonisolated(unsafe) private var simpler: [UInt8] = []
 
     init(tracks: [TrackDescription], ssrcs: [UInt32], cname: String, askForKeyFrame: @escaping @Sendable () -> Void) {
         self.tracks = tracks
@@ -85,6 +87,18 @@ final class RTSPFeed: PacketConsumer {
             collectors.withLock { $0[packet.track]?.add(payload) }
             openIfComplete()
         }
+        guard tracks[packet.track].codec == .vp9 else { return send(packet, payload) }
+        var room: [UInt8] = []
+        swap(&room, &simpler)
+        if VP9.withoutFlexibleMode(payload, into: &room) {
+            send(packet, unsafe room.span.bytes)
+        } else {
+            send(packet, payload)
+        }
+        swap(&room, &simpler)
+    }
+
+    private func send(_ packet: SinkPacket, _ payload: RawSpan) {
         stream.send(
             track: packet.track, number: packet.number &- empty[packet.track], timestamp: packet.timestamp,
             marker: packet.marker, isKeyFrameStart: packet.isKeyFrameStart, arrival: packet.arrival, payload)
