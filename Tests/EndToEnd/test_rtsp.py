@@ -83,19 +83,20 @@ async def play_with_gstreamer(url: str, path: Path, limit: float) -> Recorded:
     return await asyncio.to_thread(read_back, path)
 
 
-async def play_with_pyav(url: str, path: Path, limit: float) -> Recorded:
-    await run(sys.executable, str(HERE / "pyav_rtsp.py"), url, str(path), str(limit), limit=limit + 5)
+async def play_with_pyav(url: str, path: Path, limit: float, transport: str = "tcp") -> Recorded:
+    await run(sys.executable, str(HERE / "pyav_rtsp.py"), url, str(path), str(limit), transport, limit=limit + 5)
     return pickle.loads(path.read_bytes())
 
 
 PLAYERS = {"ffmpeg": play_with_ffmpeg, "GStreamer": play_with_gstreamer, "PyAV": play_with_pyav}
 
 
-def judge(facts: Recorded, seconds: int, shows_all: bool = True) -> str:
+def judge(facts: Recorded, seconds: int, shows_all: bool = True, hears: bool = True) -> str:
     """A key frame first, then every picture to the end, and the sound with them; what was measured.
 
     GStreamer places the pictures that it is given at once, when there is no key frame to be had, by their arrival until it
-    has a report, and leaves out those that are before its clock's beginning: it does not show all.
+    has a report, and leaves out those that are before its clock's beginning: it does not show all, and its first two beeps
+    are not judged.
     """
     numbers = facts.numbers
     assert numbers, "no pictures"
@@ -105,7 +106,9 @@ def judge(facts: Recorded, seconds: int, shows_all: bool = True) -> str:
     expected = list(range(first, last + 1))
     missing = sorted(set(expected) - set(numbers))
     assert numbers == expected, (f"{len(numbers)} of {len(expected)}", missing[:20], numbers[:3], numbers[-3:])
-    skews = facts.skews if shows_all else facts.skews[1:]
+    if not hears:
+        return f"from {first} on all"
+    skews = facts.skews if shows_all else facts.skews[2:]
     assert len(skews) >= seconds - first / FRAME_RATE - 3.5, (len(skews), first)
     assert max(map(abs, skews)) <= SKEW_LIMIT, [round(skew * 1000, 1) for skew in skews]
     return f"from {first} on all, beep behind flash {min(skews) * 1000:+.1f} to {max(skews) * 1000:+.1f} ms"
