@@ -9,6 +9,7 @@ import Wire
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzOneInput(_ data: UnsafeRawPointer?, _ count: Int) -> CInt {
     guard let data, count > 1, count <= mostBytes else { return 0 }
+    _ = boundedAllocations
     let input = UnsafeRawBufferPointer(start: data, count: count)
     name(String(decoding: input, as: UTF8.self))
     play(input.dropFirst(), loops: input[0] & 1 != 0)
@@ -16,6 +17,7 @@ public func fuzzOneInput(_ data: UnsafeRawPointer?, _ count: Int) -> CInt {
 }
 
 private let mostBytes = 64 << 10
+private let boundedAllocations: Void = LibAV.bound(allocations: 16 << 20)
 private let mostUnits = 300
 private let places = TranscodingPlaces(1)
 

@@ -8,6 +8,7 @@ import Wire
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzOneInput(_ data: UnsafeRawPointer?, _ count: Int) -> CInt {
     guard let data, count > 1, count <= mostBytes else { return 0 }
+    _ = boundedAllocations
     let input = UnsafeRawBufferPointer(start: data, count: count)
     let formats = ContainerFormat.allCases
     let format = formats[Int(input[0]) % formats.count]
@@ -26,6 +27,7 @@ public func fuzzOneInput(_ data: UnsafeRawPointer?, _ count: Int) -> CInt {
 }
 
 private let mostBytes = 64 << 10
+private let boundedAllocations: Void = LibAV.bound(allocations: 16 << 20)
 private let path = "/dev/shm/weir-fuzz-torn-\(getpid())"
 
 private func inspect(_ bytes: [UInt8], _ format: ContainerFormat) -> TornFile {
