@@ -314,7 +314,7 @@ async def test_a_killed_server_finds_its_recordings(start_server, name):
 async def test_a_full_disk_ends_the_recording_and_not_the_stream(start_server, new_page, name, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]).returncode != 0:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]).returncode != 0:
         pytest.skip("mounting is not permitted here")
     try:
         server = start_server({"recording": {"folder": str(disk), "free_space": 0}})
