@@ -7,6 +7,7 @@ Recordings begin with the stream and players later: from the player's first pict
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,13 @@ from recorded_media import Recorded, read_back
 from recording_checks import SETTINGS, completed
 from test_rtsp import FULL_SECONDS, LIMIT_SECONDS, SKEW_LIMIT
 
-SECONDS = 9
-# Until the first report of its sound, which Chromium sends after up to 4 s, only arrivals tell how the tracks lie; then
-# recordings move to their places, by at most 50 ms a second.
-SETTLED_SECONDS = 5.5
+SECONDS = 10
+# Until the first report of its sound, which Chromium sends after up to 4 s, on a busy machine later, only arrivals tell how
+# the tracks lie; then recordings move to their places, by at most 50 ms a second, and players leap.
+SETTLED_SECONDS = 7.0
 CASES = [
-    ("VP8", "ffmpeg", "UDP"), ("VP8", "GStreamer", "TLS"), ("VP9", "GStreamer", "UDP"), ("VP9", "ffmpeg", "TCP"), ("VP9", "ffmpeg", "UDP"),
+    ("VP8", "ffmpeg", "UDP"), ("VP8", "GStreamer", "TLS"), ("VP9", "GStreamer", "UDP"), ("VP9", "ffmpeg", "TCP"),
+    ("VP9", "ffmpeg", "UDP"),
     ("H264", "ffmpeg", "UDP"), ("H264", "GStreamer", "TCP"), ("AV1", "PyAV", "TLS"),
 ]
 CODECS = sorted({codec for codec, _, _ in CASES})
@@ -50,12 +52,11 @@ def check_pictures(played: Recorded, recorded: Recorded) -> int:
 
 def check_sync(played: Recorded, recorded: Recorded, drawn) -> list[float]:
     """By how much each beep is later against the pictures than it is in the recording, once that has settled."""
-    placed = {one.number: one.time for one in recorded.pictures}
-    settled = {number for number, time in placed.items() if time >= SETTLED_SECONDS}
-    late = Recorded(
-        pictures=[one for one in played.pictures if one.number in settled], sound=played.sound, beeps=played.beeps)
-    ours, theirs = drawn.skews(late), drawn.skews(recorded)
-    common = sorted(set(ours) & set(theirs))
+    # FFmpeg 8 at times gives its first picture of AV1 no time.
+    timed = replace(played, pictures=[one for one in played.pictures if one.time is not None])
+    ours, theirs = drawn.skews(timed), drawn.skews(recorded)
+    begin = drawn.times[recorded.numbers[0]] - drawn.zero
+    common = sorted(beep for beep in set(ours) & set(theirs) if beep - begin >= SETTLED_SECONDS)
     assert len(common) >= 2, (ours, theirs)
     away = [ours[beep] - theirs[beep] for beep in common]
     assert max(map(abs, away)) <= SKEW_LIMIT, [round(one * 1000, 1) for one in away]
