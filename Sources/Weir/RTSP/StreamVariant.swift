@@ -47,10 +47,16 @@ final class StreamVariant: FrameConsumer, @unchecked Sendable {
         var ending: (@Sendable () -> Void)?
     }
 
+    /// Where key frames come from, which players ask for.
+    private enum KeyFrames {
+        case transcoder, publisher
+    }
+
     private let shared = Mutex(Shared())
     private let sender = Mutex<Sender?>(nil)
     // Set before the first frame, and not changed.
     private var transcoder: StreamTranscoder?
+    private var keyFrames = KeyFrames.publisher
     // Of the reader's thread.
     private var lastRequest = Instant.zero
 
@@ -63,9 +69,11 @@ final class StreamVariant: FrameConsumer, @unchecked Sendable {
     var isOver: Bool { shared.withLock { $0.isOver } }
 
     /// Makes the source and begins to read; called once.
+    ///
+    /// - Parameter passesRequests: pictures that are not transcoded come from a publisher that makes key frames when asked.
     func start(
         _ plan: VariantPlan, _ tracks: [TrackDescription], media: EngineMediaBackend, reader: FrameReader,
-        logger: Logger?
+        passesRequests: Bool, logger: Logger?
     ) throws(MediaError) {
         var settings = StreamTranscoder.Settings()
         settings.video.reorders = true
@@ -76,14 +84,16 @@ final class StreamVariant: FrameConsumer, @unchecked Sendable {
                 tracks: tracks, to: plan.codecs, settings: settings,
                 failed: { track, error in
                     logger?.warning(
-                        "transcoding for WebRTC players failed",
+                        "transcoding for players failed",
                         metadata: ["track": "\(track)", "error": "\(error)"])
                 }, output: { [weak self] in self?.send($0) })
         } catch {
             throw .internal("\(error)")
         }
         self.transcoder = transcoder
-        let options = RTPIngest.Options(isInConnection: true, answersKeyFrameRequests: plan.makesPictures)
+        keyFrames = plan.makesPictures ? .transcoder : .publisher
+        let options = RTPIngest.Options(
+            isInConnection: true, answersKeyFrameRequests: plan.makesPictures || passesRequests)
         let described = transcoder.tracks.map(Self.playable)
         let negotiated = described.enumerated().map { IngestTrack.negotiated($1, index: $0, options) }
         let source: PacketSource
@@ -163,7 +173,11 @@ final class StreamVariant: FrameConsumer, @unchecked Sendable {
             guard sender != nil else { return false }
             return Self.send(frame, by: &sender!)
         }
-        if wantsKeyFrame { transcoder?.requestKeyFrame() }
+        guard wantsKeyFrame else { return }
+        switch keyFrames {
+        case .transcoder: transcoder?.requestKeyFrame()
+        case .publisher: shared.withLock { $0.tap }?.requestKeyFrame()
+        }
     }
 
     /// - Returns: whether players want a key frame.
