@@ -4,7 +4,9 @@ import Wire
 
 extension RTSPServerSession {
     mutating func play(_ current: Current) {
-        guard case .play(let name, let query, _)? = role, !tracks.isEmpty else { return respond(.methodNotValidInState) }
+        guard case .play(let name, let query, _)? = role, !tracks.isEmpty else {
+            return respond(.methodNotValidInState)
+        }
         // One track of several cannot be played alone (RFC 2326 §11.3.5).
         guard trackIndex(of: current) == nil || tracks.count == 1 else { return respond(.onlyAggregateAllowed) }
         if let value = current.request.headers["Range"] {

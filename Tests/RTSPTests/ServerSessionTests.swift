@@ -73,6 +73,26 @@ import Wire
         #expect(talk.questions.last == .describe(name: "cam", query: nil))
     }
 
+    /// A camera's, with its slashes encoded or as they are.
+    @Test(arguments: ["rtsp%3A%2F%2Fann%3Ap%40w%40camera%2Flive%3Fx%3D1", "rtsp://ann:p@w@camera/live%3Fx%3D1"])
+    func aURLMayBeAName(path: String) throws {
+        let name = "rtsp://ann:p@w@camera/live?x=1"
+        let target = RTSPTarget("rtsp://server/\(path)/trackID=1?token=t")
+        #expect(target?.name == name && target?.track == 1 && target?.query == "token=t")
+        let talk = Talk()
+        talk.outside = { question in
+            if case .describe(name, _) = question {
+                .tracks([Talk.video, Talk.audio])
+            } else {
+                Talk.agreeable(question)
+            }
+        }
+        let described = try talk.one(.describe, "rtsp://server/\(path)")
+        #expect(described.status == .ok && described.headers["Content-Base"] == "rtsp://server/\(path)/")
+        let track = "rtsp://server/\(path)/trackID=0"
+        #expect(try talk.one(.setup, track, Talk.tcp).status == .ok)
+    }
+
     /// As GStreamer announces: the first track is not `stream=0`.
     @Test func aTrackIsTheOneWhoseControlTheURLIs() throws {
         let description = """

@@ -66,7 +66,7 @@ package struct EngineRTSPBackend: RTSPBackend {
         _ name: String, query: String?, on connection: RTSPConnectionFacts
     ) async -> Result<[TrackDescription], RTSPRefusal> {
         guard let sound = RTSPSound(query: query) else { return .failure(.init(RTSPSound.unknown)) }
-        if output.publisher(of: name) == nil, StreamName.check(name) == .valid, control.isSharedOnDemand(name) {
+        if output.publisher(of: name) == nil, control.isSharedOnDemand(name) {
             return await describeOnDemand(name, sound)
         }
         return await describe(name, sound)

@@ -28,9 +28,9 @@ final class StreamVariant: FrameConsumer, @unchecked Sendable {
         var isVideo: [Bool]
         var rates: [Int64]
         var firstTimestamps: [UInt32]
-        /// Wall clock at the stream's zero, ns since 1970.
-        var began: UInt64?
         var nextReport = Instant.zero
+        /// Of the clock when the last reports were made.
+        var version = 0
         var keyFrameRequests: UInt64 = 0
     }
 
@@ -54,6 +54,7 @@ final class StreamVariant: FrameConsumer, @unchecked Sendable {
 
     private let shared = Mutex(Shared())
     private let sender = Mutex<Sender?>(nil)
+    private let clock = Mutex<VariantClock?>(nil)
     // Set before the first frame, and not changed.
     private var transcoder: StreamTranscoder?
     private var keyFrames = KeyFrames.publisher
@@ -109,6 +110,7 @@ final class StreamVariant: FrameConsumer, @unchecked Sendable {
                 isVideo: described.map(\.isVideo), rates: described.map { Int64($0.clockRate) },
                 firstTimestamps: described.map { _ in .random(in: 0 ... .max) })
         }
+        clock.withLock { $0 = VariantClock(tracks, began: Self.wallClock()) }
         guard let tap = reader.tap(publisher: publisher.rawValue, capacity: Self.sinkBytes, consumer: { _ in self })
         else {
             media.closeVariant(peer)
@@ -156,12 +158,18 @@ final class StreamVariant: FrameConsumer, @unchecked Sendable {
 
     func handle(_ frame: MediaFrame) {
         guard let transcoder else { return }
+        var frame = frame
+        frame.time = clock.withLock { $0?.place(frame) } ?? frame.time
         transcoder.add(frame)
         let now = Instant.now
         if transcoder.wantsKeyFrame, now - lastRequest >= Self.requestInterval {
             lastRequest = now
             shared.withLock { $0.tap }?.requestKeyFrame()
         }
+    }
+
+    func handleReport(track: Int, ntp: UInt64, timestamp: UInt32) {
+        clock.withLock { $0?.handleReport(track: track, ntp: ntp, timestamp: timestamp) }
     }
 
     func ended() { finish() }
@@ -171,6 +179,7 @@ final class StreamVariant: FrameConsumer, @unchecked Sendable {
     private func send(_ frame: MediaFrame) {
         let wantsKeyFrame = sender.withLock { sender -> Bool in
             guard sender != nil else { return false }
+            if let clock = clock.withLock({ $0 }) { Self.report(frame, clock, by: &sender!) }
             return Self.send(frame, by: &sender!)
         }
         guard wantsKeyFrame else { return }
@@ -180,22 +189,24 @@ final class StreamVariant: FrameConsumer, @unchecked Sendable {
         }
     }
 
+    /// Before the first frame, from time to time, and at once when more is known of how the clocks belong together.
+    private static func report(_ frame: MediaFrame, _ clock: VariantClock, by sender: inout Sender) {
+        let now = Instant.now
+        guard now >= sender.nextReport || clock.version != sender.version else { return }
+        sender.nextReport = now + reportInterval
+        sender.version = clock.version
+        for track in sender.rates.indices {
+            guard let ntp = clock.ntp(track: track, at: frame.time) else { continue }
+            sender.source.report(
+                track: track, ntp: ntp.rawValue, timestamp: timestamp(track, frame.time, sender), arrival: now)
+        }
+    }
+
     /// - Returns: whether players want a key frame.
     private static func send(_ frame: MediaFrame, by sender: inout Sender) -> Bool {
         let track = frame.track
         guard sender.packetisers.indices.contains(track) else { return false }
         let now = Instant.now
-        if sender.began == nil {
-            sender.began = wallClock() &- UInt64(bitPattern: frame.time.nanoseconds)
-        }
-        if now >= sender.nextReport, let began = sender.began {
-            sender.nextReport = now + reportInterval
-            let ntp = NTPTime(unixNanoseconds: began &+ UInt64(bitPattern: frame.time.nanoseconds)).rawValue
-            for other in sender.rates.indices {
-                sender.source.report(
-                    track: other, ntp: ntp, timestamp: timestamp(other, frame.time, sender), arrival: now)
-            }
-        }
         let payloads = sender.packetisers[track].payloads(of: frame.data, isKeyFrame: frame.isKeyFrame)
         let time = timestamp(track, frame.time, sender)
         for (index, payload) in payloads.enumerated() {

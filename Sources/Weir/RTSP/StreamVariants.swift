@@ -304,28 +304,28 @@ final class VariantHold: Sendable {
 }
 
 /// What has to be made of a stream's tracks.
-struct VariantPlan: Sendable, Equatable {
-    enum Purpose: String, Sendable {
+package struct VariantPlan: Sendable, Equatable {
+    package enum Purpose: String, Sendable {
         case webRTC = "WebRTC"
         /// RTSP players who ask for it.
         case aac = "AAC"
     }
 
-    let purpose: Purpose
+    package let purpose: Purpose
     /// By track: what it becomes. The others stay as they are.
-    private(set) var codecs: [Int: Codec] = [:]
-    let makesPictures: Bool
-    let makesSound: Bool
+    package private(set) var codecs: [Int: Codec] = [:]
+    package let makesPictures: Bool
+    package let makesSound: Bool
 
     /// All sound becomes AAC, pictures stay as they are.
-    init(inAAC tracks: [TrackDescription]) {
+    package init(inAAC tracks: [TrackDescription]) {
         purpose = .aac
         for (index, track) in tracks.enumerated() where !track.isVideo && track.codec != .aac { codecs[index] = .aac }
         makesPictures = false
         makesSound = !codecs.isEmpty
     }
 
-    init(forWebRTC tracks: [TrackDescription], isReordered: Bool) {
+    package init(forWebRTC tracks: [TrackDescription], isReordered: Bool) {
         purpose = .webRTC
         for (index, track) in tracks.enumerated() {
             if track.isVideo {
@@ -338,7 +338,7 @@ struct VariantPlan: Sendable, Equatable {
         makesSound = codecs.values.contains(.opus)
     }
 
-    var isNeeded: Bool { !codecs.isEmpty }
+    package var isNeeded: Bool { !codecs.isEmpty }
 
     private static func isPlayable(_ track: TrackDescription) -> Bool {
         switch track.codec {
