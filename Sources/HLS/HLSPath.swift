@@ -1,5 +1,8 @@
 /// A path of the HLS side, for example `/cam/cam.m3u8`, `/cam/main/live.m3u8`, `/cam/main/17.3-5fq0z8c1.m4s`.
 ///
+/// A stream may be named by a URL (a camera's), whose slashes are encoded: `/rtsp%3A%2F%2Fhost%2Flive/…`. No name is ever
+/// that of a file.
+///
 /// Names of segments and parts carry a token, chosen at random for each segment, so that nobody can guess one that he
 /// has not been told of by a playlist.
 package struct HLSPath: Sendable, Hashable {
@@ -33,7 +36,8 @@ package struct HLSPath: Sendable, Hashable {
     }
 
     /// - Parameter path: as in the request, with its leading slash, percent-encoded, without the query.
-    /// - Returns: nil for whatever we do not serve: other paths, `..`, encoded slashes, bytes that are no UTF-8.
+    /// - Returns: nil for whatever we do not serve: other paths, `..`, encoded slashes in what is no URL, bytes that are no
+    ///   UTF-8.
     package init?(_ path: some StringProtocol) { self.init(bytes: Array(path.utf8)) }
 
     /// As above, in UTF-8.
@@ -43,7 +47,11 @@ package struct HLSPath: Sendable, Hashable {
         var start = 1
         while start <= bytes.count {
             let end = bytes[start...].firstIndex(of: UInt8(ascii: "/")) ?? bytes.count
-            guard components.count < 3, let text = Self.decode(bytes[start..<end]) else { return nil }
+            // A URL as a name, and as the name of its playlist.
+            let mayHaveSlashes = components.first.map { components.count == 1 && Self.isURL($0) } ?? true
+            guard components.count < 3, let text = Self.decode(bytes[start..<end], slashes: mayHaveSlashes) else {
+                return nil
+            }
             components.append(text)
             start = end + 1
         }
@@ -91,9 +99,14 @@ package struct HLSPath: Sendable, Hashable {
         }
     }
 
-    /// Percent-decoding (RFC 3986 §2.1). Nil for a broken escape, a slash or a NUL that hides in one, or bytes that are
+    /// The stream is named by a URL.
+    package var isOfURL: Bool { Self.isURL(stream) }
+
+    /// Percent-decoding (RFC 3986 §2.1). Nil for a broken escape, a backslash or a NUL that hides in one, or bytes that are
     /// no UTF-8.
-    static func decode(_ component: ArraySlice<UInt8>) -> String? {
+    ///
+    /// - Parameter slashes: whether a slash may hide in an escape.
+    static func decode(_ component: ArraySlice<UInt8>, slashes: Bool) -> String? {
         guard component.contains(UInt8(ascii: "%")) else { return String(validating: component, as: UTF8.self) }
         var out: [UInt8] = []
         var iterator = component.makeIterator()
@@ -106,7 +119,7 @@ package struct HLSPath: Sendable, Hashable {
                 return nil
             }
             let value = high << 4 | low
-            guard value != UInt8(ascii: "/"), value != UInt8(ascii: "\\"), value != 0 else { return nil }
+            guard slashes || value != UInt8(ascii: "/"), value != UInt8(ascii: "\\"), value != 0 else { return nil }
             out.append(value)
         }
         return String(validating: out, as: UTF8.self)
@@ -146,6 +159,17 @@ package struct HLSPath: Sendable, Hashable {
     private static func isName(_ text: String) -> Bool {
         (1...maxNameBytes).contains(text.utf8.count) && text != "." && text != ".."
             && text.unicodeScalars.allSatisfy { $0.value >= 0x20 }
+            && (!text.utf8.contains(UInt8(ascii: "/")) || isURL(text))
+    }
+
+    /// `scheme://…` (RFC 3986 §3.1)
+    private static func isURL(_ text: String) -> Bool {
+        let scheme = text.utf8.prefix { $0 != UInt8(ascii: ":") }
+        guard let first = scheme.first, (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(first | 0x20) else {
+            return false
+        }
+        return scheme.allSatisfy { isUnreserved($0) || $0 == UInt8(ascii: "+") }
+            && text.utf8.dropFirst(scheme.count).starts(with: "://".utf8)
     }
 
     package static func isRendition(_ text: String) -> Bool {

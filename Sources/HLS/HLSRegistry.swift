@@ -99,17 +99,20 @@ package final class HLSRegistry: Sendable {
     private let onLongGroups: @Sendable (_ name: String, Bool) -> Void
     private let isTransportStream: @Sendable (_ name: String) -> Bool
     private let ladder: @Sendable (_ name: String) -> (Ladder, any LadderShop)?
+    private let shown: @Sendable (_ name: String) -> String
     private let state = Mutex(State())
     /// Openings one after the other: two requests for one name must not make two outputs.
     private let opening = Mutex(())
 
+    /// - Parameter shown: a stream's name as identifiers of outputs have it.
     package init(
         settings: Settings = Settings(), source: any HLSSource, clock: @escaping @Sendable () -> Instant,
         wallClock: @escaping @Sendable () -> Int64, makeToken: @escaping @Sendable () -> String,
         store: @escaping @Sendable ([UInt8]) -> any StoredBytes = { PlainBytes($0) },
         onLongGroups: @escaping @Sendable (_ name: String, Bool) -> Void = { _, _ in },
         isTransportStream: @escaping @Sendable (_ name: String) -> Bool = { _ in false },
-        ladder: @escaping @Sendable (_ name: String) -> (Ladder, any LadderShop)? = { _ in nil }
+        ladder: @escaping @Sendable (_ name: String) -> (Ladder, any LadderShop)? = { _ in nil },
+        shown: @escaping @Sendable (_ name: String) -> String = { $0 }
     ) {
         self.settings = settings
         self.source = source
@@ -120,6 +123,7 @@ package final class HLSRegistry: Sendable {
         self.onLongGroups = onLongGroups
         self.isTransportStream = isTransportStream
         self.ladder = ladder
+        self.shown = shown
     }
 
     /// The stream if it has output.
@@ -293,7 +297,8 @@ package final class HLSRegistry: Sendable {
             isTransportStream: isTransportStream(name), firstNumber: numbers?.next ?? 0,
             discontinuitySequence: numbers?.discontinuity ?? 0, makeToken: makeToken)
         return HLSStream(
-            name: name, id: "\(makeToken())-\(name)-HLS", plan: plan, settings: stream, window: window, clock: clock,
+            name: name, id: "\(makeToken())-\(shown(name))-HLS", plan: plan, settings: stream, window: window,
+            clock: clock,
             store: store, shop: shop)
     }
 

@@ -21,7 +21,11 @@ struct Statistics: Sendable {
         let streams = await control.streams()
         let capacity = control.capacity
         let process = services.process()
-        func count(_ kind: SessionKind) -> JSONValue { .integer(sessions.count { $0.facts.kind == kind }) }
+        func number(_ kind: SessionKind) -> Int { sessions.count { $0.facts.kind == kind } }
+        func count(_ kind: SessionKind) -> JSONValue { .integer(number(kind)) }
+        func published(_ kinds: SessionKind...) -> JSONValue {
+            .integer(streams.count { kinds.contains($0.kind) })
+        }
         let outputs = hls?.all ?? []
         let watched = Dictionary(
             outputs.map { ($0.name, $0.status.viewers) }, uniquingKeysWith: { first, _ in first })
@@ -37,14 +41,16 @@ struct Statistics: Sendable {
                     ("connections", .integer(sessions.count)), ("connections_websocket", count(.webSocket)),
                     ("connections_whip", count(.whip)), ("connections_whep", count(.whep)),
                     ("connections_hls", .integer(watched.values.reduce(0, +))),
-                    ("connections_rtsp", .integer(players)),
+                    // Players have no session, publishers have.
+                    ("connections_rtsp", .integer(players + number(.rtsp))),
                 ]),
             Group(
                 name: "streams_stats", title: "Stream Stats",
                 values: [
-                    ("streams_webrtc_in", .integer(capacity.streams)),
+                    ("streams_webrtc_in", published(.webSocket, .whip)),
                     ("streams_webrtc_out", .integer(capacity.players - players)),
-                    ("streams_rtsp_out", .integer(players)), ("streams_hls", .integer(outputs.count)),
+                    ("streams_rtsp_in", published(.rtsp)), ("streams_rtsp_out", .integer(players)),
+                    ("streams_on_demand", published(.onDemand)), ("streams_hls", .integer(outputs.count)),
                     ("streams_viewers", .string(viewers)),
                 ]),
             Group(

@@ -27,6 +27,8 @@ package struct MediaFrame: Sendable, Equatable {
     /// arrived, so the first frames may be slightly before zero. Rises from frame to frame of a track, except where the
     /// publisher sends pictures out of order (B frames); never waits for other tracks.
     package var time: Interval
+    /// The RTP timestamp that it came with, on the track's own clock; `nil` for what did not come in packets.
+    package var timestamp: UInt32?
     /// How long the frame lasts, where its bytes tell that: Opus, G.711, G.722 and AAC. Video: `nil`.
     package var duration: Interval?
     /// Can be decoded without any frame before it. Always true for sound.
@@ -41,12 +43,14 @@ package struct MediaFrame: Sendable, Equatable {
     package var parameterSets: [[UInt8]]?
 
     package init(
-        track: Int, data: [UInt8], time: Interval, duration: Interval? = nil, isKeyFrame: Bool = true,
+        track: Int, data: [UInt8], time: Interval, timestamp: UInt32? = nil, duration: Interval? = nil,
+        isKeyFrame: Bool = true,
         size: VideoSize? = nil, rotation: VideoRotation = .none, flags: Flags = [], parameterSets: [[UInt8]]? = nil
     ) {
         self.track = track
         self.data = data
         self.time = time
+        self.timestamp = timestamp
         self.duration = duration
         self.isKeyFrame = isKeyFrame
         self.size = size

@@ -93,6 +93,7 @@ package struct StreamAssembler: Sendable {
             let place = timeline.place(track: track, timestamp: assembled.timestamp, arrival: assembled.arrival)
             var frame = assembled.frame
             frame.time = place.time
+            frame.timestamp = assembled.timestamp
             if place.isDiscontinuity {
                 frame.flags.insert(.discontinuity)
                 assemblers[track].countDiscontinuity()

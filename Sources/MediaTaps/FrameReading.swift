@@ -41,6 +41,7 @@ struct FrameReading: TapReading {
                 let placed = assembler.handleReport(
                     track: track, ntp: NTPTime(rawValue: ntp), timestamp: timestamp, arrival: arrival)
                 if let placed { consumer.handle(placed) }
+                consumer.handleReport(track: track, ntp: ntp, timestamp: timestamp)
             case .lost: assembler.handleGap()
             case .ended: isEnding = true
             }

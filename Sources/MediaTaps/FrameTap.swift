@@ -14,6 +14,9 @@ package protocol FrameConsumer: AnyObject, Sendable {
     /// The publisher has said when something was captured, by its own clock.
     func handle(_ report: PlacedReport)
 
+    /// The same as it came: NTP time (32.32 bits) of an RTP timestamp. It may come before the track's first frame.
+    func handleReport(track: Int, ntp: UInt64, timestamp: UInt32)
+
     /// The last call, once: the publisher has gone, the tap was cancelled, or the server stops.
     func ended()
 }
@@ -21,6 +24,7 @@ package protocol FrameConsumer: AnyObject, Sendable {
 extension FrameConsumer {
     /// Most have no use for it.
     package func handle(_ report: PlacedReport) {}
+    package func handleReport(track: Int, ntp: UInt64, timestamp: UInt32) {}
 }
 
 /// One published stream, read frame by frame by one consumer. Any thread may call.

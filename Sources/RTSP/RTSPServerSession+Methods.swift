@@ -75,7 +75,7 @@ extension RTSPServerSession {
     private mutating func perform(_ current: Current) {
         switch current.method {
         case .describe:
-            ask(.describe(name: current.target?.name ?? "", query: current.target?.query ?? query), stage: .description)
+            ask(.describe(name: current.target?.name ?? "", query: query), stage: .description)
         case .setup: setUp(current)
         case .play: play(current)
         case .pause:
@@ -98,7 +98,10 @@ extension RTSPServerSession {
             case .access where current.method == .teardown:
                 endSession()
                 refuse(status)
-            default: refuse(status)
+            default:
+                // A wish that was refused is not that of the next request, which may leave it out on purpose.
+                if role == nil { query = nil }
+                refuse(status)
             }
             return
         }
@@ -106,7 +109,11 @@ extension RTSPServerSession {
         case (.access, .allowed): perform(current)
         case (.description, .tracks(let tracks)):
             let tracks = Array(tracks.prefix(settings.maxTracks))
-            if current.method == .describe { described(current, tracks) } else { setUpPlayer(current, tracks) }
+            if current.method == .describe {
+                described(current, tracks)
+            } else {
+                setUpPlayer(current, tracks, query: query)
+            }
         case (.play, .playing(let first)):
             startStreaming()
             respondPlaying(current, first)
@@ -121,7 +128,7 @@ extension RTSPServerSession {
     private mutating func described(_ current: Current, _ tracks: [TrackDescription]) {
         guard let target = current.target, !tracks.isEmpty else { return respond(.notFound) }
         // A session that has begun keeps its tracks: what was set up must stay what it is.
-        if self.tracks.isEmpty { role = .play(name: target.name, tracks: tracks) }
+        if self.tracks.isEmpty { role = .play(name: target.name, query: query, tracks: tracks) }
         let text = RTSPDescription.text(name: target.name, tracks: tracks, sessionID: Self.version(of: tracks))
         var headers: RTSPHeaders = ["Content-Base": target.base, "Content-Type": "application/sdp"]
         headers.add("Cache-Control", "no-cache")

@@ -4,7 +4,9 @@ import Wire
 
 extension RTSPServerSession {
     mutating func play(_ current: Current) {
-        guard case .play(let name, _)? = role, !tracks.isEmpty else { return respond(.methodNotValidInState) }
+        guard case .play(let name, let query, _)? = role, !tracks.isEmpty else {
+            return respond(.methodNotValidInState)
+        }
         // One track of several cannot be played alone (RFC 2326 §11.3.5).
         guard trackIndex(of: current) == nil || tracks.count == 1 else { return respond(.onlyAggregateAllowed) }
         if let value = current.request.headers["Range"] {
@@ -12,7 +14,7 @@ extension RTSPServerSession {
         }
         // Playing already: a sign of life, or a wish to seek in what is live.
         guard !isStreaming else { return respond(.ok, ["Range": RTSPRange.live.text]) }
-        ask(.play(name: name, tracks: tracks), stage: .play)
+        ask(.play(name: name, query: query, tracks: tracks), stage: .play)
     }
 
     /// What is live can be had from now on, without an end: clients that know no `now` say where they think they are.

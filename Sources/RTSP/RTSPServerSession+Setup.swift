@@ -10,15 +10,17 @@ extension RTSPServerSession {
     mutating func setUp(_ current: Current) {
         switch role {
         case .record(_, let uri, let all)?: setUpPublisher(current, uri, all)
-        case .play(let name, let known)? where name == current.target?.name: setUpPlayer(current, known)
+        case .play(let name, let query, let known)? where name == current.target?.name:
+            setUpPlayer(current, known, query: query)
         default:
             // Another presentation in the same session (RFC 2326 §11.3.4).
             guard tracks.isEmpty else { return respond(.aggregateNotAllowed) }
-            ask(.describe(name: current.target?.name ?? "", query: current.target?.query ?? query), stage: .description)
+            ask(.describe(name: current.target?.name ?? "", query: query), stage: .description)
         }
     }
 
-    mutating func setUpPlayer(_ current: Current, _ known: [TrackDescription]) {
+    /// - Parameter query: with which the tracks were described.
+    mutating func setUpPlayer(_ current: Current, _ known: [TrackDescription], query: String?) {
         guard let target = current.target, !known.isEmpty else { return respond(.notFound) }
         // A presentation of one track may be asked for by its own name.
         guard let index = target.track ?? (known.count == 1 ? 0 : nil) else { return respond(.aggregateNotAllowed) }
@@ -27,7 +29,7 @@ extension RTSPServerSession {
         switch choose(current, mode: .play, index: index) {
         case .failure(let refusal): respond(refusal.status)
         case .success(var way):
-            role = .play(name: target.name, tracks: known)
+            role = .play(name: target.name, query: query, tracks: known)
             way.ssrc = ssrc
             let payloadType = RTSPDescription.payloadTypes(known)[index]
             finish(current, way, index: index, ssrc: ssrc, payloadType: payloadType, codec: known[index].codec)

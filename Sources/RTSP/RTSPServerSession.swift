@@ -9,13 +9,14 @@ import Wire
 package struct RTSPServerSession {
     /// What the client does with the stream that the session is about.
     enum Role {
-        case play(name: String, tracks: [TrackDescription])
+        /// `query`: with which the tracks were described, as they depend on it.
+        case play(name: String, query: String?, tracks: [TrackDescription])
         /// `uri`: of the ANNOUNCE, to which the tracks' controls are joined.
         case record(name: String, uri: String, tracks: [RTSPDescription.Track])
 
         var name: String {
             switch self {
-            case .play(let name, _), .record(let name, _, _): name
+            case .play(let name, _, _), .record(let name, _, _): name
             }
         }
         var isRecord: Bool { if case .record = self { true } else { false } }

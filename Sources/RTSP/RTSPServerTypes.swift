@@ -92,8 +92,9 @@ package enum RTSPQuestion: Sendable, Equatable {
     case mayPlay(RTSPAccess)
     /// The stream's tracks: `tracks` or `refused(.notFound)`. May take time for a stream that is pulled on demand.
     case describe(name: String, query: String?)
-    /// Begin, or go on, to send: `playing` or `refused`. Packets may be written once the answer has been given.
-    case play(name: String, tracks: [RTSPSetUpTrack])
+    /// Begin, or go on, to send: `playing` or `refused`. Packets may be written once the answer has been given. The query
+    /// is the one with which the tracks were described.
+    case play(name: String, query: String?, tracks: [RTSPSetUpTrack])
     /// May this name be published, with these tracks? `allowed` (the name is held from now on) or `refused`.
     case announce(RTSPAccess, tracks: [TrackDescription])
     /// The publisher begins to send: `allowed` or `refused`.

@@ -7,14 +7,17 @@ package protocol RTSPBackend: Sendable {
     /// Whether this may be played (`playRTSP`).
     func mayPlay(_ access: RTSPAccess, on connection: RTSPConnectionFacts) async -> RTSPDecision
 
-    /// The tracks of a stream that can be played; may wait for one that is pulled on demand.
+    /// The tracks of a stream that can be played, in the form that the query asks for; may wait for one that is pulled on
+    /// demand.
     func describe(
         _ name: String, query: String?, on connection: RTSPConnectionFacts
     ) async -> Result<[TrackDescription], RTSPRefusal>
 
     /// A player begins, or goes on after a pause.
+    ///
+    /// - Parameter query: with which the tracks were described.
     func play(
-        _ name: String, tracks: [RTSPSetUpTrack], link: RTSPLink, on connection: RTSPConnectionFacts
+        _ name: String, query: String?, tracks: [RTSPSetUpTrack], link: RTSPLink, on connection: RTSPConnectionFacts
     ) async -> Result<RTSPPlaying, RTSPRefusal>
 
     /// A publisher wants a name, which is its own until `stop` of what is returned.

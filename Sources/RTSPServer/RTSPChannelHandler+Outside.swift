@@ -9,7 +9,7 @@ extension RTSPChannelHandler {
         guard let context, let link else { return }
         let (backend, facts, publication) = (backend, facts, publication)
         let asked = generation
-        if case .play(_, let tracks) = question { setUpTracks = tracks }
+        if case .play(_, _, let tracks) = question { setUpTracks = tracks }
         if case .record(_, let tracks) = question { setUpTracks = tracks }
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
         let eventLoop = context.eventLoop
@@ -26,8 +26,8 @@ extension RTSPChannelHandler {
                 case .success(let tracks): reply = .answer(.tracks(tracks))
                 case .failure(let refusal): reply = .answer(.refused(refusal.status))
                 }
-            case .play(let name, let tracks):
-                switch await backend.play(name, tracks: tracks, link: link, on: facts) {
+            case .play(let name, let query, let tracks):
+                switch await backend.play(name, query: query, tracks: tracks, link: link, on: facts) {
                 case .success(let playing): reply = .playing(playing)
                 case .failure(let refusal): reply = .answer(.refused(refusal.status))
                 }

@@ -90,6 +90,10 @@ package struct Doctor {
         for address in c.media.listen {
             want("media.port", .udp, address, c.media.port)
             if c.media.tcp { want("media.port", .tcp, address, c.media.port) }
+            // RTP and RTCP of all RTSP clients: an even port and the next one, or none.
+            if c.rtsp.enabled, c.rtsp.udpPort > 0 {
+                for port in [c.rtsp.udpPort, c.rtsp.udpPort | 1] { want("rtsp.udp_port", .udp, address, port) }
+            }
         }
         for (key, transport, address) in wanted {
             let subject = "\(transport.rawValue) \(address) (\(key))"

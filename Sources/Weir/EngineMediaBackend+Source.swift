@@ -29,6 +29,11 @@ extension EngineMediaBackend {
         return source
     }
 
+    /// Whether a publisher is said to make key frames when asked.
+    func makesKeyFramesOnRequest(_ publisher: PeerID) -> Bool {
+        published.withLock { $0[publisher] }?.contains { $0.codec.feedback.contains("nack pli") } ?? false
+    }
+
     /// Ends a source that the control plane does not know.
     func closeVariant(_ peer: PeerID) {
         published.withLock { $0[peer] = nil }

@@ -433,8 +433,8 @@ package struct Server {
         return RTSPService(
             configuration: settings,
             backend: EngineRTSPBackend(
-                output: output, control: control, publishing: RTSPPublishers(control: control, media: media),
-                datagrams: EngineDatagrams(media: media)),
+                output: output, control: control, media: media,
+                publishing: RTSPPublishers(control: control, media: media), datagrams: EngineDatagrams(media: media)),
             tlsContext: { tls.context }, metrics: metrics, logger: logger)
     }
 

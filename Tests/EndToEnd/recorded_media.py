@@ -34,6 +34,8 @@ class Recorded:
     # Start and length of each decoded piece of sound, in seconds.
     sound: list[tuple[float, float]] = field(default_factory=list)
     beeps: list[float] = field(default_factory=list)
+    # Of the file, by kind: `{"audio": "aac", …}`.
+    codecs: dict[str, str] = field(default_factory=dict)
     _silent: float = SILENCE_SECONDS
 
     @property
@@ -93,6 +95,7 @@ def read_back(path: Path) -> Recorded:
     """Decodes the file: pictures in the order and at the times in which they are shown, sound at its times."""
     out = Recorded()
     with av.open(str(path)) as container:
+        out.codecs = {stream.type: stream.codec_context.name for stream in container.streams}
         for frame in container.decode():
             out.take(frame, frame.time)
     return out

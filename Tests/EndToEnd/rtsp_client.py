@@ -129,14 +129,16 @@ class RtspClient:
         body = await self.reader.readexactly(int(headers.get("content-length", 0)))
         return Answer(int(status), reason, headers, body.decode())
 
-    async def ask(self, method: str, url: str | None = None, **headers: str) -> Answer:
-        """A request and its answer. Headers' names are written with `_` for `-`."""
+    async def ask(self, method: str, url: str | None = None, body: str = "", **headers: str) -> Answer:
+        """A request and its answer. Headers' names are written with `_` for `-`. A body is a session description."""
         self.sequence += 1
         lines = [f"{method} {url or self.url} RTSP/1.0", f"CSeq: {self.sequence}", f"User-Agent: {self.user_agent}"]
         if self.session and "Session" not in headers:
             lines.append(f"Session: {self.session}")
         lines += [f"{key.replace('_', '-')}: {value}" for key, value in headers.items()]
-        self.writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+        if body:
+            lines += ["Content-Type: application/sdp", f"Content-Length: {len(body.encode())}"]
+        self.writer.write(("\r\n".join(lines) + f"\r\n\r\n{body}").encode())
         await self.writer.drain()
         answer = await asyncio.wait_for(self.answers.get(), ANSWER_LIMIT_SECONDS)
         assert answer is not None, f"closed instead of an answer to {method}"

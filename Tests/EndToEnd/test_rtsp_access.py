@@ -86,7 +86,7 @@ async def test_names_and_passwords(start_server, clips, tmp_path):
 
 
 async def test_statuses(start_server, clips):
-    server = start_server({**SETTINGS, "rtsp": {"publish": False}})
+    server = start_server({**SETTINGS, "rtsp": {"publish": False, "sound_transcodings": 0}})
     async with Publisher(server, clips("VP8", 6), name="live"), RtspClient(server.rtsp("live")) as client:
         assert "ANNOUNCE" not in (await client.ask("OPTIONS")).headers["public"]
         assert (await client.ask("PLAY")).status == 455
@@ -95,6 +95,9 @@ async def test_statuses(start_server, clips):
         assert (await client.ask("FLY")).status == 501
         refused = await client.ask("DESCRIBE", Require="warp-drive")
         assert refused.status == 551 and refused.headers["unsupported"] == "warp-drive"
+        for wish, status, reason in (("aac", 415, "rtsp.sound_transcodings"), ("mp3", 400, "audio=aac")):
+            refused = await client.ask("DESCRIBE", server.rtsp("live") + f"?audio={wish}")
+            assert refused.status == status and reason in refused.reason, refused
         assert (await client.describe()).status == 200
         track = client.tracks[0].control
         for transport in ("RTP/SAVP/TCP;interleaved=0-1", "RTP/AVP;multicast", "RTP/AVP;unicast;client_port=22-23"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -329,6 +330,45 @@ async def test_sources_of_the_configuration(pull, new_page):
         assert (await call(server, "rtsp/terminate", {"uri": camera.url}))[0] == 200
         await until("it is begun anew", lambda: camera.events.count("play") == 2)
         await server.wait_live("yard", LIMIT_SECONDS)
+
+
+async def test_a_camera_is_played_by_its_url_in_hls_and_rtsp(pull):
+    """Neither has a name: its URL is encoded in theirs. The first request begins it, all share it; its password stays with who
+    gave it."""
+    server = pull({"hls": {"segment_duration": "2s"}, "log": {"level": "trace", "rate": 0}})
+    secret = "se-cr+et"
+    async with Camera(user="admin", password=secret) as camera:
+        name = urllib.parse.quote(camera.url, safe="")
+        by_hls, by_rtsp = await asyncio.gather(
+            asyncio.to_thread(decode, f"{server.hls_url}/{name}/{name}.m3u8", 20),
+            asyncio.to_thread(decode, server.rtsp(name), 20, {"rtsp_transport": "tcp"}))
+        assert (by_hls, by_rtsp) == (20, 20)
+        assert camera.events.count("play") == 1, camera.events
+        shown = f"rtsp://127.0.0.1:{camera.port}/live"
+        outputs = await found(server, "hls/find_all")
+        assert [output["streamName"] for output in outputs] == [shown]
+        texts = [json.dumps(outputs), (await get(server, "/api/streams"))[2], (await get(server, "/metrics"))[2]]
+        await done(server, "hls/terminate", {"name": shown})
+        await until("it ends with its viewers", lambda: listed(server) == [])
+        # What is not there, and what is none of ours.
+        async with ScriptedCamera({"DESCRIBE": ("404 Not Found", {}, "")}) as missing:
+            for url, status in ((missing.url, 404), ("rtsp://127.0.0.1:99999/x", 503), ("rtsp://..%2f..%2fetc/passwd", 503),
+                                ("../../x://y", 404), ("rtmp://127.0.0.1/x", 404)):
+                path = urllib.parse.quote(url, safe="")
+                code = await asyncio.to_thread(status_of, f"{server.hls_url}/{path}/index.m3u8")
+                assert code == status, (url, code)
+    server.stop()
+    for text in [*texts, server.log_path.read_text()]:
+        assert secret not in text and urllib.parse.quote(secret, safe="") not in text, next(
+            line for line in text.splitlines() if secret in line)[:500]
+
+
+def status_of(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=LIMIT_SECONDS) as response:
+            return response.status
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def decode(url: str, count: int, options: dict | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import struct
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import test_rtsp
 from gstreamer import PYTHON
 from recorded_media import Recorded, read_back
 from rest_api import done, get
-from rtsp_udp_client import RtspUdpClient
+from rtsp_udp_client import RtspUdpClient, bound_pair
 from test_rtsp_publish import Ffmpeg, encoded  # noqa: F401
 from test_rtsp_publish import judge as judge_published
 from test_rtsp import FIRST_PICTURE_SECONDS, FULL_SECONDS, HERE, LIMIT_SECONDS, SECONDS, Publisher, is_key, judge, run
@@ -56,13 +57,16 @@ async def test_programs_play_every_picture_in_sync(start_server, clips, full, tm
     server = start_server(SETTINGS)
     cases = [
         ("VP8", "ffmpeg"), ("VP9", "ffmpeg"), ("H264", "ffmpeg"), ("H265", "ffmpeg"), ("VP8", "GStreamer"),
-        ("VP9", "GStreamer"), ("H264", "GStreamer"), ("AV1", "PyAV"),
+        ("VP9", "GStreamer"), ("H264", "GStreamer"), ("AV1", "PyAV"), ("VP8", "ffmpeg with AAC"),
+        ("H264", "ffmpeg with AAC"),
     ]
     sent = {codec: clips(codec, seconds) for codec in {codec for codec, _ in cases}}
 
     async def play(codec: str, player: str) -> tuple[str, Recorded]:
-        path = tmp_path / f"{codec}-{player}.mkv"
-        facts = await PLAYERS[player](server.rtsp(codec), path, seconds + LIMIT_SECONDS)
+        program, _, wish = player.partition(" with ")
+        path = tmp_path / f"{codec}-{program}{wish}.mkv"
+        url = server.rtsp(codec) + ("?audio=aac" if wish else "")
+        facts = await PLAYERS[program](url, path, seconds + LIMIT_SECONDS)
         return f"{codec} by {player} over UDP", facts
 
     async def publish(codec: str) -> list[tuple[str, Recorded]]:
@@ -74,6 +78,8 @@ async def test_programs_play_every_picture_in_sync(start_server, clips, full, tm
     for title, facts in played:
         try:
             measured = judge(facts, seconds, shows_all="GStreamer" not in title, hears="PyAV" not in title)
+            if "ffmpeg" in title:
+                assert facts.codecs["audio"] == ("aac" if "AAC" in title else "opus"), facts.codecs
         except AssertionError as problem:
             raise AssertionError(f"{title}: {problem}") from None
         record_property(title, measured)
@@ -214,6 +220,35 @@ async def test_sessions(start_server, clips):
     assert server.metrics()['weir_rtsp_closed_total{reason="session_timeout"}'] == 1
 
 
+async def reports_to_publishers(server) -> None:
+    """Who publishes by UDP is sent receiver reports there: from the server's RTCP port to the one that it named."""
+    sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 0 RTP/AVP 0\r\na=control:trackID=0\r\n"
+    source, sent = 0x1234ABCD, 0
+    async with RtspUdpClient(server.rtsp("reported")) as client:
+        assert (await client.ask("ANNOUNCE", body=sdp)).status == 200
+        rtp, rtcp = bound_pair()
+        ports = f"{rtp.getsockname()[1]}-{rtcp.getsockname()[1]}"
+        answer = await client.ask(
+            "SETUP", client.url + "/trackID=0", Transport=f"RTP/AVP;unicast;client_port={ports};mode=record")
+        assert answer.status == 200, answer
+        client.session = answer.headers["session"].split(";")[0]
+        assert (await client.ask("RECORD")).status == 200
+        rtcp.setblocking(False)
+        coming = asyncio.create_task(asyncio.get_running_loop().sock_recvfrom(rtcp, 2048))
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while not coming.done():
+                packet = struct.pack(">BBHII", 0x80, 0, sent, 160 * sent, source) + b"\xd5" * 160
+                rtp.sendto(packet, ("127.0.0.1", server.rtsp_udp_port))
+                sent += 1
+                await asyncio.wait({coming}, timeout=0.02)
+        report, sender = coming.result()
+        first, kind, about, lost, highest = struct.unpack_from(">BB6xIII", report)
+        assert sender == ("127.0.0.1", server.rtsp_udp_port + 1), sender
+        assert (first, kind, about, lost) == (0x81, 201, source, 0) and 0 < highest < sent, report.hex()
+        rtp.close()
+        rtcp.close()
+
+
 @pytest.mark.limit(90)
 async def test_publishers(start_server, encoded, tmp_path, record_property):  # noqa: F811
     """What ffmpeg publishes by UDP comes whole to players by UDP."""
@@ -230,7 +265,8 @@ async def test_publishers(start_server, encoded, tmp_path, record_property):  # 
             await asyncio.wait_for(publisher.process.wait(), LIMIT_SECONDS)
         return f"{name} over UDP both ways", played
 
-    for title, path in await asyncio.gather(*map(one, cases)):
+    *played, _ = await asyncio.gather(*map(one, cases), reports_to_publishers(server))
+    for title, path in played:
         measured = await asyncio.to_thread(judge_published, path, SECONDS, title)
         record_property(title, measured)
         print(measured)

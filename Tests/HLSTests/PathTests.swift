@@ -31,7 +31,10 @@ import Testing
         "/cam/main/live.m3u8/", "/cam/main/x/live.m3u8", "/cam/main/17.m4s", "/cam/main/17-.m4s", "/cam/main/-x.m4s",
         "/cam/main/17-x9.mp3", "/cam/main/17-x9", "/cam/main/17.1.2-x9.m4s", "/cam/main/17.-x9.m4s",
         "/cam/main/+7-x9.m4s", "/cam/main/18446744073709551616-x9.m4s", "/cam/main/17-X9.m4s", "/cam/main/init--x.mp4",
-        "/cam/main/init-x.mp4", "/%ff/index.m3u8", "/%4/index.m3u8", "/%zz/index.m3u8", "/a%0ab/index.m3u8",
+        "/cam/main/init-x.mp4", "/%2f%2fx/index.m3u8", "/a%2f..%2fb%3a%2f%2fc/index.m3u8", "/%3a%2f%2fx/index.m3u8",
+        "/..%2fx%3a%2f%2fy/index.m3u8", "/rtsp%3a%2f%2fh%2fx/rtsp%3a%2f%2fh%2fy.m3u8", "/rtsp%3a%2f%2fh%5cx/index.m3u8",
+        "/rtsp%3a%2f%2fh/main/..%2flive.m3u8", "/rtsp%3a%2f%2fh%00/index.m3u8", "/rtsp://h/x/rtsp://h/x.m3u8",
+        "/%ff/index.m3u8", "/%4/index.m3u8", "/%zz/index.m3u8", "/a%0ab/index.m3u8",
     ]) func everythingElseIsNoPath(text: String) {
         #expect(HLSPath(text) == nil)
     }
@@ -57,6 +60,20 @@ import Testing
                 #expect(HLSPath("/s/main/\(resource.fileName(isTS: isTS))")?.resource == resource)
             }
         }
+    }
+
+    /// Cameras' URLs: their slashes are encoded, so that paths have the same number of parts as with any name.
+    @Test(arguments: [
+        "rtsp://host/live", "rtsps://ann:p%2Fw@host:322/a/b?c=d&e", "rtsp://[::1]/../x", "vod-live://a b.mp4",
+    ])
+    func aURLMayBeAName(name: String) {
+        let encoded = HLSPath.encode(name)
+        let main = HLSPath("/\(encoded)/\(encoded).m3u8")
+        #expect(main == HLSPath(stream: name, resource: .multivariant) && main?.isOfURL == true)
+        #expect(HLSPath("/\(encoded)/index.m3u8") == main)
+        #expect(HLSPath("/\(encoded)/main/live.m3u8")?.resource == .playlist(rendition: "main"))
+        #expect(HLSPath("/\(encoded)/main/17-x9.m4s")?.stream == name)
+        #expect(HLSPath("/cam/cam.m3u8")?.isOfURL == false)
     }
 
     @Test func encodedNamesAreDecodedToThemselves() {

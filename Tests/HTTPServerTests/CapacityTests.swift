@@ -84,6 +84,18 @@ import WeirJSON
         }
     }
 
+    @Test func publishersByRTSPAreCountedAsSuch() async throws {
+        try await withServer { server in
+            let request = ConnectRequest(remoteAddress: "192.0.2.7:4000", kind: .rtsp)
+            let session = try await server.control.openSession(request)
+            let text = try await server.send(.get, "/?action=stat").text
+            for line in ["connections=1", "connections_rtsp=1", "streams_rtsp_in=0", "streams_webrtc_in=0"] {
+                #expect(text.split(separator: "\n").contains(Substring(line)), "\(line)")
+            }
+            await session.close(.clientClosed)
+        }
+    }
+
     @Test func jsonHasTheGroupsThatAreAskedFor() async throws {
         try await withServer { server in
             let all = try await server.send(.get, "/?action=stat&format=json").json()

@@ -107,6 +107,27 @@ import Wire
         }
     }
 
+    /// The server would connect to where the URL says: nobody's playlist begins that unasked.
+    @Test func aURLIsAskedAboutInAnyCase() async throws {
+        try await withHLS { server, backend in
+            let name = "rtsp://ann:pw@camera.example.com/live?x=1"
+            backend.add(name)
+            let path = "/\(HLSPath.encode(name))"
+            let main = try await server.send(.get, "\(path)/\(HLSPath.encode(name)).m3u8")
+            #expect(main.status == .ok && main.headers[.setCookie]?.contains("Path=\(path)/;") == true)
+            #expect(backend.state.withLock { $0.viewers.map(\.name) } == [name])
+            let uri = try #require(lines(main).last)
+            let media = try await server.send(.get, "\(path)/\(uri)")
+            #expect(media.status == .ok && media.headers[.cacheControl]?.hasPrefix("private,") == true)
+            let segment = try #require(lines(media).last { !$0.hasPrefix("#") })
+            #expect(try await server.send(.get, "\(path)/main/\(segment)").status == .ok)
+            #expect(backend.state.withLock { $0.viewers.count } == 1)
+            backend.state.withLock { $0.decision = .refuse(code: 403, reason: "no") }
+            #expect(try await server.send(.get, "\(path)/main/live.m3u8").status == .unauthorized)
+            #expect(try await server.send(.get, "/cam/main/live.m3u8").status == .ok)
+        }
+    }
+
     @Test func badAndFarDirectivesAre400() async throws {
         try await withHLS { server, _ in
             for query in [

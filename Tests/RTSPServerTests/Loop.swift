@@ -84,7 +84,7 @@ final class Loop: RTSPBackend {
     }
 
     func play(
-        _ name: String, tracks: [RTSPSetUpTrack], link: RTSPLink, on: RTSPConnectionFacts
+        _ name: String, query: String?, tracks: [RTSPSetUpTrack], link: RTSPLink, on: RTSPConnectionFacts
     ) async -> Result<RTSPPlaying, RTSPRefusal> {
         guard let stream = state.value.streams[name]?.stream else { return .failure(RTSPRefusal(.notFound)) }
         guard case .udp? = tracks.first?.path else {

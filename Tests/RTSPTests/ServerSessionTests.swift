@@ -30,7 +30,7 @@ import Wire
         #expect(
             talk.questions.last
                 == .play(
-                    name: "cam",
+                    name: "cam", query: "token=abc",
                     tracks: [
                         RTSPSetUpTrack(
                             index: 0, path: .interleaved(.init(0, 1)), ssrc: 0xabc0_0030, payloadType: 96, codec: .h264),
@@ -54,6 +54,43 @@ import Wire
         #expect(try talk.one(.teardown, "rtsp://server/cam/", session).status == .ok)
         #expect(talk.others == [.pause, .end])
         #expect(try talk.one(.play, "rtsp://server/cam/", session).status == .sessionNotFound)
+    }
+
+    /// Tracks depend on what the query asks for: who plays is given those that it was told of, whatever later requests say.
+    @Test func theStreamIsPlayedAsItWasDescribed() throws {
+        let talk = Talk()
+        #expect(try talk.one(.describe, "rtsp://server/cam?audio=aac").status == .ok)
+        #expect(talk.questions.last == .describe(name: "cam", query: "audio=aac"))
+        let session = try talk.setUp()
+        #expect(try talk.one(.play, "rtsp://server/cam/?token=new", session).status == .ok)
+        guard case .play("cam", "audio=aac", _)? = talk.questions.last else { throw TestFailure("not played so") }
+        #expect(try talk.one(.teardown, "rtsp://server/cam/", session).status == .ok)
+        // Nor does a wish that was refused stick to the connection.
+        talk.outside = { if case .describe = $0 { .refused(.badRequest) } else { Talk.agreeable($0) } }
+        #expect(try talk.one(.describe, "rtsp://server/cam?audio=x").status == .badRequest)
+        talk.outside = Talk.agreeable
+        #expect(try talk.one(.describe, "rtsp://server/cam").status == .ok)
+        #expect(talk.questions.last == .describe(name: "cam", query: nil))
+    }
+
+    /// A camera's, with its slashes encoded or as they are.
+    @Test(arguments: ["rtsp%3A%2F%2Fann%3Ap%40w%40camera%2Flive%3Fx%3D1", "rtsp://ann:p@w@camera/live%3Fx%3D1"])
+    func aURLMayBeAName(path: String) throws {
+        let name = "rtsp://ann:p@w@camera/live?x=1"
+        let target = RTSPTarget("rtsp://server/\(path)/trackID=1?token=t")
+        #expect(target?.name == name && target?.track == 1 && target?.query == "token=t")
+        let talk = Talk()
+        talk.outside = { question in
+            if case .describe(name, _) = question {
+                .tracks([Talk.video, Talk.audio])
+            } else {
+                Talk.agreeable(question)
+            }
+        }
+        let described = try talk.one(.describe, "rtsp://server/\(path)")
+        #expect(described.status == .ok && described.headers["Content-Base"] == "rtsp://server/\(path)/")
+        let track = "rtsp://server/\(path)/trackID=0"
+        #expect(try talk.one(.setup, track, Talk.tcp).status == .ok)
     }
 
     /// As GStreamer announces: the first track is not `stream=0`.

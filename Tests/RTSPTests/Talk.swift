@@ -22,7 +22,7 @@ final class Talk {
         switch question {
         case .mayPlay, .announce, .record: .allowed
         case .describe(let name, _): name == "cam" ? .tracks([video, audio]) : .refused(.notFound)
-        case .play(_, let tracks): .playing(tracks.map { _ in .init(sequence: 7, rtpTime: 9) })
+        case .play(_, _, let tracks): .playing(tracks.map { _ in .init(sequence: 7, rtpTime: 9) })
         }
     }
 

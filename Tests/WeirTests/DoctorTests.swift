@@ -37,7 +37,7 @@ private func text(_ findings: [Doctor.Finding], _ severity: Doctor.Severity) -> 
         let subjects = findings.map(\.subject).joined(separator: "\n")
         for wanted in [
             "TCP 0.0.0.0:8080", "TCP 0.0.0.0:8443", "TCP 0.0.0.0:8081", "TCP 0.0.0.0:8444", "UDP 0.0.0.0:31001",
-            "TCP 0.0.0.0:31001",
+            "TCP 0.0.0.0:31001", "TCP 0.0.0.0:8554", "UDP 0.0.0.0:8000", "UDP 0.0.0.0:8001",
         ] {
             #expect(subjects.contains(wanted))
         }
@@ -57,6 +57,18 @@ private func text(_ findings: [Doctor.Finding], _ severity: Doctor.Severity) -> 
         #expect(Doctor.exitCode(findings) == 1)
         #expect(text(findings, .error).contains(expected))
         #expect(text(findings, .error).contains("UDP 0.0.0.0:31001 (media.port)"))
+    }
+
+    @Test func bothPortsOfRTPAreLookedAt() {
+        var machine = goodMachine()
+        machine.bind = { transport, address in transport == .udp && address.port == 8001 ? .inUse : .free }
+        let findings = examine(machine)
+        #expect(Doctor.exitCode(findings) == 1)
+        #expect(text(findings, .error).contains("UDP 0.0.0.0:8001 (rtsp.udp_port)"))
+        #expect(text(findings, .error).contains("set rtsp.udp_port"))
+        var without = Configuration()
+        without.rtsp.udpPort = 0
+        #expect(Doctor.exitCode(WeirTests.examine(without, machine)) == 0)
     }
 
     @Test func aPortInUseIsFoundOnTheRealMachine() throws {

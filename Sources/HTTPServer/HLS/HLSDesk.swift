@@ -91,7 +91,7 @@ final class HLSDesk: Sendable {
         case .multivariant: return nil
         case .playlist:
             let viewer = session(of: request, known: &known)
-            guard viewer != nil || !service.needsSession(),
+            guard viewer != nil || !needsSession(request.path),
                 let stream = service.backend.running(named: request.path.stream), !stream.isEnded
             else { return nil }
             stream.touch(viewer: viewer?.id)
@@ -102,6 +102,10 @@ final class HLSDesk: Sendable {
             return stream
         }
     }
+
+    /// Whether media playlists, too, are only for viewers who were let in. Those of URLs always are: the server would
+    /// connect to wherever they say for anybody.
+    func needsSession(_ path: HLSPath) -> Bool { service.needsSession() || path.isOfURL }
 
     func session(of request: HLSRequest) -> HLSSessions.Session? {
         var known: HLSSessions.Known?
@@ -163,7 +167,7 @@ final class HLSDesk: Sendable {
         case .reply(.text(let text, let isBlocking, let isEnded)):
             let caching = Self.playlistCaching(
                 target: stream.settings.window.targetDuration, isBlocking: isBlocking, isEnded: isEnded,
-                isOpen: !service.needsSession())
+                isOpen: !needsSession(request.path))
             return .answer(self.text(text, caching: caching, request))
         case .reply(.tooFar): return .answer(answer(Self.tooFar, request))
         case .reply(.unavailable): return .answer(answer(Self.notReady, request))

@@ -120,7 +120,7 @@ struct HLSRoutes: RouterMiddleware {
         _ request: Request, _ wanted: HLSRequest, _ context: HTTPContext
     ) async throws -> HLSAnswer {
         var viewer = desk.session(of: wanted)
-        if viewer == nil, service.needsSession() { viewer = try await admit(request, wanted, context) }
+        if viewer == nil, desk.needsSession(wanted.path) { viewer = try await admit(request, wanted, context) }
         let stream = try await find(wanted.path.stream)
         stream.touch(viewer: viewer?.id)
         return await finish(wanted, stream)

@@ -17,7 +17,8 @@ struct HLSOperations: Sendable {
     var all: [RESTOperation] {
         [
             RESTOperation(
-                "hls/startup", "Begins the HLS output of a published stream, as its first viewer would.",
+                "hls/startup",
+                "Begins the HLS output of a stream that is published, or made on demand, as its first viewer would.",
                 fields: [Self.name], answer: .nothing, statuses: [404, 501, 503]
             ) { try await startup($0) },
             RESTOperation(
@@ -110,7 +111,8 @@ struct HLSOperations: Sendable {
 
     // MARK: Objects
 
-    private static func path(_ name: String) -> String { "/\(HLSPath.encode(name))/" }
+    /// Without the password of a URL, so of no use to who does not know it.
+    private static func path(_ name: String) -> String { "/\(HLSPath.encode(StreamName.shown(name)))/" }
 
     private static func object(_ stream: HLSStream) -> JSONValue {
         let status = stream.status
@@ -130,7 +132,8 @@ struct HLSOperations: Sendable {
             JSONMember("status", .string(phase)), JSONMember("waitingSize", .integer(status.waiting)),
             JSONMember("profiles", .array(profiles(of: stream).map { .string($0.name) })),
             JSONMember("subscribers", .integer(status.viewers)),
-            JSONMember("playlist", .string("\(path(stream.name))\(HLSPath.encode(stream.name)).m3u8")),
+            JSONMember(
+                "playlist", .string("\(path(stream.name))\(HLSPath.encode(StreamName.shown(stream.name))).m3u8")),
             JSONMember("createdDate", .integer(Int64(created))),
             JSONMember("logs", .array(logs.map(JSONValue.string))),
         ])

@@ -29,15 +29,13 @@ package struct HLSAccess: HLSBackend {
     /// A stream on demand is made; it goes on as long as its output does (`HLSTapSource`).
     private func lookUp(_ name: String) async -> HLSRegistry.Lookup {
         let lookup = output.registry.stream(name)
-        guard case .notFound = lookup, StreamName.check(name) == .valid, control.isSharedOnDemand(name) else {
-            return lookup
-        }
+        guard case .notFound = lookup, control.isSharedOnDemand(name) else { return lookup }
         do throws(StreamRefusal) {
             let hold = try await control.hold(name)
             defer { hold.release() }
             return output.registry.stream(hold.name)
         } catch {
-            return .refused(error.info)
+            return error.code == .notFound ? .notFound : .refused(error.info)
         }
     }
 
@@ -45,13 +43,21 @@ package struct HLSAccess: HLSBackend {
 
     package var all: [HLSStream] { output.registry.all }
 
-    package func terminate(_ name: String) -> Bool { output.registry.terminate(name) }
+    /// By the name, or by how it is shown.
+    package func terminate(_ name: String) -> Bool {
+        if output.registry.terminate(name) { return true }
+        let shown = all.filter { StreamName.shown($0.name) == name }
+        for stream in shown { output.registry.terminate(stream.name) }
+        return !shown.isEmpty
+    }
 
     package func play(_ viewer: ViewerRequest) async -> ViewerAdmission {
         // Like every other player, who comes while the server is emptied is sent elsewhere.
         guard !control.isDraining else {
             return ViewerAdmission(.refuse(code: Self.unavailable, reason: "The server is draining"))
         }
-        return await control.admit(viewer, asksBackend: asksBackend)
+        // A name that has the server connect to wherever it says is the backend's affair in any case.
+        let isURL = StreamName.check(viewer.name) == .url
+        return await control.admit(viewer, asksBackend: asksBackend || isURL)
     }
 }

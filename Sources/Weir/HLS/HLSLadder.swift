@@ -1,3 +1,4 @@
+import ControlPlane
 import Dispatch
 import HLS
 import LinuxNet
@@ -55,7 +56,8 @@ package final class HLSLadderShop: LadderShop {
         logger.warning(
             "A lower rendition of a stream cannot be made",
             metadata: [
-                "stream": .string(name), "rendition": .string(rungs[order.rung].name), "error": .string(reason),
+                "stream": .string(StreamName.shown(name)), "rendition": .string(rungs[order.rung].name),
+                "error": .string(reason),
             ])
     }
 }

@@ -44,7 +44,7 @@ package final class HLSOutput: StreamObserver {
                     name: name, rungs: ladder.rungs, isTransportStream: configuration.isTransportStream(name),
                     places: source.places, logger: logger)
                 return (ladder, shop)
-            })
+            }, shown: { StreamName.shown($0) })
         spiller =
             configuration.dvrDirectory.isEmpty
             ? nil : HLSSpiller(directory: configuration.dvrDirectory, logger: logger)

@@ -1,3 +1,4 @@
+import ControlPlane
 import Dispatch
 import HLS
 import Logging
@@ -47,7 +48,8 @@ final class HLSSpiller: Sendable {
                 logger.error(
                     "HLS segments cannot be written: viewers can go back only as far as memory reaches",
                     metadata: [
-                        "stream": .string(stream.name), "hls.dvr_directory": .string(directory), "error": "\(error)",
+                        "stream": .string(StreamName.shown(stream.name)), "hls.dvr_directory": .string(directory),
+                        "error": "\(error)",
                     ])
                 return
             }

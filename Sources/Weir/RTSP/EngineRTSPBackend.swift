@@ -9,6 +9,7 @@ import RTSPServer
 package struct EngineRTSPBackend: RTSPBackend {
     private let output: RTSPOutput
     private let control: ControlPlane
+    private let media: EngineMediaBackend
     private let publishing: (any RTSPPublishing)?
     private let datagrams: (any RTSPDatagrams)?
 
@@ -16,11 +17,12 @@ package struct EngineRTSPBackend: RTSPBackend {
     ///   - publishing: nil: ANNOUNCE is not allowed.
     ///   - datagrams: nil: players come in connections only.
     package init(
-        output: RTSPOutput, control: ControlPlane, publishing: (any RTSPPublishing)? = nil,
+        output: RTSPOutput, control: ControlPlane, media: EngineMediaBackend, publishing: (any RTSPPublishing)? = nil,
         datagrams: (any RTSPDatagrams)? = nil
     ) {
         self.output = output
         self.control = control
+        self.media = media
         self.publishing = publishing
         self.datagrams = datagrams
     }
@@ -63,31 +65,63 @@ package struct EngineRTSPBackend: RTSPBackend {
     package func describe(
         _ name: String, query: String?, on connection: RTSPConnectionFacts
     ) async -> Result<[TrackDescription], RTSPRefusal> {
-        if output.tracks(of: name) == nil, StreamName.check(name) == .valid, control.isSharedOnDemand(name) {
-            return await describeOnDemand(name)
+        guard let sound = RTSPSound(query: query) else { return .failure(.init(RTSPSound.unknown)) }
+        if output.publisher(of: name) == nil, control.isSharedOnDemand(name) {
+            return await describeOnDemand(name, sound)
         }
-        guard let tracks = await output.describe(name), !tracks.isEmpty else { return .failure(.init(.notFound)) }
-        return .success(tracks)
+        return await describe(name, sound)
     }
 
-    /// It is made, and lingers until the client plays.
-    private func describeOnDemand(_ name: String) async -> Result<[TrackDescription], RTSPRefusal> {
-        do throws(StreamRefusal) {
-            let hold = try await control.hold(name)
-            defer { hold.release() }
-            guard let tracks = await output.describe(hold.name), !tracks.isEmpty else {
+    private func describe(_ name: String, _ sound: RTSPSound) async -> Result<[TrackDescription], RTSPRefusal> {
+        switch source(name, sound) {
+        case .failure(let refusal): return .failure(refusal)
+        case .success(let source):
+            // What is made for the client is kept for a while, in which it plays.
+            defer { source.release() }
+            guard let tracks = await output.describe(source.peer, name), !tracks.isEmpty else {
                 return .failure(.init(.notFound))
             }
             return .success(tracks)
+        }
+    }
+
+    /// It is made, and lingers until the client plays.
+    private func describeOnDemand(_ name: String, _ sound: RTSPSound) async -> Result<[TrackDescription], RTSPRefusal> {
+        do throws(StreamRefusal) {
+            let hold = try await control.hold(name)
+            defer { hold.release() }
+            return await describe(hold.name, sound)
         } catch {
             return .failure(.init(RTSPStatus(error.code == .notFound ? 404 : 503, error.info)))
         }
     }
 
+    /// The stream in the form that is wanted, which goes on while the hold is kept.
+    private func source(_ name: String, _ sound: RTSPSound) -> Result<VariantHold, RTSPRefusal> {
+        guard let publisher = output.publisher(of: name), let tracks = output.tracks(of: publisher) else {
+            return .failure(.init(.notFound))
+        }
+        switch sound {
+        case .published: return .success(VariantHold(peer: publisher))
+        case .aac:
+            do throws(MediaError) {
+                return .success(try media.variants.inAAC(publisher, tracks: tracks, of: media))
+            } catch {
+                return .failure(.init(RTSPSound.refusal(error)))
+            }
+        }
+    }
+
     package func play(
-        _ name: String, tracks: [RTSPSetUpTrack], link: RTSPLink, on connection: RTSPConnectionFacts
+        _ name: String, query: String?, tracks: [RTSPSetUpTrack], link: RTSPLink, on connection: RTSPConnectionFacts
     ) async -> Result<RTSPPlaying, RTSPRefusal> {
-        guard let (publisher, described) = output.tracks(of: name) else { return .failure(.init(.notFound)) }
+        guard let sound = RTSPSound(query: query) else { return .failure(.init(RTSPSound.unknown)) }
+        let source: VariantHold
+        switch self.source(name, sound) {
+        case .success(let found): source = found
+        case .failure(let refusal): return .failure(refusal)
+        }
+        guard let described = output.tracks(of: source.peer) else { return .failure(.init(.notFound)) }
         guard tracks.allSatisfy({ $0.isOf(described) }) else {
             return .failure(.init(RTSPStatus(404, "The stream has other tracks now; describe it again")))
         }
@@ -98,17 +132,17 @@ package struct EngineRTSPBackend: RTSPBackend {
             return .failure(.init(RTSPStatus.refusal(code: refusal.code, reason: refusal.info)))
         }
         if case .udp? = tracks.first?.path {
-            return await playDatagrams(name, publisher, tracks, described, link, connection, place)
+            return await playDatagrams(name, source, tracks, described, link, connection, place)
         }
-        guard let feed = output.open(name) else {
+        guard let feed = output.open(source.peer, name) else {
             place.giveBack()
             return .failure(.init(.notFound))
         }
-        return .success(.interleaved(feed.stream, CountedPlayback(place: place, served: nil)))
+        return .success(.interleaved(feed.stream, CountedPlayback(place: place, source: source, served: nil)))
     }
 
     private func playDatagrams(
-        _ name: String, _ publisher: PeerID, _ tracks: [RTSPSetUpTrack], _ described: [TrackDescription],
+        _ name: String, _ source: VariantHold, _ tracks: [RTSPSetUpTrack], _ described: [TrackDescription],
         _ link: RTSPLink, _ connection: RTSPConnectionFacts, _ place: ViewerPlace
     ) async -> Result<RTSPPlaying, RTSPRefusal> {
         guard let datagrams else {
@@ -116,11 +150,11 @@ package struct EngineRTSPBackend: RTSPBackend {
             return .failure(.init(.unsupportedTransport))
         }
         let answer = await datagrams.play(
-            name, publisher: publisher, tracks: tracks, described: described, link: link, on: connection)
+            name, publisher: source.peer, tracks: tracks, described: described, link: link, on: connection)
         switch answer {
         case .success(let player):
             return .success(
-                .datagrams(CountedPlayback(place: place, served: player.playback), first: player.first))
+                .datagrams(CountedPlayback(place: place, source: source, served: player.playback), first: player.first))
         case .failure(let refusal):
             place.giveBack()
             return .failure(refusal)
@@ -143,11 +177,14 @@ package struct EngineRTSPBackend: RTSPBackend {
 /// A player as the control plane counts it.
 private struct CountedPlayback: RTSPPlayback {
     let place: ViewerPlace
+    /// Keeps what is made for it and for others.
+    let source: VariantHold
     /// Of a player that is not served in its connection.
     let served: (any RTSPPlayback)?
 
     func stop() {
         served?.stop()
+        source.release()
         place.giveBack()
     }
 }

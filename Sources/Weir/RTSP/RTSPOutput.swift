@@ -21,19 +21,25 @@ package final class RTSPOutput: StreamObserver {
     /// In sender reports.
     private static let cname = "weir"
 
-    private struct Publisher {
-        let peer: PeerID
+    /// A stream of the engine: a publisher's, or one that is made of it (`StreamVariants`).
+    private struct Reading {
         var feed: (feed: RTSPFeed, tap: PacketTap)?
         /// As they were when it was read last.
         var known: [TrackDescription]?
+    }
+
+    private struct State {
+        /// Who publishes, by name.
+        var publishers: [String: PeerID] = [:]
+        /// What is read, or was.
+        var readings: [PeerID: Reading] = [:]
     }
 
     private let engine: MediaEngine
     private let reader: PacketReader
     private let sources: RTSPSourceIdentifiers
     private let timers = Timers(ContinuousClock())
-    /// Who publishes, by name.
-    private let publishers = Mutex<[String: Publisher]>([:])
+    private let state = Mutex(State())
 
     /// Starts the reader's thread.
     package init(engine: MediaEngine, sources: RTSPSourceIdentifiers, metrics: MetricsRegistry) throws {
@@ -52,60 +58,67 @@ package final class RTSPOutput: StreamObserver {
     // MARK: StreamObserver
 
     package func published(_ name: String, by publisher: PeerID) {
-        let before = publishers.withLock { publishers -> Publisher? in
-            defer { publishers[name] = Publisher(peer: publisher) }
-            return publishers[name]
+        let before = state.withLock { state -> Reading? in
+            guard let before = state.publishers.updateValue(publisher, forKey: name), before != publisher else {
+                return nil
+            }
+            return state.readings.removeValue(forKey: before)
         }
         before?.feed?.tap.cancel()
     }
 
     package func unpublished(_ name: String, by publisher: PeerID) {
-        let gone = publishers.withLock { publishers -> Publisher? in
-            guard publishers[name]?.peer == publisher else { return nil }
-            return publishers.removeValue(forKey: name)
+        let gone = state.withLock { state -> Reading? in
+            guard state.publishers[name] == publisher else { return nil }
+            state.publishers[name] = nil
+            return state.readings.removeValue(forKey: publisher)
         }
         gone?.feed?.tap.cancel()
     }
 
     // MARK: Streams
 
-    /// The media peer of a stream and its tracks, as far as they are known; nil: nobody publishes it.
-    func tracks(of name: String) -> (publisher: PeerID, tracks: [TrackDescription])? {
-        guard let publisher = publishers.withLock({ $0[name] }) else { return nil }
-        if let feed = publisher.feed?.feed { return (publisher.peer, feed.descriptions) }
-        guard let tracks = publisher.known ?? engine.tracks(of: publisher.peer.rawValue) else { return nil }
-        return (publisher.peer, tracks)
+    /// The media peer of a stream; nil: nobody publishes it.
+    func publisher(of name: String) -> PeerID? { state.withLock { $0.publishers[name] } }
+
+    /// The tracks of a stream, as far as they are known; nil: it has ended.
+    func tracks(of peer: PeerID) -> [TrackDescription]? {
+        let reading = state.withLock { $0.readings[peer] }
+        if let feed = reading?.feed?.feed { return feed.descriptions }
+        return reading?.known ?? engine.tracks(of: peer.rawValue)
     }
 
     /// The tracks with their parameter sets, for which some pictures may have to be waited.
-    func describe(_ name: String) async -> [TrackDescription]? {
-        guard let (_, tracks) = tracks(of: name) else { return nil }
+    ///
+    /// - Parameter name: under which the stream is played.
+    func describe(_ peer: PeerID, _ name: String) async -> [TrackDescription]? {
+        guard let tracks = tracks(of: peer) else { return nil }
         guard !RTSPFeed.isComplete(tracks) else { return tracks }
-        guard let feed = open(name) else { return nil }
+        guard let feed = open(peer, name) else { return nil }
         _ = await withDeadline(timers, Self.describeWait) { await feed.described.wait() }
         // Without them a client waits for those in the stream.
         return feed.descriptions
     }
 
-    /// The stream for players in connections, read from now on; nil: nobody publishes it.
-    func open(_ name: String) -> RTSPFeed? {
-        publishers.withLock { publishers in
-            guard let publisher = publishers[name] else { return nil }
-            if let feed = publisher.feed?.feed, !feed.hasEnded {
+    /// The stream for players in connections, read from now on; nil: it has ended.
+    func open(_ peer: PeerID, _ name: String) -> RTSPFeed? {
+        state.withLock { state in
+            let reading = state.readings[peer] ?? Reading()
+            if let feed = reading.feed?.feed, !feed.hasEnded {
                 feed.touch()
                 return feed
             }
             var made: RTSPFeed?
-            let id = publisher.peer.rawValue
+            let id = peer.rawValue
             let tap = reader.tap(publisher: id, capacity: Self.sinkBytes) { [engine, sources] tracks in
                 let feed = RTSPFeed(
-                    tracks: publisher.known ?? tracks, ssrcs: tracks.indices.map { sources.ssrc(name, $0) },
+                    tracks: reading.known ?? tracks, ssrcs: tracks.indices.map { sources.ssrc(name, $0) },
                     cname: Self.cname, askForKeyFrame: { engine.requestKeyFrame(publisher: id) })
                 made = feed
                 return feed
             }
             guard let tap, let made else { return nil }
-            publishers[name]?.feed = (made, tap)
+            state.readings[peer] = Reading(feed: (made, tap), known: reading.known)
             return made
         }
     }
@@ -121,13 +134,17 @@ package final class RTSPOutput: StreamObserver {
     }
 
     func look(now: Instant) {
-        let idle = publishers.withLock { publishers -> [PacketTap] in
+        let idle = state.withLock { state -> [PacketTap] in
             var idle: [PacketTap] = []
-            for (name, publisher) in publishers {
-                guard let (feed, tap) = publisher.feed, feed.isIdle(since: now - Self.linger) else { continue }
-                publishers[name]?.known = feed.descriptions
-                publishers[name]?.feed = nil
-                idle.append(tap)
+            let published = Set(state.publishers.values)
+            for (peer, reading) in state.readings {
+                if let (feed, tap) = reading.feed, feed.isIdle(since: now - Self.linger) {
+                    state.readings[peer] = Reading(feed: nil, known: feed.descriptions)
+                    idle.append(tap)
+                } else if reading.feed == nil, !published.contains(peer), engine.tracks(of: peer.rawValue) == nil {
+                    // Of a variant that has ended.
+                    state.readings[peer] = nil
+                }
             }
             return idle
         }

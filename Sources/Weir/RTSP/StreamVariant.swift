@@ -28,9 +28,9 @@ final class StreamVariant: FrameConsumer, @unchecked Sendable {
         var isVideo: [Bool]
         var rates: [Int64]
         var firstTimestamps: [UInt32]
-        /// Wall clock at the stream's zero, ns since 1970.
-        var began: UInt64?
         var nextReport = Instant.zero
+        /// Of the clock when the last reports were made.
+        var version = 0
         var keyFrameRequests: UInt64 = 0
     }
 
@@ -47,10 +47,17 @@ final class StreamVariant: FrameConsumer, @unchecked Sendable {
         var ending: (@Sendable () -> Void)?
     }
 
+    /// Where key frames come from, which players ask for.
+    private enum KeyFrames {
+        case transcoder, publisher
+    }
+
     private let shared = Mutex(Shared())
     private let sender = Mutex<Sender?>(nil)
+    private let clock = Mutex<VariantClock?>(nil)
     // Set before the first frame, and not changed.
     private var transcoder: StreamTranscoder?
+    private var keyFrames = KeyFrames.publisher
     // Of the reader's thread.
     private var lastRequest = Instant.zero
 
@@ -63,9 +70,11 @@ final class StreamVariant: FrameConsumer, @unchecked Sendable {
     var isOver: Bool { shared.withLock { $0.isOver } }
 
     /// Makes the source and begins to read; called once.
+    ///
+    /// - Parameter passesRequests: pictures that are not transcoded come from a publisher that makes key frames when asked.
     func start(
         _ plan: VariantPlan, _ tracks: [TrackDescription], media: EngineMediaBackend, reader: FrameReader,
-        logger: Logger?
+        passesRequests: Bool, logger: Logger?
     ) throws(MediaError) {
         var settings = StreamTranscoder.Settings()
         settings.video.reorders = true
@@ -76,14 +85,16 @@ final class StreamVariant: FrameConsumer, @unchecked Sendable {
                 tracks: tracks, to: plan.codecs, settings: settings,
                 failed: { track, error in
                     logger?.warning(
-                        "transcoding for WebRTC players failed",
+                        "transcoding for players failed",
                         metadata: ["track": "\(track)", "error": "\(error)"])
                 }, output: { [weak self] in self?.send($0) })
         } catch {
             throw .internal("\(error)")
         }
         self.transcoder = transcoder
-        let options = RTPIngest.Options(isInConnection: true, answersKeyFrameRequests: plan.makesPictures)
+        keyFrames = plan.makesPictures ? .transcoder : .publisher
+        let options = RTPIngest.Options(
+            isInConnection: true, answersKeyFrameRequests: plan.makesPictures || passesRequests)
         let described = transcoder.tracks.map(Self.playable)
         let negotiated = described.enumerated().map { IngestTrack.negotiated($1, index: $0, options) }
         let source: PacketSource
@@ -99,6 +110,7 @@ final class StreamVariant: FrameConsumer, @unchecked Sendable {
                 isVideo: described.map(\.isVideo), rates: described.map { Int64($0.clockRate) },
                 firstTimestamps: described.map { _ in .random(in: 0 ... .max) })
         }
+        clock.withLock { $0 = VariantClock(tracks, began: Self.wallClock()) }
         guard let tap = reader.tap(publisher: publisher.rawValue, capacity: Self.sinkBytes, consumer: { _ in self })
         else {
             media.closeVariant(peer)
@@ -146,12 +158,18 @@ final class StreamVariant: FrameConsumer, @unchecked Sendable {
 
     func handle(_ frame: MediaFrame) {
         guard let transcoder else { return }
+        var frame = frame
+        frame.time = clock.withLock { $0?.place(frame) } ?? frame.time
         transcoder.add(frame)
         let now = Instant.now
         if transcoder.wantsKeyFrame, now - lastRequest >= Self.requestInterval {
             lastRequest = now
             shared.withLock { $0.tap }?.requestKeyFrame()
         }
+    }
+
+    func handleReport(track: Int, ntp: UInt64, timestamp: UInt32) {
+        clock.withLock { $0?.handleReport(track: track, ntp: ntp, timestamp: timestamp) }
     }
 
     func ended() { finish() }
@@ -161,9 +179,27 @@ final class StreamVariant: FrameConsumer, @unchecked Sendable {
     private func send(_ frame: MediaFrame) {
         let wantsKeyFrame = sender.withLock { sender -> Bool in
             guard sender != nil else { return false }
+            if let clock = clock.withLock({ $0 }) { Self.report(frame, clock, by: &sender!) }
             return Self.send(frame, by: &sender!)
         }
-        if wantsKeyFrame { transcoder?.requestKeyFrame() }
+        guard wantsKeyFrame else { return }
+        switch keyFrames {
+        case .transcoder: transcoder?.requestKeyFrame()
+        case .publisher: shared.withLock { $0.tap }?.requestKeyFrame()
+        }
+    }
+
+    /// Before the first frame, from time to time, and at once when more is known of how the clocks belong together.
+    private static func report(_ frame: MediaFrame, _ clock: VariantClock, by sender: inout Sender) {
+        let now = Instant.now
+        guard now >= sender.nextReport || clock.version != sender.version else { return }
+        sender.nextReport = now + reportInterval
+        sender.version = clock.version
+        for track in sender.rates.indices {
+            guard let ntp = clock.ntp(track: track, at: frame.time) else { continue }
+            sender.source.report(
+                track: track, ntp: ntp.rawValue, timestamp: timestamp(track, frame.time, sender), arrival: now)
+        }
     }
 
     /// - Returns: whether players want a key frame.
@@ -171,17 +207,6 @@ final class StreamVariant: FrameConsumer, @unchecked Sendable {
         let track = frame.track
         guard sender.packetisers.indices.contains(track) else { return false }
         let now = Instant.now
-        if sender.began == nil {
-            sender.began = wallClock() &- UInt64(bitPattern: frame.time.nanoseconds)
-        }
-        if now >= sender.nextReport, let began = sender.began {
-            sender.nextReport = now + reportInterval
-            let ntp = NTPTime(unixNanoseconds: began &+ UInt64(bitPattern: frame.time.nanoseconds)).rawValue
-            for other in sender.rates.indices {
-                sender.source.report(
-                    track: other, ntp: ntp, timestamp: timestamp(other, frame.time, sender), arrival: now)
-            }
-        }
         let payloads = sender.packetisers[track].payloads(of: frame.data, isKeyFrame: frame.isKeyFrame)
         let time = timestamp(track, frame.time, sender)
         for (index, payload) in payloads.enumerated() {

@@ -9,17 +9,17 @@ import Synchronization
 import WeirMetrics
 import Wire
 
-/// What WebRTC players are given of streams that WebRTC cannot carry as they are: pictures out of order (B frames), sound
-/// in AAC. Each is a further stream of the engine, made of the frames of the first one away from its workers, and shared by
-/// all players who need it.
+/// Streams in another form, for players who cannot be given them as they are: WebRTC has no pictures out of order (B frames)
+/// and no AAC, and who plays RTSP may ask for AAC. Each is a further stream of the engine, made of the frames of the first
+/// one away from its workers, and shared by all players who need it.
 ///
-/// Only streams that are no WebRTC client's are looked at. All calls from any thread; none waits.
+/// For WebRTC only streams that are no WebRTC client's are looked at. All calls from any thread; none waits.
 final class StreamVariants: Sendable {
     /// How much may be made, and of what.
     struct Settings: Sendable {
         /// Streams at a time whose pictures are transcoded; 0: none.
         var maxPictures = 2
-        /// ... whose sound is.
+        /// ... whose sound is, for WebRTC and for RTSP together.
         var maxSounds = 100
         /// How long one goes on without players.
         var linger = Duration.seconds(10)
@@ -39,11 +39,39 @@ final class StreamVariants: Sendable {
         var reader: FrameReader?
         var logger: Logger?
         var originals: [PeerID: Original] = [:]
+        /// With AAC for sound, by publisher.
+        var inAAC: [PeerID: StreamVariant] = [:]
         /// Whose stream a player plays.
         var players: [PeerID: PeerID] = [:]
+        var counts = Counts()
+        var lastNumber: UInt64 = 0
+
+        mutating func makePeer() -> PeerID {
+            lastNumber += 1
+            return PeerID(rawValue: StreamVariants.firstPeer + lastNumber)
+        }
+
+        mutating func forget(_ variant: StreamVariant) {
+            if inAAC[variant.publisher] === variant { inAAC[variant.publisher] = nil }
+        }
+    }
+
+    /// Streams that are transcoded now.
+    struct Counts: Sendable, Equatable {
+        /// Whose pictures are, whose sound is, for WebRTC players.
         var pictures = 0
         var sounds = 0
-        var lastNumber: UInt64 = 0
+        /// Whose sound is, for RTSP players.
+        var inAAC = 0
+
+        mutating func add(_ plan: VariantPlan, _ number: Int) {
+            switch plan.purpose {
+            case .webRTC:
+                pictures += plan.makesPictures ? number : 0
+                sounds += plan.makesSound ? number : 0
+            case .aac: inAAC += number
+            }
+        }
     }
 
     /// Peers of variants are not the control plane's.
@@ -57,20 +85,23 @@ final class StreamVariants: Sendable {
     func begin(_ settings: Settings, reader: FrameReader, metrics: MetricsRegistry, logger: Logger) {
         state.withLock { ($0.settings, $0.reader, $0.logger) = (settings, reader, logger) }
         metrics.collect { [weak self] in
-            let counts = self?.counts
-            return [("pictures", counts?.pictures ?? 0), ("sound", counts?.sounds ?? 0)].map { kind, count in
+            let counts = self?.counts ?? Counts()
+            return [("pictures", counts.pictures), ("sound", counts.sounds)].map { kind, count in
                 WeirMetrics.Sample(
                     name: "weir_webrtc_transcodes", help: "Streams that are transcoded for WebRTC players",
                     kind: .gauge,
                     labels: [("kind", kind)], value: Double(count))
-            }
+            } + [
+                WeirMetrics.Sample(
+                    name: "weir_rtsp_transcodes", help: "Streams whose sound is made AAC for RTSP players",
+                    kind: .gauge, value: Double(counts.inAAC))
+            ]
         }
     }
 
     var makesPictures: Bool { state.withLock { $0.settings.maxPictures > 0 } }
 
-    /// Streams whose pictures, whose sound is transcoded now.
-    var counts: (pictures: Int, sounds: Int) { state.withLock { ($0.pictures, $0.sounds) } }
+    var counts: Counts { state.withLock { $0.counts } }
 
     // MARK: - Publishers
 
@@ -98,11 +129,10 @@ final class StreamVariants: Sendable {
     }
 
     func end(publisher: PeerID) {
-        let variant = state.withLock { state -> StreamVariant? in
-            guard let original = state.originals.removeValue(forKey: publisher) else { return nil }
-            return original.variant
+        let variants = state.withLock { state in
+            [state.originals.removeValue(forKey: publisher)?.variant, state.inAAC.removeValue(forKey: publisher)]
         }
-        variant?.stop()
+        for variant in variants { variant?.stop() }
     }
 
     // MARK: - Players
@@ -113,7 +143,7 @@ final class StreamVariants: Sendable {
     func join(_ publisher: PeerID, player: PeerID, of media: EngineMediaBackend) throws(MediaError) -> PeerID {
         let joined = state.withLock { state -> Result<PeerID, MediaError> in
             guard var original = state.originals[publisher] else { return .success(publisher) }
-            let plan = VariantPlan(original.tracks, isReordered: original.isReordered)
+            let plan = VariantPlan(forWebRTC: original.tracks, isReordered: original.isReordered)
             let source: PeerID
             if !plan.isNeeded {
                 original.players.insert(player)
@@ -147,11 +177,54 @@ final class StreamVariants: Sendable {
             variant.generation += 1
             return variant
         }
-        guard let unwatched else { return }
-        let (generation, linger) = state.withLock { (unwatched.generation, $0.settings.linger) }
+        if let unwatched { endSoon(unwatched) }
+    }
+
+    /// The stream with AAC for sound, which is made if there is none; the stream itself if its sound is AAC, or if it has none.
+    ///
+    /// - Parameter tracks: of the stream.
+    /// - Throws: `transcodingDisabled`, `noTranscoders`, `noCapacity`, `streamNotFound`.
+    func inAAC(
+        _ publisher: PeerID, tracks: [TrackDescription], of media: EngineMediaBackend
+    ) throws(MediaError) -> VariantHold {
+        let plan = VariantPlan(inAAC: tracks)
+        guard plan.isNeeded else { return VariantHold(peer: publisher) }
+        let held = state.withLock { state -> Result<(StreamVariant, PeerID), MediaError> in
+            let variant: StreamVariant
+            if let known = state.inAAC[publisher], !known.isOver {
+                variant = known
+            } else {
+                switch make(plan, of: publisher, tracks, media, &state) {
+                case .success(let made): variant = made
+                case .failure(let error): return .failure(error)
+                }
+                state.inAAC[publisher] = variant
+            }
+            let holder = state.makePeer()
+            variant.players.insert(holder)
+            return .success((variant, holder))
+        }
+        let (variant, holder) = try held.get()
+        return VariantHold(peer: variant.peer) { [weak self] in self?.letGo(variant, holder) }
+    }
+
+    private func letGo(_ variant: StreamVariant, _ holder: PeerID) {
+        let isUnwatched = state.withLock { _ in
+            variant.players.remove(holder)
+            variant.generation += 1
+            return variant.players.isEmpty
+        }
+        if isUnwatched { endSoon(variant) }
+    }
+
+    // MARK: - Ends
+
+    /// Unless somebody comes in time.
+    private func endSoon(_ variant: StreamVariant) {
+        let (generation, linger) = state.withLock { (variant.generation, $0.settings.linger) }
         Task {
             try? await Task.sleep(for: linger)
-            endIfUnwatched(unwatched, generation)
+            endIfUnwatched(variant, generation)
         }
     }
 
@@ -161,6 +234,7 @@ final class StreamVariants: Sendable {
             if state.originals[variant.publisher]?.variant === variant {
                 state.originals[variant.publisher]?.variant = nil
             }
+            state.forget(variant)
             return true
         }
         if isOver { variant.stop() }
@@ -172,46 +246,87 @@ final class StreamVariants: Sendable {
         _ plan: VariantPlan, of publisher: PeerID, _ tracks: [TrackDescription], _ media: EngineMediaBackend,
         _ state: inout State
     ) -> Result<StreamVariant, MediaError> {
-        let settings = state.settings
-        guard let reader = state.reader, !plan.makesPictures || settings.maxPictures > 0 else {
-            return .failure(.transcodingDisabled)
-        }
-        guard !plan.makesPictures || state.pictures < settings.maxPictures,
-            !plan.makesSound || state.sounds < settings.maxSounds
+        let (settings, counts) = (state.settings, state.counts)
+        guard let reader = state.reader, !plan.makesPictures || settings.maxPictures > 0,
+            !plan.makesSound || settings.maxSounds > 0
+        else { return .failure(.transcodingDisabled) }
+        guard !plan.makesPictures || counts.pictures < settings.maxPictures,
+            !plan.makesSound || counts.sounds + counts.inAAC < settings.maxSounds
         else { return .failure(.noTranscoders) }
-        state.lastNumber += 1
-        let peer = PeerID(rawValue: Self.firstPeer + state.lastNumber)
-        let variant = StreamVariant(peer: peer, publisher: publisher)
+        let variant = StreamVariant(peer: state.makePeer(), publisher: publisher)
         do throws(MediaError) {
-            try variant.start(plan, tracks, media: media, reader: reader, logger: state.logger)
+            try variant.start(
+                plan, tracks, media: media, reader: reader,
+                // Browsers send key frames on request alone; for WebRTC only those of other publishers come here.
+                passesRequests: plan.purpose == .aac && media.makesKeyFramesOnRequest(publisher),
+                logger: state.logger)
         } catch {
             return .failure(error)
         }
-        state.pictures += plan.makesPictures ? 1 : 0
-        state.sounds += plan.makesSound ? 1 : 0
+        state.counts.add(plan, 1)
         variant.onEnd { [weak self] in
             self?.state.withLock { state in
-                state.pictures -= plan.makesPictures ? 1 : 0
-                state.sounds -= plan.makesSound ? 1 : 0
+                state.counts.add(plan, -1)
+                state.forget(variant)
             }
         }
         state.logger?.info(
-            "transcoding for WebRTC players begins",
+            "transcoding for players begins",
             metadata: [
-                "peer": "\(publisher)", "pictures": "\(plan.makesPictures)", "sound": "\(plan.makesSound)",
+                "peer": "\(publisher)", "for": "\(plan.purpose.rawValue)", "pictures": "\(plan.makesPictures)",
+                "sound": "\(plan.makesSound)",
             ])
         return .success(variant)
     }
 }
 
-/// What has to be made of a stream's tracks for WebRTC.
-struct VariantPlan: Sendable, Equatable {
-    /// By track: what it becomes. The others stay as they are.
-    private(set) var codecs: [Int: Codec] = [:]
-    let makesPictures: Bool
-    let makesSound: Bool
+/// Somebody's wish that a stream's variant goes on; given back by `release`, or by its end.
+final class VariantHold: Sendable {
+    /// Whose packets are to be sent.
+    let peer: PeerID
+    private let giveBack: Mutex<(@Sendable () -> Void)?>
 
-    init(_ tracks: [TrackDescription], isReordered: Bool) {
+    init(peer: PeerID, giveBack: (@Sendable () -> Void)? = nil) {
+        self.peer = peer
+        self.giveBack = Mutex(giveBack)
+    }
+
+    deinit { release() }
+
+    /// Idempotent.
+    func release() {
+        let giveBack = giveBack.withLock { giveBack in
+            defer { giveBack = nil }
+            return giveBack
+        }
+        giveBack?()
+    }
+}
+
+/// What has to be made of a stream's tracks.
+package struct VariantPlan: Sendable, Equatable {
+    package enum Purpose: String, Sendable {
+        case webRTC = "WebRTC"
+        /// RTSP players who ask for it.
+        case aac = "AAC"
+    }
+
+    package let purpose: Purpose
+    /// By track: what it becomes. The others stay as they are.
+    package private(set) var codecs: [Int: Codec] = [:]
+    package let makesPictures: Bool
+    package let makesSound: Bool
+
+    /// All sound becomes AAC, pictures stay as they are.
+    package init(inAAC tracks: [TrackDescription]) {
+        purpose = .aac
+        for (index, track) in tracks.enumerated() where !track.isVideo && track.codec != .aac { codecs[index] = .aac }
+        makesPictures = false
+        makesSound = !codecs.isEmpty
+    }
+
+    package init(forWebRTC tracks: [TrackDescription], isReordered: Bool) {
+        purpose = .webRTC
         for (index, track) in tracks.enumerated() {
             if track.isVideo {
                 if isReordered { codecs[index] = .h264 }
@@ -223,7 +338,7 @@ struct VariantPlan: Sendable, Equatable {
         makesSound = codecs.values.contains(.opus)
     }
 
-    var isNeeded: Bool { !codecs.isEmpty }
+    package var isNeeded: Bool { !codecs.isEmpty }
 
     private static func isPlayable(_ track: TrackDescription) -> Bool {
         switch track.codec {

@@ -109,7 +109,7 @@ private func serve(_ bytes: [UInt8], choices: UInt8) {
             case .ask(let ticket, let question):
                 asked += 1
                 if asked % 5 == 0, choices & 32 != 0 { continue }
-                if case .play(_, let tracks) = question { checkPaths(tracks) }
+                if case .play(_, _, let tracks) = question { checkPaths(tracks) }
                 switch question {
                 case .play, .announce, .record: held = true
                 case .mayPlay, .describe: break
@@ -154,7 +154,7 @@ private func answer(_ question: RTSPQuestion, refuses: Bool) -> RTSPAnswer {
     switch question {
     case .mayPlay, .announce, .record: return .allowed
     case .describe: return .tracks([TrackDescription(codec: .h264), TrackDescription(codec: .opus)])
-    case .play(_, let tracks): return .playing(tracks.map { _ in .init(sequence: 1) })
+    case .play(_, _, let tracks): return .playing(tracks.map { _ in .init(sequence: 1) })
     }
 }
 
