@@ -40,7 +40,9 @@ package struct SourceURL: Sendable, Hashable {
 
     /// nil for what is none of these URLs.
     package init?(_ text: some StringProtocol) {
-        guard text.utf8.count <= RTSPURL.maxLength, text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7f }) else { return nil }
+        guard text.utf8.count <= RTSPURL.maxLength, text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7f }) else {
+            return nil
+        }
         let (head, rest) = Substring(text).halves(at: UInt8(ascii: ":"))
         guard let rest, rest.utf8.starts(with: "//".utf8), let scheme = Scheme(rawValue: head.asciiLowercased) else {
             return nil
@@ -105,7 +107,8 @@ package struct SourceURL: Sendable, Hashable {
     /// The way from a folder to the file; nil if it is not below it.
     package func components(below folder: String) -> [String]? {
         let start = folder.utf8.split(separator: UInt8(ascii: "/")).map { String(Substring($0)) }
-        guard folder.utf8.first == UInt8(ascii: "/"), let path, path.count > start.count, path.starts(with: start) else {
+        guard folder.utf8.first == UInt8(ascii: "/"), let path, path.count > start.count, path.starts(with: start)
+        else {
             return nil
         }
         return Array(path.dropFirst(start.count))

@@ -66,7 +66,8 @@ final class ChildProcess: Sendable {
     private static let environment: [String] = {
         let names: [String] = ["LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "TZ"]
         let kept = names.compactMap { name in getenv(name).map { "\(name)=\(String(cString: $0))" } }
-        return kept + ["PATH=/usr/bin:/bin", "LANG=C.UTF-8"]
+        // Address space is bounded, and a crash is told in one line.
+        return kept + ["PATH=/usr/bin:/bin", "LANG=C.UTF-8", "MALLOC_ARENA_MAX=2", "SWIFT_BACKTRACE=enable=no"]
     }()
 
     /// How it has ended; nil while it runs.

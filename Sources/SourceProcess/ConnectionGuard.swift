@@ -49,7 +49,7 @@ enum ConnectionGuard {
 
 extension SocketAddress {
     /// nil for what is neither IPv4 nor IPv6.
-    init?(_ address: UnsafePointer<sockaddr>, length: Int) {
+    package init?(_ address: UnsafePointer<sockaddr>, length: Int) {
         let bytes = UnsafeRawPointer(address)
         switch CInt(address.pointee.sa_family) {
         case AF_INET where length >= MemoryLayout<sockaddr_in>.size:

@@ -2,7 +2,7 @@ import Playback
 import Wire
 
 /// Gives out the units of one source when they are to be sent. A value; time comes from outside.
-protocol UnitPacer: Sendable {
+package protocol UnitPacer: Sendable {
     mutating func add(_ unit: MediaUnit)
     /// No more units come.
     mutating func complete()
@@ -19,7 +19,7 @@ extension Playout: UnitPacer {}
 /// Units of a live source, sent as they come: what comes in a burst (the pictures that a server keeps for who joins, those
 /// that were looked at before the first was sent) leaves at twice its pace, so that nothing is late for ever and nobody
 /// is sent seconds at once.
-struct LivePlayout: UnitPacer {
+package struct LivePlayout: UnitPacer {
     private static let speed: Int64 = 2
     private static let mostUnits = 8_192
     private static let mostBytes = 8 << 20
@@ -36,16 +36,16 @@ struct LivePlayout: UnitPacer {
     private var nextReport: Instant?
     private var reports = 0
 
-    init(clocks: [(rate: Int, first: UInt32)]) { self.clocks = clocks }
+    package init(clocks: [(rate: Int, first: UInt32)]) { self.clocks = clocks }
 
-    mutating func add(_ unit: MediaUnit) {
+    package mutating func add(_ unit: MediaUnit) {
         waiting.append(unit)
         bytes += unit.byteCount
     }
 
-    mutating func complete() { isComplete = true }
+    package mutating func complete() { isComplete = true }
 
-    func wantsMore(now: Instant) -> Bool {
+    package func wantsMore(now: Instant) -> Bool {
         !isComplete && bytes < Self.mostBytes && waiting.count - head < Self.mostUnits
     }
 
@@ -54,7 +54,7 @@ struct LivePlayout: UnitPacer {
         return last.sent + .nanoseconds(max(0, (unit.due - last.due).nanoseconds) / Self.speed)
     }
 
-    mutating func next(now: Instant) -> (unit: MediaUnit, timestamp: UInt32)? {
+    package mutating func next(now: Instant) -> (unit: MediaUnit, timestamp: UInt32)? {
         guard head < waiting.count, case let unit = waiting[head], ready(unit) <= now else { return nil }
         head += 1
         if head == waiting.count || head >= 256 {
@@ -69,7 +69,7 @@ struct LivePlayout: UnitPacer {
     }
 
     /// The source's own clock: its tracks are in step by it, whatever the way does to their packets.
-    mutating func report(now: Instant) -> (timestamps: [UInt32], elapsed: Interval)? {
+    package mutating func report(now: Instant) -> (timestamps: [UInt32], elapsed: Interval)? {
         guard let last, now >= nextReport ?? now else { return nil }
         reports += 1
         nextReport = now + (reports < 10 ? Self.firstReports : Self.laterReports)
@@ -83,7 +83,7 @@ struct LivePlayout: UnitPacer {
         return clocks[track].first &+ UInt32(truncatingIfNeeded: ticks)
     }
 
-    var nextDeadline: Instant { head < waiting.count ? ready(waiting[head]) : .distantFuture }
+    package var nextDeadline: Instant { head < waiting.count ? ready(waiting[head]) : .distantFuture }
 
-    func isOver(now: Instant) -> Bool { isComplete && head == waiting.count }
+    package func isOver(now: Instant) -> Bool { isComplete && head == waiting.count }
 }

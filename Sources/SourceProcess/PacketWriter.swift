@@ -5,7 +5,7 @@ import RTSP
 import Wire
 
 /// Writes units as RTP packets, and their clocks as sender reports, in interleaved frames: channel 2·track and 2·track+1.
-struct PacketWriter {
+package struct PacketWriter {
     private struct Lane {
         let payloadType: UInt8
         let ssrc = UInt32.random(in: 1 ... .max)
@@ -18,12 +18,12 @@ struct PacketWriter {
     /// Nanoseconds since 1970 of the time zero.
     private let began: UInt64
 
-    init(_ tracks: [TrackDescription], began: UInt64) {
+    package init(_ tracks: [TrackDescription], began: UInt64) {
         lanes = tracks.map { Lane(payloadType: $0.payloadType) }
         self.began = began
     }
 
-    mutating func append(_ unit: MediaUnit, timestamp: UInt32, into bytes: inout [UInt8]) {
+    package mutating func append(_ unit: MediaUnit, timestamp: UInt32, into bytes: inout [UInt8]) {
         for (index, payload) in unit.payloads.enumerated() {
             let marker = unit.isVideo && index == unit.payloads.count - 1
             let lane = lanes[unit.track]
@@ -46,7 +46,7 @@ struct PacketWriter {
     /// - Parameters:
     ///   - timestamps: by track, of one moment.
     ///   - elapsed: from the time zero to that moment.
-    mutating func append(report timestamps: [UInt32], elapsed: Interval, into bytes: inout [UInt8]) {
+    package mutating func append(report timestamps: [UInt32], elapsed: Interval, into bytes: inout [UInt8]) {
         let ntp = NTPTime(unixNanoseconds: began &+ UInt64(bitPattern: elapsed.nanoseconds))
         for (index, timestamp) in timestamps.enumerated() {
             let lane = lanes[index]

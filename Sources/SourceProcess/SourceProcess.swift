@@ -23,8 +23,11 @@ package enum SourceProcess {
         guard weir_source_confine(order.folder) >= 0 else {
             return say("cannot take the file system away: \(String(cString: strerror(errno)))")
         }
-        ConnectionGuard.install(order.hostGuard)
         guard let url = SourceURL(order.url) else { return end(.badURL) }
+        var rules = order.hostGuard
+        // There is no host but this one; addresses are checked all the same.
+        if url.isListening { rules.hosts = [] }
+        ConnectionGuard.install(rules)
         return SourceSession(url: url, order: order).run()
     }
 

@@ -2,7 +2,7 @@ import Wire
 
 /// Times of a source on one line that begins at zero and goes on where the source's own times jump: a clock of 33 bits
 /// that has come to its end, an encoder that begins anew, a playlist with a discontinuity.
-struct SourceTimeline {
+package struct SourceTimeline {
     /// Frames that are further apart are no pause but a jump.
     private static let longestGap = Interval.seconds(10)
     /// From the last frame before a jump to the first behind it.
@@ -14,11 +14,11 @@ struct SourceTimeline {
     private var offsets: [Interval?]
     private var latest = Interval.zero
 
-    init(tracks: Int) { offsets = Array(repeating: nil, count: tracks) }
+    package init(tracks: Int) { offsets = Array(repeating: nil, count: tracks) }
 
     /// - Parameter time: when a decoder wants a frame, as the source says.
     /// - Returns: what is to be added to the frame's times.
-    mutating func offset(of time: Interval, track: Int) -> Interval {
+    package mutating func offset(of time: Interval, track: Int) -> Interval {
         for known in [offsets[track], newest].compactMap(\.self) where isNear(time + known) {
             return take(known, time, track)
         }
@@ -39,7 +39,7 @@ struct SourceTimeline {
 }
 
 /// Times of sound frames, whose containers round them (to milliseconds in FLV), as even as the sound is.
-struct SoundClock {
+package struct SoundClock {
     /// Beyond this it is no rounding.
     private static let tolerance = Interval.milliseconds(20)
     /// Part of a difference that is taken over with each frame.
@@ -47,8 +47,10 @@ struct SoundClock {
 
     private var next: Interval?
 
+    package init() {}
+
     /// - Parameter duration: of the frame; nil if it is not known.
-    mutating func place(_ time: Interval, duration: Interval?) -> Interval {
+    package mutating func place(_ time: Interval, duration: Interval?) -> Interval {
         guard let duration else {
             next = nil
             return time

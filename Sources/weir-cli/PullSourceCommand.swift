@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import SourceProcess
 
 /// `weir pull-source`: what the server starts to read one source, and nobody else.
@@ -13,6 +14,7 @@ struct PullSource: ParsableCommand {
     var memory: Int
 
     func run() throws {
-        throw ExitCode(SourceProcess.run(parent: parent, memory: memory))
+        // At once: a thread may be in the midst of libavformat, whose state an orderly exit would take away.
+        _exit(SourceProcess.run(parent: parent, memory: memory))
     }
 }

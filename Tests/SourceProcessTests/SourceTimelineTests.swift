@@ -1,7 +1,6 @@
+import SourceProcess
 import Testing
 import Wire
-
-@testable import SourceProcess
 
 /// Times of sources that jump, round and begin anew.
 struct SourceTimelineTests {

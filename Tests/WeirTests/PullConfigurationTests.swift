@@ -50,9 +50,10 @@ struct PullConfigurationTests {
         ("sources: [{name: a/b, url: \"rtsp://secret@h/\"}]", "name is not the name of a stream"),
         ("sources: [{name: a, url: \"ftp://secret@h/\"}]", "url is not a URL that can be pulled"),
         ("schemes: [gopher]", "rtsp.pull.schemes"),
-        ("file_folder: media", "rtsp.pull.file_folder"),
         ("sources: [{name: a, url: \"rtsp://secret@h/\", mode: now}]", "mode is not a mode"),
         ("sources: [{name: a, url: \"rtsp://secret@h/\", wat: 1}]", "wat is not a key of a source"),
+        ("max_processes: -1", "rtsp.pull.max_processes"),
+        ("process_memory: 1MiB", "rtsp.pull.process_memory"),
         ("sources: [{name: a}]", "the entry is not complete"),
         (
             "sources: [{name: a, url: \"rtsp://secret@h/\"}, {name: a, url: \"rtsp://secret@i/\"}]",

@@ -143,7 +143,7 @@ extension ConfigurationKey {
             .list(.word(PullTarget.schemes.map { ($0, $0) }, name: { $0 }), 0...PullTarget.schemes.count)),
         .init("rtsp.pull", "file_folder", \.rtspPull.fileFolder, .path),
         .init("rtsp.pull", "max_processes", \.rtspPull.maxProcesses, .integer(0...10_000)),
-        .init("rtsp.pull", "process_memory", \.rtspPull.processMemory, .size(256 << 20...64 << 30)),
+        .init("rtsp.pull", "process_memory", \.rtspPull.processMemory, .size(768 << 20...64 << 30)),
         .init("rtsp.pull", "hosts", \.rtspPull.hosts, .list(.pullHost, 0...1_000)),
         .init("rtsp.pull", "allow_networks", \.rtspPull.allowNetworks, .list(.pullNetwork, 0...256)),
         .init("rtsp.pull", "response_timeout", \.rtspPull.responseTimeout, .duration(.seconds(1)...minute)),

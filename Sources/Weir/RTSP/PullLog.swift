@@ -34,6 +34,10 @@ struct PullLog: Sendable {
     func interrupted(_ source: PulledSource, _ failure: RTSPPullFailure, retryIn: Interval?) {
         count(failure.label)
         var more: Logger.Metadata = ["info": "\(failure.info)", "reason": "\(failure.reason)"]
+        guard failure != .finished else {
+            logger.info("pulled source has come to its end", metadata: metadata(source))
+            return
+        }
         guard let retryIn else {
             logger.warning("source cannot be pulled", metadata: metadata(source, more))
             return
