@@ -21,6 +21,7 @@ var targets: [Target] = [
     // C libraries
     .target(name: "CLinuxNet"),
     .target(name: "CFiles"),
+    .target(name: "CSourceProcess"),
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CSRTP", pkgConfig: "libsrtp2", providers: [.apt(["libsrtp2-dev"])]),
     .systemLibrary(name: "CIPsecMB", providers: [.apt(["libipsec-mb-dev"])]),
@@ -62,6 +63,11 @@ var targets: [Target] = [
         swiftSettings: common),
     .target(
         name: "Playback", dependencies: ["MediaFiles", "MediaFrames", "MediaFormats", "Wire"], swiftSettings: common),
+    .target(
+        name: "SourceProcess",
+        dependencies: [
+            "CSourceProcess", "MediaFiles", "MediaFrames", "MediaFormats", "Playback", "RTP", "RTSP", "Wire",
+        ], swiftSettings: common),
 
     // Control side
     .target(name: "WeirMetrics", swiftSettings: common),
@@ -109,7 +115,7 @@ var targets: [Target] = [
     .target(
         name: "RTSPPull",
         dependencies: [
-            "RTSP", "RTP", "Wire",
+            "CSourceProcess", "RTSP", "RTP", "Wire",
             .product(name: "NIOCore", package: "swift-nio"),
             .product(name: "NIOPosix", package: "swift-nio"),
             .product(name: "NIOSSL", package: "swift-nio-ssl"),
@@ -160,7 +166,7 @@ var targets: [Target] = [
     .executableTarget(
         name: "weir",
         dependencies: [
-            "Weir", "Mixing", "LoadGenerator", "Wire",
+            "Weir", "Mixing", "LoadGenerator", "SourceProcess", "Wire",
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ],
         path: "Sources/weir-cli", swiftSettings: common),
@@ -222,6 +228,7 @@ let tests: [(module: String, dependencies: [Target.Dependency])] = [
         ["Recording", "MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "CLibAV", "Wire"]
     ),
     ("Playback", ["MediaTestSupport", "MediaFiles", "MediaFormats", "MediaFrames", "Wire"]),
+    ("SourceProcess", ["CSourceProcess", "MediaFormats", "Playback", "RTP", "RTSP", "Wire"]),
     ("ControlPlane", ["TestSupport", "WeirMetrics", swiftLog]),
     ("WeirMetrics", []),
     (

@@ -44,3 +44,12 @@ static const int weir_averror_exit = AVERROR_EXIT;
 static const int weir_av_seek_size = AVSEEK_SIZE;
 static const int weir_av_seek_force = AVSEEK_FORCE;
 static inline int weir_posix_error(int libavError) { return AVUNERROR(libavError); }
+
+/* Networks. */
+static const int weir_averror_http_unauthorized = AVERROR_HTTP_UNAUTHORIZED;
+static const int weir_averror_http_forbidden = AVERROR_HTTP_FORBIDDEN;
+static const int weir_averror_http_not_found = AVERROR_HTTP_NOT_FOUND;
+static const int weir_averror_http_other_4xx = AVERROR_HTTP_OTHER_4XX;
+static const int weir_averror_http_bad_request = AVERROR_HTTP_BAD_REQUEST;
+static const int weir_averror_http_server_error = AVERROR_HTTP_SERVER_ERROR;
+static const int weir_averror_protocol_not_found = AVERROR_PROTOCOL_NOT_FOUND;

@@ -25,7 +25,7 @@ package struct PullAgent: Hashable, Sendable {
 
 package enum PullRefusal: Error, Hashable, Sendable {
     case badURI
-    /// By host or port. What addresses its host has is seen only later.
+    /// By scheme, host or port. What addresses its host has is seen only later.
     case notAllowed
     case exists
 }

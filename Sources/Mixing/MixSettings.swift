@@ -95,7 +95,7 @@ package struct MixError: Error, Equatable, CustomStringConvertible {
             MixError(.noInput, "\(path): it may not be read", remedy: "give yourself the right to (chmod, sudo)")
         case .system(let errno):
             MixError(.failedIO, "\(path): \(String(cString: strerror(errno)))", remedy: "look at the disk")
-        case .wrongFormat, .unsupported, .missingParameters, .library:
+        case .unknownCodecs, .wrongFormat, .unsupported, .missingParameters, .library:
             MixError(
                 .badInput, "\(path): it is not a recording that can be read (\(error))",
                 remedy: "give MP4, WebM, MKV or TS files as Weir records them; ffprobe tells what this one is")

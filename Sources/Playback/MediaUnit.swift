@@ -60,3 +60,14 @@ package struct PlaybackTrack: Sendable, Equatable {
         return FormatParameters.isUsualH264(description.formatParameters) ? FormatParameters.baselineH264 : nil
     }
 }
+
+extension PlaybackTrack {
+    /// `a=fmtp` of pictures as they are in a file or in another source: what a player must be able to decode.
+    ///
+    /// - Parameters:
+    ///   - parameterSets: in the form of `TrackDescription.parameterSets`.
+    ///   - keyFrame: in the form of `MediaFrame.data`; empty if none has come yet.
+    package static func formatParameters(_ codec: Codec, parameterSets: [[UInt8]], keyFrame: [UInt8]) -> String {
+        FormatParameters.video(codec, parameterSets: parameterSets, keyFrame: keyFrame)
+    }
+}

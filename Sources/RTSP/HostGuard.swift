@@ -58,6 +58,8 @@ package struct HostGuard: Sendable {
     package var networks: [AddressRange] = []
     /// Others are of services that no camera has.
     package var ports: Set<UInt16> = [322, 554]
+    /// ... of the other schemes.
+    private static let webPorts: Set<UInt16> = [80, 443]
     /// From here on all are allowed.
     package var firstFreePort: UInt16 = 1024
 
@@ -71,8 +73,29 @@ package struct HostGuard: Sendable {
 
     package func check(_ url: RTSPURL) throws(Refusal) {
         guard url.port >= firstFreePort || ports.contains(url.port) else { throw .port }
-        guard hosts.isEmpty || hosts.contains(where: { Self.matches(url.host, $0) }) else { throw .host }
+        try check(host: url.host)
     }
+
+    /// Of a source that listens the port is ours. Files are a folder's business.
+    package func check(_ url: SourceURL) throws(Refusal) {
+        guard url.scheme != .file else { return }
+        guard allowsSource(port: url.port) else { throw .port }
+        if !url.isListening { try check(host: url.host) }
+    }
+
+    package func check(_ target: PullTarget) throws(Refusal) {
+        switch target {
+        case .rtsp(let url): try check(url)
+        case .process(let url): try check(url)
+        }
+    }
+
+    package func check(host: String) throws(Refusal) {
+        guard hosts.isEmpty || hosts.contains(where: { Self.matches(host, $0) }) else { throw .host }
+    }
+
+    /// For whatever a source that is not RTSP's leads to.
+    package func allowsSource(port: UInt16) -> Bool { port >= firstFreePort || Self.webPorts.contains(port) }
 
     /// - Parameter address: Of the host of a URL that has been checked.
     package func check(_ address: SocketAddress) throws(Refusal) {

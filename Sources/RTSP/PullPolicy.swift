@@ -24,6 +24,10 @@ package enum RTSPPullFailure: Error, Sendable, Equatable {
     case connectionLost
     /// The server has ended the session.
     case endedByServer
+    /// A file was played to its end.
+    case finished
+    /// The process that reads the source has ended without a word; what is known of that, for people.
+    case processEnded(String)
     case shutdown
 
     /// WCS's text for viewers (`wcs-signalling.md`, part 7.3). What is behind an address that is refused is nobody's
@@ -34,7 +38,7 @@ package enum RTSPPullFailure: Error, Sendable, Equatable {
         case .notFound: "Rtsp stream not found"
         case .noCommonCodecs: "No common codecs"
         case .shutdown: "RtspAgent shutdown"
-        case .silent, .connectionLost, .endedByServer: "Stream failed"
+        case .silent, .connectionLost, .endedByServer, .finished, .processEnded: "Stream failed"
         case .refusedHost, .tooManyRedirects, .badRedirect, .connect, .noResponse, .malformed, .wrongPassword, .status,
             .badDescription:
             "Failed to connect to rtsp stream"
@@ -52,9 +56,9 @@ package enum RTSPPullFailure: Error, Sendable, Equatable {
 
     package var outlook: Outlook {
         switch self {
-        case .badURL, .refusedHost, .shutdown: .hopeless
+        case .badURL, .refusedHost, .shutdown, .finished: .hopeless
         case .wrongPassword, .noCommonCodecs, .badDescription, .tooManyRedirects, .badRedirect, .malformed: .patient
-        case .connect, .noResponse, .notFound, .status, .silent, .connectionLost, .endedByServer: .soon
+        case .connect, .noResponse, .notFound, .status, .silent, .connectionLost, .endedByServer, .processEnded: .soon
         }
     }
 }

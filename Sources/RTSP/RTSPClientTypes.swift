@@ -29,6 +29,17 @@ package struct RTSPPulledTrack: Sendable, Equatable {
     package var ssrc: UInt32?
     /// First packet and its time, if the server said so.
     package var first = RTSPAnswer.FirstPacket()
+
+    package init(
+        description: TrackDescription, path: RTSPSetUpTrack.Path, serverPorts: RTSPTransport.Pair<UInt16>? = nil,
+        ssrc: UInt32? = nil, first: RTSPAnswer.FirstPacket = RTSPAnswer.FirstPacket()
+    ) {
+        self.description = description
+        self.path = path
+        self.serverPorts = serverPorts
+        self.ssrc = ssrc
+        self.first = first
+    }
 }
 
 /// What the shell is to do, in this order.

@@ -7,16 +7,18 @@ import Wire
 
 /// The connection of a puller as the rest of the program may touch it, from any thread.
 package final class RTSPPullLink: Sendable {
-    private let attempt: PullAttempt
+    private let attempt: PullAttempt?
 
-    init(_ attempt: PullAttempt) { self.attempt = attempt }
+    /// - Parameter attempt: nil: whoever sends takes no RTCP.
+    init(_ attempt: PullAttempt?) { self.attempt = attempt }
 
     /// RTCP for the camera, of a track of `begin`: receiver reports, requests for a key frame.
-    package func send(rtcp: [UInt8], track: Int) { attempt.onLoop { $0.send(rtcp: rtcp, track: track) } }
+    package func send(rtcp: [UInt8], track: Int) { attempt?.onLoop { $0.send(rtcp: rtcp, track: track) } }
 }
 
 /// One attempt, with the connections that its redirects take: carries out what the client session wants.
-final class PullAttempt: Sendable {
+final class PullAttempt: SourceAttempt {
+    private let url: RTSPURL
     let settings: RTSPPullSettings
     private let sink: any RTSPPullSink
     private let tlsContext: NIOSSLContext?
@@ -27,9 +29,10 @@ final class PullAttempt: Sendable {
     private let isStopped = Atomic<Bool>(false)
 
     init(
-        settings: RTSPPullSettings, sink: any RTSPPullSink, tlsContext: NIOSSLContext?,
+        _ url: RTSPURL, settings: RTSPPullSettings, sink: any RTSPPullSink, tlsContext: NIOSSLContext?,
         resolve: @escaping RTSPPuller.Resolver, eventLoop: any EventLoop
     ) {
+        self.url = url
         self.settings = settings
         self.sink = sink
         self.tlsContext = tlsContext
@@ -38,11 +41,11 @@ final class PullAttempt: Sendable {
         driver = .makeBoxSendingValue(nil, eventLoop: eventLoop)
     }
 
-    func start(_ url: RTSPURL, _ completion: @escaping PullDriver.Completion) {
+    func start(_ completion: @escaping PullDriver.Completion) {
         eventLoop.execute {
             guard !self.isStopped.load(ordering: .acquiring) else { return completion(.shutdown, nil) }
             let driver = PullDriver(
-                url: url, settings: self.settings, sink: self.sink, eventLoop: self.eventLoop, attempt: self
+                url: self.url, settings: self.settings, sink: self.sink, eventLoop: self.eventLoop, attempt: self
             ) { failure, playedFor in
                 self.driver.value = nil
                 completion(failure, playedFor)

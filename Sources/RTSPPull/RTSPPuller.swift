@@ -24,6 +24,8 @@ package struct RTSPPullSettings: Sendable {
     package var policy = PullPolicy.Settings()
     package var hostGuard = HostGuard()
     package var limits = RTSPLimits()
+    /// For what is not RTSP; nil: such sources are refused.
+    package var process: SourceProcessSettings?
     /// Addresses of a host that are tried.
     package var maxAddresses = 4
     package var counters = RTSPPullCounters()
@@ -43,6 +45,14 @@ package final class RTSPPullCounters: Sendable {
 
     func noteStranger() { strangersSeen.wrappingAdd(1, ordering: .relaxed) }
     func noteAttempt() { attemptsMade.wrappingAdd(1, ordering: .relaxed) }
+}
+
+/// One try to pull a source, over in the end for a reason. From any thread.
+protocol SourceAttempt: Sendable {
+    /// Once. The completion is called on the event loop, with how long there was media.
+    func start(_ completion: @escaping PullDriver.Completion)
+    /// Also before it has begun.
+    func stop()
 }
 
 /// Pulls one source until it is stopped: attempt by attempt, with waits between them.
@@ -84,13 +94,13 @@ package final class RTSPPuller: Sendable {
     /// last thing the sink hears. - Returns: why it is over.
     @discardableResult
     package func run() async -> RTSPPullFailure {
-        guard let target = RTSPURL(url) else { return await over(.badURL) }
+        guard let target = PullTarget(url) else { return await over(.badURL) }
         var policy = PullPolicy(settings: settings.policy, seed: seed)
         var settings = settings
         while true {
             let (failure, playedFor) = await attempt(target, settings)
             guard !Task.isCancelled, failure != .shutdown else { return await over(.shutdown) }
-            if failure == .silent, playedFor == nil, settings.client.transports == [.udp, .tcp] {
+            if case .rtsp = target, failure == .silent, playedFor == nil, settings.client.transports == [.udp, .tcp] {
                 // The camera has agreed to datagrams, and none gets through: for good, and without a wait.
                 settings.client.transports = [.tcp]
                 continue
@@ -112,14 +122,20 @@ package final class RTSPPuller: Sendable {
     }
 
     private func attempt(
-        _ target: RTSPURL, _ settings: RTSPPullSettings
+        _ target: PullTarget, _ settings: RTSPPullSettings
     ) async -> (RTSPPullFailure, playedFor: Interval?) {
         settings.counters.noteAttempt()
-        let attempt = PullAttempt(
-            settings: settings, sink: sink, tlsContext: tlsContext, resolve: resolve, eventLoop: eventLoop)
+        let attempt: any SourceAttempt =
+            switch target {
+            case .rtsp(let url):
+                PullAttempt(
+                    url, settings: settings, sink: sink, tlsContext: tlsContext, resolve: resolve, eventLoop: eventLoop)
+            case .process(let url):
+                ProcessAttempt(url, settings: settings, sink: sink, eventLoop: eventLoop)
+            }
         return await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                attempt.start(target) { continuation.resume(returning: ($0, $1)) }
+                attempt.start { continuation.resume(returning: ($0, $1)) }
             }
         } onCancel: {
             attempt.stop()

@@ -12,7 +12,7 @@ struct WeirCommand: AsyncParsableCommand {
             media.port. Config/weir.yaml explains all keys.
             """,
         version: BuildInfo.current.description,
-        subcommands: [Serve.self, Examine.self, Bench.self, Mix.self, Version.self])
+        subcommands: [Serve.self, Examine.self, Bench.self, Mix.self, Version.self, PullSource.self])
 }
 
 /// Options of the commands that read the configuration.

@@ -277,7 +277,7 @@ async def test_passwords_of_cameras_are_shown_to_nobody(pull, method):
                     assert [stream["name"] for stream in streams] == [shown]
                     assert await found(server, "rtsp/find", {"uri": name}) == [{"uri": shown, "status": "PLAYING"}]
                 await camera.kill()
-                await until("the loss is in the log", lambda: "RTSP source is lost" in server.log_path.read_text())
+                await until("the loss is in the log", lambda: "pulled source is lost" in server.log_path.read_text())
                 await done(server, "rtsp/terminate", {"uri": shown})
                 status = await client.status(identifier, "FAILED")
                 texts["status"] = json.dumps(status)

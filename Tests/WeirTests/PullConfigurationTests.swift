@@ -48,9 +48,12 @@ struct PullConfigurationTests {
         ("hosts: [\"a b\"]", "\"a b\" is not a host"),
         ("allow_networks: [home]", "\"home\" is not a range of addresses"),
         ("sources: [{name: a/b, url: \"rtsp://secret@h/\"}]", "name is not the name of a stream"),
-        ("sources: [{name: a, url: \"http://secret@h/\"}]", "url is not an RTSP URL"),
+        ("sources: [{name: a, url: \"ftp://secret@h/\"}]", "url is not a URL that can be pulled"),
+        ("schemes: [gopher]", "rtsp.pull.schemes"),
         ("sources: [{name: a, url: \"rtsp://secret@h/\", mode: now}]", "mode is not a mode"),
         ("sources: [{name: a, url: \"rtsp://secret@h/\", wat: 1}]", "wat is not a key of a source"),
+        ("max_processes: -1", "rtsp.pull.max_processes"),
+        ("process_memory: 1MiB", "rtsp.pull.process_memory"),
         ("sources: [{name: a}]", "the entry is not complete"),
         (
             "sources: [{name: a, url: \"rtsp://secret@h/\"}, {name: a, url: \"rtsp://secret@i/\"}]",

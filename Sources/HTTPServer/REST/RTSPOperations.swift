@@ -5,7 +5,8 @@ import WeirJSON
 struct RTSPOperations: Sendable {
     private static let schema = "RTSPAgent"
     private static let uri = RESTField(
-        "uri", .text, required: true, "rtsp://… or rtsps://…, with user and password if need be")
+        "uri", .text, required: true,
+        "rtsp://…, or a URL of another scheme that is allowed, with user and password if need be")
 
     /// nil: this server pulls nothing.
     let pulls: (any StreamPulls)?
@@ -70,12 +71,12 @@ struct RTSPOperations: Sendable {
             throw switch error {
             case .badURI:
                 Problem(
-                    .badRequest, "uri is not the URI of an RTSP stream",
+                    .badRequest, "uri is not the URI of a stream that can be pulled",
                     remedy: "Send rtsp://HOST/PATH, with what is special in a password percent-encoded.")
             case .notAllowed:
                 Problem(
-                    .badRequest, "The host or port of uri is not one that may be pulled",
-                    remedy: "See rtsp.pull.hosts in the configuration.")
+                    .badRequest, "The scheme, host or port of uri is not one that may be pulled",
+                    remedy: "See rtsp.pull.schemes and rtsp.pull.hosts in the configuration.")
             case .exists:
                 Problem(.conflict, "There is such a stream already", remedy: "Look at what there is by find_all.")
             }

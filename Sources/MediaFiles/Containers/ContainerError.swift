@@ -13,6 +13,8 @@ package enum ContainerError: Error, Equatable, Sendable {
     case unsupported(codec: String, container: String)
     /// A track's parameter sets or size are not known yet.
     case missingParameters(track: Int)
+    /// There is nothing in it but what Weir has no place for; the codecs' names, for people.
+    case unknownCodecs([String])
     /// libav refused; its own error code.
     case library(code: Int32)
     /// The caller asked to stop.
@@ -22,7 +24,7 @@ package enum ContainerError: Error, Equatable, Sendable {
     package var playbackStatus: String {
         switch self {
         case .notFound: "File not found"
-        case .wrongFormat, .unsupported, .missingParameters: "File has wrong format"
+        case .wrongFormat, .unsupported, .unknownCodecs, .missingParameters: "File has wrong format"
         case .system(errno: ENOENT), .system(errno: ENOTDIR): "File not found"
         case .system, .library, .cancelled: "Failed to read file"
         }
@@ -46,6 +48,7 @@ extension ContainerError: CustomStringConvertible {
         case .wrongFormat: "wrong format"
         case .system(let errno): String(cString: strerror(errno))
         case .unsupported(let codec, let container): "\(codec) cannot be stored in \(container)"
+        case .unknownCodecs(let names): "codecs that are not known here: \(names.joined(separator: " "))"
         case .missingParameters(let track): "parameters of track \(track) are unknown"
         case .library(let code): "\(LibAVError.text(of: code))"
         case .cancelled: "cancelled"

@@ -24,10 +24,8 @@ package final class Demuxer {
         case only(Int)
     }
 
-    /// Pictures further apart than this, or frames beyond it, are a damaged clock.
-    private static let longestFile = Interval.seconds(10 * 24 * 3_600)
-
-    package let tracks: [TrackDescription]
+    /// What AAC in ADTS has no place for elsewhere is known of its first frame on.
+    package private(set) var tracks: [TrackDescription]
     /// Of the pictures as stored; nil for sound and where the file does not say.
     package let sizes: [VideoSize?]
     package let rotations: [VideoRotation]
@@ -44,7 +42,10 @@ package final class Demuxer {
     /// When the file's own time was zero, in milliseconds since 1970, as recordings say it.
     package let startedAt: Int64?
 
-    private let input: InputContext
+    /// Name of the format, as libavformat has it; empty for files.
+    package let formatName: String
+
+    private let input: any PacketInput
     private let packet: UnsafeMutablePointer<AVPacket>
     /// By stream of the file: which track it is.
     private let map: [Int?]
@@ -71,8 +72,21 @@ package final class Demuxer {
         try self.init(InputContext(descriptor: descriptor, isCancelled: isCancelled), .best)
     }
 
-    private init(_ input: InputContext, _ selection: Selection) throws(ContainerError) {
+    /// A source in the network. Blocks until it is opened and known.
+    ///
+    /// - Parameter isCancelled: asked from within calls, now and then; true ends them with `.cancelled`.
+    package convenience init(
+        url: String, options: NetworkOptions, isCancelled: @escaping () -> Bool
+    ) throws(ContainerError) {
+        let input = try NetworkInput(url: url, options: options, isCancelled: isCancelled)
+        try self.init(input, .best, formatName: input.formatName)
+    }
+
+    private init(
+        _ input: any PacketInput, _ selection: Selection, formatName: String = ""
+    ) throws(ContainerError) {
         self.input = input
+        self.formatName = formatName
         var tracks: [TrackDescription] = []
         var sizes: [VideoSize?] = []
         var rotations: [VideoRotation] = []
@@ -115,7 +129,11 @@ package final class Demuxer {
             titles.append(Self.title(stream))
             reorders.append(codec.isVideo && parameters.pointee.video_delay > 0)
         }
-        guard !tracks.isEmpty, let packet = av_packet_alloc() else { throw .wrongFormat }
+        guard !tracks.isEmpty else {
+            let names = Self.codecNames(input.context)
+            throw formatName.isEmpty || names.isEmpty ? .wrongFormat : .unknownCodecs(names)
+        }
+        guard let packet = av_packet_alloc() else { throw .system(errno: ENOMEM) }
         self.packet = packet
         self.tracks = tracks
         self.sizes = sizes
@@ -132,7 +150,7 @@ package final class Demuxer {
         self.start = zero
         startedAt = FileTime.startedAt(input.context.pointee.metadata)
         let length = input.context.pointee.duration
-        duration = length > 0 ? min(.microseconds(length), Self.longestFile) : .zero
+        duration = length > 0 ? min(.microseconds(length), input.longest) : .zero
     }
 
     deinit {
@@ -191,7 +209,8 @@ package final class Demuxer {
         let decoded = packet.pointee.dts == weir_av_nopts ? packet.pointee.pts : packet.pointee.dts
         guard presented != weir_av_nopts else { return nil }
         let time = Self.interval(presented, timeBase) - zero
-        guard time > Interval.zero - Self.longestFile, time < Self.longestFile else { return nil }
+        guard time > Interval.zero - input.longest, time < input.longest else { return nil }
+        if filters[stream] != nil { learnConfiguration(track) }
         let description = tracks[track]
         let isVideo = description.isVideo
         let isKeyFrame = !isVideo || packet.pointee.flags & AV_PKT_FLAG_KEY != 0
@@ -219,6 +238,23 @@ package final class Demuxer {
             }
         }
         return Sample(frame: frame, decodeTime: Self.interval(decoded, timeBase) - zero)
+    }
+
+    /// The configuration that a filter has made of the first frame.
+    private func learnConfiguration(_ track: Int) {
+        guard tracks[track].parameterSets.isEmpty else { return }
+        var size = 0
+        guard let bytes = av_packet_get_side_data(packet, AV_PKT_DATA_NEW_EXTRADATA, &size), size > 0 else { return }
+        tracks[track].parameterSets = [Array(UnsafeBufferPointer(start: bytes, count: size))]
+    }
+
+    private static func codecNames(_ context: UnsafeMutablePointer<AVFormatContext>) -> [String] {
+        (0..<Int(context.pointee.nb_streams)).compactMap { index in
+            guard let parameters = context.pointee.streams[index]?.pointee.codecpar,
+                let name = avcodec_get_name(parameters.pointee.codec_id)
+            else { return nil }
+            return String(cString: name)
+        }
     }
 
     private static func interval(_ ticks: Int64, _ timeBase: AVRational) -> Interval {

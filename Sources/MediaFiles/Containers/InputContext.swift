@@ -1,11 +1,12 @@
 import CLibAV
 import Glibc
+import Wire
 
 /// One libavformat demuxer over a descriptor of ours: owns the contexts and the descriptor. One thread.
 ///
 /// The bytes are hostile: no other file or address is ever opened on their behalf, few formats are tried, streams and
 /// probing are bounded, and so is what may be read in all.
-final class InputContext {
+final class InputContext: PacketInput {
     private static let bufferSize: Int32 = 64 << 10
     private static let formats = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,ogg"
     /// Files of several streams have two for each (`RecordingGroup.mostParts`).
@@ -18,6 +19,7 @@ final class InputContext {
     private static let readAtLeast: Int64 = 256 << 20
 
     let length: Int64
+    let longest = Interval.seconds(10 * 24 * 3_600)
     private let descriptor: Int32
     private var position: Int64 = 0
     private var budget: Int64

@@ -34,6 +34,14 @@ extension Configuration {
         /// false: URLs are refused as names of streams, and there are no `sources`.
         package var enabled = true
         package var transport = Transport.tcp
+        /// Schemes of URLs that may be named as streams; those of `sources` may be any.
+        package var schemes = ["rtsp", "rtsps"]
+        /// Under which files may be pulled; empty: none.
+        package var fileFolder = ""
+        /// Processes for sources that are not RTSP's, at a time.
+        package var maxProcesses = 32
+        /// Bytes of address space of each.
+        package var processMemory = 1 << 30
         /// Hosts that may be pulled, `*.example.com` too; empty: all.
         package var hosts: [String] = []
         /// Networks that may be pulled although their addresses are not public.
@@ -71,6 +79,15 @@ extension Configuration {
             settings.hostGuard.hosts = hosts
             settings.hostGuard.allow(networks: allowNetworks)
             settings.counters = counters
+            var process = SourceProcessSettings()
+            process.memory = processMemory
+            process.folder = fileFolder
+            // The connection, and a description of what comes; playlists and what they name are several connections.
+            process.openingLimit = responseTimeout + responseTimeout
+            process.mediaLimit = mediaTimeout
+            process.networks = allowNetworks
+            process.verifiesTLS = tlsVerify
+            settings.process = process
             return settings
         }
     }
@@ -85,18 +102,26 @@ extension Doctor {
         for source in pull.sources {
             let subject = "source \(source.name)"
             // Checked when the configuration was read.
-            guard let url = RTSPURL(source.url) else { continue }
+            guard let target = PullTarget(source.url) else { continue }
             do throws(HostGuard.Refusal) {
-                try hostGuard.check(url)
+                try hostGuard.check(target)
                 // A name is looked up when it is pulled.
-                if let address = SocketAddress(ip: url.host, port: url.port) { try hostGuard.check(address) }
+                if let host = target.host, let address = SocketAddress(ip: host, port: 0) {
+                    try hostGuard.check(address)
+                }
+                if case .process(let url) = target, url.scheme == .file, !url.isBelow(pull.fileFolder) {
+                    add(
+                        .error, subject, "\(source.url) is not below rtsp.pull.file_folder",
+                        "set rtsp.pull.file_folder to a folder that the file is in")
+                    continue
+                }
                 add(.ok, subject, "\(StreamName.shown(source.url)) may be pulled")
             } catch {
                 let remedy =
                     switch error {
-                    case .host: "add \(url.host) to rtsp.pull.hosts"
-                    case .port: "use port 322, 554, or 1024 and above"
-                    case .address: "add \(url.host) to rtsp.pull.allow_networks"
+                    case .host: "add \(target.host ?? "it") to rtsp.pull.hosts"
+                    case .port: "use port 322, 554 (RTSP), 80, 443 (others), or 1024 and above"
+                    case .address: "add \(target.host ?? "it") to rtsp.pull.allow_networks"
                     }
                 add(.error, subject, "\(StreamName.shown(source.url)) may not be pulled", remedy)
             }
@@ -113,6 +138,12 @@ extension ConfigurationKey {
         .init(
             "rtsp.pull", "transport", \.rtspPull.transport,
             .word(Configuration.Pull.Transport.allCases.map { ($0.rawValue, $0) }, name: { $0.rawValue })),
+        .init(
+            "rtsp.pull", "schemes", \.rtspPull.schemes,
+            .list(.word(PullTarget.schemes.map { ($0, $0) }, name: { $0 }), 0...PullTarget.schemes.count)),
+        .init("rtsp.pull", "file_folder", \.rtspPull.fileFolder, .path),
+        .init("rtsp.pull", "max_processes", \.rtspPull.maxProcesses, .integer(0...10_000)),
+        .init("rtsp.pull", "process_memory", \.rtspPull.processMemory, .size(768 << 20...64 << 30)),
         .init("rtsp.pull", "hosts", \.rtspPull.hosts, .list(.pullHost, 0...1_000)),
         .init("rtsp.pull", "allow_networks", \.rtspPull.allowNetworks, .list(.pullNetwork, 0...256)),
         .init("rtsp.pull", "response_timeout", \.rtspPull.responseTimeout, .duration(.seconds(1)...minute)),
@@ -200,7 +231,7 @@ extension ValueForm where Value == Configuration.Pull.Source {
                         guard StreamName.check(text) == .valid else { throw bad("is not the name of a stream") }
                         name = text
                     case "url":
-                        guard RTSPURL(text) != nil else { throw bad("is not an RTSP URL") }
+                        guard PullTarget(text) != nil else { throw bad("is not a URL that can be pulled") }
                         url = text
                     case "mode":
                         guard let word = Configuration.Pull.Source.Mode(rawValue: text) else {

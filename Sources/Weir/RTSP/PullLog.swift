@@ -19,9 +19,10 @@ struct PullLog: Sendable {
     }
 
     func playing(_ source: PulledSource, _ tracks: [RTSPPulledTrack], again: Bool) {
-        let transport = tracks.contains { if case .udp = $0.path { true } else { false } } ? "udp" : "tcp"
+        let isUDP = tracks.contains { if case .udp = $0.path { true } else { false } }
+        let transport = source.isProcess ? "process" : isUDP ? "udp" : "tcp"
         logger.info(
-            again ? "RTSP source is back" : "RTSP source plays",
+            again ? "pulled source is back" : "pulled source plays",
             metadata: metadata(
                 source,
                 [
@@ -33,29 +34,33 @@ struct PullLog: Sendable {
     func interrupted(_ source: PulledSource, _ failure: RTSPPullFailure, retryIn: Interval?) {
         count(failure.label)
         var more: Logger.Metadata = ["info": "\(failure.info)", "reason": "\(failure.reason)"]
+        guard failure != .finished else {
+            logger.info("pulled source has come to its end", metadata: metadata(source))
+            return
+        }
         guard let retryIn else {
-            logger.warning("RTSP source cannot be pulled", metadata: metadata(source, more))
+            logger.warning("source cannot be pulled", metadata: metadata(source, more))
             return
         }
         more["retryInMs"] = "\(retryIn.milliseconds)"
-        logger.warning("RTSP source is lost, it is tried again", metadata: metadata(source, more))
+        logger.warning("pulled source is lost, it is tried again", metadata: metadata(source, more))
     }
 
     func givenUp(_ source: PulledSource) {
         logger.warning(
-            "RTSP source did not come back within rtsp.pull.keep_viewers: its viewers are told",
+            "pulled source did not come back within rtsp.pull.keep_viewers: its viewers are told",
             metadata: metadata(source))
     }
 
     func changed(_ source: PulledSource, _ tracks: [TrackDescription]) {
         logger.warning(
-            "RTSP source has come back with other codecs: its viewers must begin anew",
+            "pulled source has come back with other codecs: its viewers must begin anew",
             metadata: metadata(source, ["tracks": "\(tracks.map(\.codec.name).joined(separator: " "))"]))
     }
 
     func tooMany(_ source: PulledSource) {
         count("tooMany")
-        logger.warning("RTSP source is not pulled: rtsp.pull.max is reached", metadata: metadata(source))
+        logger.warning("source is not pulled: rtsp.pull.max or max_processes is reached", metadata: metadata(source))
     }
 
     private func metadata(_ source: PulledSource, _ more: Logger.Metadata = [:]) -> Logger.Metadata {
@@ -111,7 +116,8 @@ extension RTSPPullFailure {
     static let labels = [
         "badURL", "refusedHost", "redirect", "connect", "noResponse", "malformed", "wrongPassword", "notFound",
         "status",
-        "badDescription", "noCommonCodecs", "silent", "connectionLost", "endedByServer", "shutdown", "tooMany",
+        "badDescription", "noCommonCodecs", "silent", "connectionLost", "endedByServer", "finished", "process",
+        "shutdown", "tooMany",
     ]
 
     /// Value of the metrics label `reason`.
@@ -131,6 +137,8 @@ extension RTSPPullFailure {
         case .silent: "silent"
         case .connectionLost: "connectionLost"
         case .endedByServer: "endedByServer"
+        case .finished: "finished"
+        case .processEnded: "process"
         case .shutdown: "shutdown"
         }
     }
@@ -140,11 +148,11 @@ extension RTSPPullFailure {
         switch self {
         case .badURL: "the URL is none: is everything in the password escaped?"
         case .refusedHost(.host): "the host is not in rtsp.pull.hosts"
-        case .refusedHost(.port): "the port is not one of RTSP's (322, 554, 1024 and above)"
+        case .refusedHost(.port): "the port is not 322, 554 (RTSP), 80, 443 (others), or 1024 and above"
         case .refusedHost(.address): "the address is not public; rtsp.pull.allow_networks may allow it"
         case .tooManyRedirects: "too many redirects"
         case .badRedirect: "a redirect to nowhere, or from TLS to plain"
-        case .connect(let error): "no connection: \(error)"
+        case .connect(let error): "no connection: \(Self.withoutSecrets(error))"
         case .noResponse(let method): "no answer to \(method.rawValue) in time"
         case .malformed: "the answer is not RTSP"
         case .wrongPassword: "user or password is wrong"
@@ -155,7 +163,14 @@ extension RTSPPullFailure {
         case .silent: "no media in time"
         case .connectionLost: "the connection was lost"
         case .endedByServer: "the server has ended the session"
+        case .finished: "it has come to its end"
+        case .processEnded(let how): "the process that reads it has ended: \(Self.withoutSecrets(how))"
         case .shutdown: "ended here"
         }
+    }
+
+    /// Of texts of libraries, which may have the URL in them.
+    private static func withoutSecrets(_ text: String) -> String {
+        text.split(separator: " ").map { StreamName.shown(String($0)) }.joined(separator: " ")
     }
 }

@@ -8,8 +8,8 @@ import Synchronization
 import WeirMetrics
 import Wire
 
-/// Cameras and other RTSP servers as streams: `rtsp://…` and `rtsps://…` for whoever plays such a name, the sources of the
-/// configuration under names of their own, and those that the operator begins (`rtsp/startup`).
+/// Cameras and other servers as streams: `rtsp://…` and URLs of other schemes that are allowed, for whoever plays such a
+/// name, the sources of the configuration under names of their own, and those that the operator begins (`rtsp/startup`).
 package final class PullService: OnDemandSources {
     private struct State {
         /// Those that are pulled, or are about to be.
@@ -81,6 +81,9 @@ package final class PullService: OnDemandSources {
     private func add(_ source: PulledSource) -> Bool {
         state.withLock { state in
             guard state.live.count < configuration.max else { return false }
+            if source.isProcess, state.live.values.count(where: \.isProcess) >= configuration.maxProcesses {
+                return false
+            }
             state.live[ObjectIdentifier(source)] = source
             return true
         }
@@ -99,8 +102,8 @@ package final class PullService: OnDemandSources {
 
     private func url(of name: String) -> String? {
         if let source = named[name] { return source.url }
-        let head = name.prefix { $0 != ":" }.lowercased()
-        return ["rtsp", "rtsps"].contains(head) && name.dropFirst(head.count).hasPrefix("://") ? name : nil
+        guard let scheme = PullTarget.scheme(of: name), configuration.schemes.contains(scheme) else { return nil }
+        return name
     }
 
     // MARK: Sources that are always there
@@ -165,8 +168,11 @@ extension PullService: StreamPulls {
     }
 
     package func startup(_ uri: String) throws(PullRefusal) {
-        guard let url = RTSPURL(uri) else { throw .badURI }
-        do { try desk.settings.hostGuard.check(url) } catch { throw .notAllowed }
+        guard let target = PullTarget(uri) else { throw .badURI }
+        guard let scheme = PullTarget.scheme(of: uri), configuration.schemes.contains(scheme) else {
+            throw .notAllowed
+        }
+        do { try desk.settings.hostGuard.check(target) } catch { throw .notAllowed }
         let control = state.withLock { state -> ControlPlane? in
             guard state.started[uri] == nil, !state.live.values.contains(where: { $0.url == uri }),
                 let control = state.control

@@ -54,6 +54,8 @@ final class PulledSource: OnDemandSource, RTSPPullSink {
     /// Under which it is published: the URL itself, or the name that the configuration gives it.
     let name: String
     let url: String
+    /// It is read by a process of its own.
+    let isProcess: Bool
     let isShared = true
     let provider = "RTSP"
     let unanswered = StatusInfo.rtspConnectionFailed
@@ -64,6 +66,7 @@ final class PulledSource: OnDemandSource, RTSPPullSink {
     init(name: String, url: String, desk: Desk) {
         self.name = name
         self.url = url
+        isProcess = PullTarget(url)?.isProcess ?? false
         self.desk = desk
     }
 
@@ -208,7 +211,7 @@ final class PulledSource: OnDemandSource, RTSPPullSink {
         desk.log.interrupted(self, failure, retryIn: isOver ? nil : retryIn)
         if isOver {
             desk.failures.remember(failure, of: url)
-            return finish(.failed(failure.statusInfo))
+            return finish(failure == .finished ? .finished : .failed(failure.statusInfo))
         }
         keepViewers(failure)
     }
