@@ -23,6 +23,7 @@ package struct LivePlayout: UnitPacer {
     private static let speed: Int64 = 2
     private static let mostUnits = 8_192
     private static let mostBytes = 8 << 20
+    private static let lateness = Interval.milliseconds(20)
     private static let firstReports = Interval.seconds(1)
     private static let laterReports = Interval.seconds(5)
 
@@ -63,7 +64,7 @@ package struct LivePlayout: UnitPacer {
         }
         bytes -= unit.byteCount
         // A pace is kept although the process is woken late.
-        let sent = max(ready(unit), now - .milliseconds(20))
+        let sent = last == nil ? now : max(ready(unit), now - Self.lateness)
         last = (sent, max(last?.due ?? unit.due, unit.due))
         return (unit, timestamp(unit.track, unit.time))
     }

@@ -152,13 +152,16 @@ async def test_sources_of_all_schemes(start_server, media):
         reader = await until("a process that reads from the web", lambda: reading(server, web.port))
         os.kill(reader, signal.SIGKILL)
         await until("its end is noticed", lambda: "signal 9" in server.log_path.read_text())
+        # A crash is one at once: no handler holds it up.
+        os.kill(children(server.process.pid)[0], signal.SIGSEGV)
+        await until("the crash is noticed", lambda: "signal 11" in server.log_path.read_text())
         # One that sends nothing any more is found out, and heard again.
         encoder.process.send_signal(signal.SIGSTOP)
         await until("the silence is noticed", lambda: lost(server, urls["srt"]))
         encoder.process.send_signal(signal.SIGCONT)
         encoder.kill()
         encoder.start()
-        victims = {name: peers[name].frames for name in ("rtmp", "http", "hls", "srt")}
+        victims = {name: peers[name].frames for name in urls}
         for name, frames in victims.items():
             await peers[name].wait_frames(frames + 20, LIMIT_SECONDS)
         assert await status(server, urls["rtmp"]) == "PLAYING"

@@ -58,8 +58,11 @@ struct SourceOrderTests {
     }
 
     @Test func tracksAreDescribed() throws {
+        let sets: [[UInt8]] = [
+            [0x67, 0x42, 0xc0, 0x1e, 0xda, 0x02, 0x80, 0xbf, 0xe5, 0xc0, 0x44], [0x68, 0xce, 0x0f, 0xc8],
+        ]
         let tracks = [
-            TrackDescription(codec: .h264, payloadType: 96, parameterSets: [[0x67, 0x42, 0xc0, 0x1e], [0x68, 0xce]]),
+            TrackDescription(codec: .h264, payloadType: 96, parameterSets: sets),
             TrackDescription(
                 codec: .aac, clockRate: 44_100, channels: 2, payloadType: 97, parameterSets: [[0x12, 0x10]]),
         ]
