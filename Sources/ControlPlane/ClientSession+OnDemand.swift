@@ -90,7 +90,7 @@ extension ClientSession {
         log(stream, "stream on demand begins")
         report(id, .publishing)
         // What has a name of its own is played like any stream; HLS has no paths for URLs.
-        if source.isShared, StreamName.check(name) == .valid {
+        if source.isShared {
             for observer in context.observers { observer.published(name, by: peer) }
         }
         waitForPlayers(id, context.configuration.sourceGrace)

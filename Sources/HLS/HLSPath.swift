@@ -163,7 +163,7 @@ package struct HLSPath: Sendable, Hashable {
     }
 
     /// `scheme://…` (RFC 3986 §3.1)
-    private static func isURL(_ text: String) -> Bool {
+    static func isURL(_ text: String) -> Bool {
         let scheme = text.utf8.prefix { $0 != UInt8(ascii: ":") }
         guard let first = scheme.first, (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(first | 0x20) else {
             return false

@@ -38,7 +38,7 @@ package final class HLSRegistry: Sendable {
     package struct Settings: Sendable, Hashable {
         package var stream = HLSStream.Settings()
         package var segmenter = Segmenter.Settings()
-        /// Output begins when a stream is published, and does not end while it is.
+        /// Output begins when a stream is published, and does not end while it is; not where its name is a URL.
         package var autoStart = false
         /// Output without a request for so long ends.
         package var idleTimeout: Interval = .seconds(300)
@@ -159,7 +159,7 @@ package final class HLSRegistry: Sendable {
         opening.withLock { _ in
             if let stream = running(name), !isEnded(stream) {
                 resume(name, stream)
-            } else if settings.autoStart {
+            } else if startsByItself(name) {
                 _ = open(name)
             }
         }
@@ -195,7 +195,7 @@ package final class HLSRegistry: Sendable {
                 let hold = max(settings.endedHold, entry.stream.playlistDuration)
                 if now - at >= hold, status.idle >= settings.endedHold { forget(name, entry, status) }
             case .live, .waiting:
-                if !settings.autoStart, status.viewers == 0, status.idle >= settings.idleTimeout { terminate(name) }
+                if !startsByItself(name), status.viewers == 0, status.idle >= settings.idleTimeout { terminate(name) }
             }
         }
     }
@@ -204,6 +204,9 @@ package final class HLSRegistry: Sendable {
         entry.reading?.cancel()
         drop(name, entry, status)
     }
+
+    /// What a URL stands for goes on only while somebody plays it: else each that was played once would for ever.
+    private func startsByItself(_ name: String) -> Bool { settings.autoStart && !HLSPath.isURL(name) }
 
     /// Unless another output has its place already.
     private func drop(_ name: String, _ entry: Entry, _ status: HLSStream.Status) {
