@@ -68,7 +68,8 @@ extension Worker {
             var remote = plain.client
             remote.port = own?.rtpPort ?? 0
             var lane = Lane(
-                outbound: protection?.outbound ?? machine.clear, remote: remote.c, local: plain.local.c, ssrc: own?.ssrc ?? 0, rtxSSRC: 0,
+                outbound: protection?.outbound ?? machine.clear, remote: remote.c, local: plain.local.c,
+                ssrc: own?.ssrc ?? 0, rtxSSRC: 0,
                 payloadType: own?.payloadType ?? 0, rtxPayloadType: 0, absSendTimeID: 0, transportCCID: 0,
                 orientationID: 0, needsKeyFrame: track.kind == .video, rtxIndex: 0,
                 initialIndex: protection?.progress.nextRTP ?? Int64.random(in: 1..<0x8000, using: &random),

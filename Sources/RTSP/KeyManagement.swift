@@ -69,7 +69,9 @@ package struct SDESCrypto: Sendable, Equatable {
     package init(parsing value: String) throws(SRTPKeyError) {
         let parts = Substring(value).listed(by: UInt8(ascii: " "), limit: Self.maxParts)
         guard parts.count >= 3, let tag: UInt32 = parts[0].decimal() else { throw .malformed("a=crypto without a key") }
-        guard parts[1].equalsIgnoringCase(Self.suite) else { throw .unsupported("crypto suite \(Self.clean(parts[1]))") }
+        guard parts[1].equalsIgnoringCase(Self.suite) else {
+            throw .unsupported("crypto suite \(Self.clean(parts[1]))")
+        }
         if let parameter = parts.dropFirst(3).first { throw .unsupported("session parameter \(Self.clean(parameter))") }
         let keys = parts[2].listed(by: UInt8(ascii: ";"), limit: 2)
         guard keys.count == 1, let text = keys.first, text.utf8.count <= 256 else {

@@ -182,7 +182,9 @@ extension MIKEYMessage {
         guard bytes.count <= Self.maxBytes else { throw .malformed("a MIKEY message of \(bytes.count) bytes") }
         var reader = MIKEYReader(bytes[...])
         guard try reader.byte() == Self.version else { throw .unsupported("this MIKEY version") }
-        guard try reader.byte() == 0 else { throw .unsupported("a MIKEY message other than of the pre-shared key method") }
+        guard try reader.byte() == 0 else {
+            throw .unsupported("a MIKEY message other than of the pre-shared key method")
+        }
         var next = try reader.byte()
         // Whether an answer is wanted: over RTSP there is none but the method's own.
         _ = try reader.byte()
@@ -244,7 +246,9 @@ extension MIKEYMessage {
 
     /// Key data (§6.13).
     private mutating func takeKey(_ data: inout MIKEYReader) throws(SRTPKeyError) {
-        guard try data.byte() == Payload.last, key.isEmpty else { throw .unsupported("a MIKEY message with several keys") }
+        guard try data.byte() == Payload.last, key.isEmpty else {
+            throw .unsupported("a MIKEY message with several keys")
+        }
         let form = try data.byte()
         guard form >> 4 == Self.trafficKey || form >> 4 == Self.trafficKey + 1 else {
             throw .unsupported("a MIKEY key that others are derived from (TGK)")

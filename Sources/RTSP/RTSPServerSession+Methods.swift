@@ -129,7 +129,7 @@ extension RTSPServerSession {
         }
         let text = RTSPDescription.text(
             name: target.name, tracks: tracks, sessionID: Self.version(of: tracks),
-            keys: keyOffers(name: target.name, count: tracks.count))
+            keys: role?.name == target.name ? keyOffers(name: target.name, count: tracks.count) : [])
         var headers: RTSPHeaders = ["Content-Base": target.base, "Content-Type": "application/sdp"]
         headers.add("Cache-Control", "no-cache")
         respond(.ok, headers, body: Array(text.utf8))
