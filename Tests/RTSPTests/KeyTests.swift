@@ -64,7 +64,7 @@ import Wire
         #expect(Self.failure(Self.withKeyNumber) == .unsupported("MKI"))
         let bytes = try Self.message(Self.gstreamer).bytes
         // No encryption; no authentication; a source in its second round of numbers.
-        for (place, value) in [(57, 0), (63, 0), (69, 0), (72, 0), (75, 0), (18, 1)] as [(Int, UInt8)] {
+        for (place, value) in [(54, 0), (60, 0), (66, 0), (69, 0), (72, 0), (18, 1)] as [(Int, UInt8)] {
             var changed = bytes
             changed[place] = value
             let message = try MIKEYMessage(parsing: changed)

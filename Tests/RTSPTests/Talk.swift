@@ -37,13 +37,13 @@ final class Talk {
             makeSSRC: { 0xabc0_0000 + UInt32($0.utf8.count << 4 + $1) }, keyMaker: Talk.keyMaker())
     }
 
-    /// No two bytes strings of its are the same.
+    /// No two keys of its are the same.
     static func keyMaker() -> RTSPKeyMaker {
         let count = Box()
         return RTSPKeyMaker(
             random: { length in
                 let number = UInt8(truncatingIfNeeded: count.next())
-                return (0..<length).map { UInt8($0) &+ number &* 32 }
+                return (0..<length).map { UInt8($0) &+ number &* 31 }
             }, time: { 0xe000_0000_8000_0000 })
     }
 
