@@ -31,7 +31,7 @@ package enum WorkerCommand: Sendable {
     /// A plain RTP player was given to this worker.
     case plainPlayer(PeerRegistration)
     /// RTCP of a plain RTP player of this worker that another worker heard.
-    case plainRTCP(peer: UInt64, bytes: [UInt8], arrival: Instant)
+    case plainRTCP(peer: UInt64, track: Int, bytes: [UInt8], arrival: Instant)
     /// RTCP for a plain RTP client that is no peer.
     case sendPlainRTCP(bytes: [UInt8], remote: SocketAddress, local: SocketAddress)
     case senderReport(stream: UInt64, track: Int, ntp: UInt64, timestamp: UInt32, arrival: Instant)

@@ -80,10 +80,15 @@ package struct PlainControl: Sendable {
     ) throws(PlainError) -> PlainPublisher {
         try check(tracks, client: client, local: local, trackCount: .max)
         guard let worker = mailboxes.leastLoaded(counters) else { throw .unavailable }
-        let publisher = PlainPublisher(
+        let publisher = try PlainPublisher(
             tracks: tracks, client: client.withoutPort, local: local.withoutPort, clients: clients,
             mailbox: mailboxes[worker], receiver: receiver)
-        try clients.add(.publisher(publisher))
+        do throws(PlainError) {
+            try clients.add(.publisher(publisher))
+        } catch {
+            publisher.end()
+            throw error
+        }
         return publisher
     }
 

@@ -1,3 +1,4 @@
+import SRTP
 import Synchronization
 import Wire
 
@@ -11,13 +12,19 @@ package struct PlainTrack: Sendable, Hashable {
     /// Of the packets that we send; of no meaning for publishers.
     package var ssrc: UInt32
     package var payloadType: UInt8
+    /// Of SRTP; nil: RTP goes as it is.
+    package var keys: SRTPTrackKeys?
 
-    package init(track: Int, rtpPort: UInt16, rtcpPort: UInt16, ssrc: UInt32 = 0, payloadType: UInt8 = 0) {
+    package init(
+        track: Int, rtpPort: UInt16, rtcpPort: UInt16, ssrc: UInt32 = 0, payloadType: UInt8 = 0,
+        keys: SRTPTrackKeys? = nil
+    ) {
         self.track = track
         self.rtpPort = rtpPort
         self.rtcpPort = rtcpPort
         self.ssrc = ssrc
         self.payloadType = payloadType
+        self.keys = keys
     }
 }
 
@@ -141,24 +148,38 @@ package final class PlainPublisher: Sendable {
     private let clients: PlainDirectory
     private let ended = Atomic<Bool>(false)
     private let receiver: Mutex<(any PlainReceiver)?>
+    /// Nil: RTP comes as it is.
+    private let cipher: PlainCipher?
 
+    /// - Throws: `.unavailable` for keys that are in use, or when the cipher library is out of memory.
     init(
         tracks: [PlainTrack], client: SocketAddress, local: SocketAddress, clients: PlainDirectory, mailbox: Mailbox,
         receiver: any PlainReceiver
-    ) {
+    ) throws(PlainError) {
         self.tracks = tracks
         self.client = client
         self.local = local
         self.clients = clients
         self.mailbox = mailbox
         self.receiver = Mutex(receiver)
+        cipher = tracks.contains { $0.keys != nil } ? try PlainCipher(tracks) : nil
     }
 
     package var isEnded: Bool { ended.load(ordering: .acquiring) }
 
     /// Two ports of one client may be heard by two workers: the lock lets one of them in at a time.
-    func receive(track: Int, isRTCP: Bool, _ packet: UnsafeRawBufferPointer) {
-        receiver.withLock { $0?.receive(track: track, isRTCP: isRTCP, packet.bytes) }
+    /// - Returns: what keeps an SRTP packet from being its publisher's; nil: nothing.
+    func receive(track: Int, isRTCP: Bool, _ packet: UnsafeRawBufferPointer) -> SRTPResult? {
+        receiver.withLock { receiver in
+            guard let receiver else { return nil }
+            guard let cipher else {
+                receiver.receive(track: track, isRTCP: isRTCP, packet.bytes)
+                return nil
+            }
+            return cipher.open(packet, track: track, isRTCP: isRTCP) {
+                receiver.receive(track: track, isRTCP: isRTCP, $0)
+            }
+        }
     }
 
     func flush() { receiver.withLock { $0?.flush() } }
@@ -169,7 +190,9 @@ package final class PlainPublisher: Sendable {
         guard !isEnded, let own = tracks.first(where: { $0.track == track }) else { return }
         var remote = client
         remote.port = own.rtcpPort
-        mailbox.post(.sendPlainRTCP(bytes: rtcp, remote: remote, local: local))
+        let bytes = cipher?.protect(rtcp: rtcp, track: track) ?? rtcp
+        guard !bytes.isEmpty else { return }
+        mailbox.post(.sendPlainRTCP(bytes: bytes, remote: remote, local: local))
     }
 
     /// Nothing is given to the receiver any more once this has returned; not to be called by the receiver. Idempotent.
@@ -177,5 +200,6 @@ package final class PlainPublisher: Sendable {
         guard !ended.exchange(true, ordering: .acquiringAndReleasing) else { return }
         clients.remove(.publisher(self))
         receiver.withLock { $0 = nil }
+        cipher?.end()
     }
 }

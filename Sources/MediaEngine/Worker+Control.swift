@@ -67,8 +67,8 @@ extension Worker {
         case .source(let registration): adopt(source: registration)
         case .sourceNews(let id): takeNews(of: id)
         case .plainPlayer(let registration): adopt(plain: registration)
-        case .plainRTCP(let id, let bytes, let arrival):
-            if let peer = peers[id] { handleRTCP(bytes.span.bytes, peer: peer, arrival: arrival) }
+        case .plainRTCP(let id, let track, let bytes, let arrival):
+            if let peer = peers[id] { takePlainRTCP(bytes.span.bytes, track: track, peer: peer, arrival: arrival) }
         case .sendPlainRTCP(let bytes, let remote, let local): sendPlainRTCP(bytes, remote: remote, local: local)
         case .inspect(let id, let packets, let reply): reply(inspect(peer: id, packets: packets))
         case .stop: running = false
@@ -221,6 +221,7 @@ extension Worker {
         catchingUp.removeAll { $0 === peer }
         beginning.removeAll { $0 === peer }
         publishCounters(of: peer)
+        noteProgress(of: peer)
         if let stream = peer.stream {
             if peer.isPublisher {
                 endSinks(of: stream)
@@ -256,7 +257,10 @@ extension Worker {
             transport.inbound = nil
             transport.dtls = nil
         }
-        peer.plain?.player.end()
+        if let plain = peer.plain {
+            giveBackKeys(of: plain)
+            plain.player.end()
+        }
     }
 
     /// The stream is no more: its players, and who was about to become one, find out at the next slow tick. Plain players
@@ -266,6 +270,7 @@ extension Worker {
         dirty.removeAll { $0 === stream }
         for peer in Array(peers.values) where peer.stream === stream {
             publishCounters(of: peer)
+            noteProgress(of: peer)
             stream.remove(peer)
             peer.stream = nil
             peer.orphaned = now

@@ -12,15 +12,32 @@ extension Worker {
     /// A plain player begins: it is connected from the start.
     func adopt(plain registration: PeerRegistration) {
         mailbox.load.wrappingSubtract(1, ordering: .relaxed)
+        begin(plain: registration, deadline: now + PlainPlayer.beginLimit)
+    }
+
+    func begin(plain registration: PeerRegistration, deadline: Instant) {
         guard let plain = registration.plain else { return }
         // Closed before it came here.
         guard directory.find(peer: registration.id) === registration else {
             plain.end()
             return
         }
+        let protections: [PlainProtection?]
+        switch takeKeys(of: plain) {
+        case .taken(let all): protections = all
+        case .inUse where now < deadline:
+            awaitingKeys.append((registration, deadline))
+            hurry()
+            return
+        case .inUse, .failed:
+            directory.remove(peer: registration.id)
+            plain.end()
+            return
+        }
         let peer = Peer(registration: registration, now: now, localSSRC: UInt32.random(in: 1 ... .max, using: &random))
         peer.plain = PlainState(
-            player: plain, sockets: numbers(from: plain.local), deadline: now + PlainPlayer.beginLimit)
+            player: plain, sockets: numbers(from: plain.local), protections: protections,
+            deadline: now + PlainPlayer.beginLimit)
         peer.isConnected = true
         enrol(peer)
         counters.peers.wrappingAdd(1, ordering: .relaxed)
@@ -47,13 +64,16 @@ extension Worker {
         stream.tracks.enumerated().map { i, track in
             let own = plain.tracks.first { $0.track == i }
             if let own { peer.trackOfSSRC.append((own.ssrc, i, 0)) }
+            let protection = peer.plain?.protection(ofTrack: i)
             var remote = plain.client
             remote.port = own?.rtpPort ?? 0
             var lane = Lane(
-                outbound: machine.clear, remote: remote.c, local: plain.local.c, ssrc: own?.ssrc ?? 0, rtxSSRC: 0,
+                outbound: protection?.outbound ?? machine.clear, remote: remote.c, local: plain.local.c,
+                ssrc: own?.ssrc ?? 0, rtxSSRC: 0,
                 payloadType: own?.payloadType ?? 0, rtxPayloadType: 0, absSendTimeID: 0, transportCCID: 0,
                 orientationID: 0, needsKeyFrame: track.kind == .video, rtxIndex: 0,
-                initialIndex: Int64.random(in: 1..<0x8000, using: &random), transportSequence: idleSequence)
+                initialIndex: protection?.progress.nextRTP ?? Int64.random(in: 1..<0x8000, using: &random),
+                transportSequence: idleSequence)
             lane.socket = peer.plain?.sockets.rtp ?? PlainSockets.rtpBase
             lane.isPlain = true
             return lane
@@ -143,7 +163,7 @@ extension Worker {
             var bytes: [UInt8] = []
             RTCPWriter.senderReport(report, into: &bytes)
             RTCPWriter.sdesCNAME(ssrc: own.ssrc, cname: Self.cname, into: &bytes)
-            send(bytes, to: plain, port: own.rtcpPort)
+            send(bytes, to: plain, own)
         }
     }
 
@@ -155,14 +175,21 @@ extension Worker {
             RTCPWriter.receiverReport(ssrc: own.ssrc, blocks: [], into: &bytes)
             RTCPWriter.sdesCNAME(ssrc: own.ssrc, cname: Self.cname, into: &bytes)
             RTCPWriter.bye(ssrcs: [own.ssrc], into: &bytes)
-            send(bytes, to: plain, port: own.rtcpPort)
+            send(bytes, to: plain, own)
         }
     }
 
-    private func send(_ bytes: [UInt8], to plain: PlainState, port: UInt16) {
+    private func send(_ bytes: [UInt8], to plain: PlainState, _ track: PlainTrack) {
+        guard bytes.count + 64 < Egress.packetRoom, !bytes.isEmpty else { return }
         var remote = plain.player.client
-        remote.port = port
-        egress.send(bytes, socket: plain.sockets.rtcp, remote: remote.c, local: plain.player.local.c)
+        remote.port = track.rtcpPort
+        let room = egress.reserve()
+        bytes.withUnsafeBytes { room.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+        let length = machine.protectRTCP(
+            plain.protection(ofTrack: track.track)?.outbound ?? machine.clear, packet: room, length: bytes.count,
+            capacity: Egress.packetRoom)
+        egress.commit(
+            length: length, socket: plain.sockets.rtcp, remote: remote.c, local: plain.player.local.c)
     }
 
     /// The first report of a track came: players that began without are told at once.
@@ -186,7 +213,10 @@ extension Worker {
         }
         switch source.client {
         case .publisher(let publisher):
-            publisher.receive(track: source.track, isRTCP: isRTCP, datagram)
+            if let refusal = publisher.receive(track: source.track, isRTCP: isRTCP, datagram) {
+                counters.count(refusal)
+                return
+            }
             if !plainReceived.contains(where: { $0 === publisher }) { plainReceived.append(publisher) }
         case .player(let player):
             // What comes at the media port shall open a way through a firewall; it says nothing.
@@ -195,14 +225,14 @@ extension Worker {
                 counters.malformed.bump()
                 return
             }
-            player.noteSign(now: now)
             if let peer = peers[player.id] {
-                handleRTCP(datagram.bytes, peer: peer, arrival: arrival)
+                takePlainRTCP(datagram.bytes, track: source.track, peer: peer, arrival: arrival)
             } else if let owner = directory.find(peer: player.id)?.owner.load(ordering: .acquiring), owner >= 0,
                 owner != index
             {
                 mailboxes[owner].post(
-                    .plainRTCP(peer: player.id, bytes: [UInt8](datagram), arrival: arrival), waking: false)
+                    .plainRTCP(peer: player.id, track: source.track, bytes: [UInt8](datagram), arrival: arrival),
+                    waking: false)
                 signalled.insert(owner)
             }
         }
@@ -238,14 +268,17 @@ final class PlainState {
     typealias Sockets = (rtp: Int32, rtcp: Int32)
     let player: PlainPlayer
     let sockets: Sockets
+    /// Of each of its tracks; nil: RTP goes as it is.
+    var protections: [PlainProtection?]
     /// Of the wait for the first key frame.
     let deadline: Instant
     /// PLAY has been answered; sound goes.
     var hasBegun = false
 
-    init(player: PlainPlayer, sockets: Sockets, deadline: Instant) {
+    init(player: PlainPlayer, sockets: Sockets, protections: [PlainProtection?], deadline: Instant) {
         self.player = player
         self.sockets = sockets
+        self.protections = protections
         self.deadline = deadline
     }
 }

@@ -136,8 +136,10 @@ extension Worker {
         for peer in publishers where peers[peer.id] != nil { feedback(to: peer) }
         continueCatchUp()
         continueSinks()
+        beginWithKeys()
         let isBusy =
-            !connecting.isEmpty || !beginning.isEmpty || !catchingUp.isEmpty || !sinksCatchingUp.isEmpty
+            !connecting.isEmpty || !beginning.isEmpty || !awaitingKeys.isEmpty || !catchingUp.isEmpty
+            || !sinksCatchingUp.isEmpty
             || publishers.contains { Self.misses($0) }
         nextFastTick = now + (isBusy ? Self.fastInterval : Self.slowInterval)
         for peer in publishers where peer.wantsTransportFeedback { nextFastTick = min(nextFastTick, peer.nextFeedback) }

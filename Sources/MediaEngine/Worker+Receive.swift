@@ -298,11 +298,7 @@ extension Worker {
         let isRTCP = RTCP.isRTCP(UnsafeRawBufferPointer(start: slot, count: length).bytes)
         let result = isRTCP ? inbound.unprotectRTCP(slot, length: length) : inbound.unprotectRTP(slot, length: length)
         guard case .ok(let plain) = result else {
-            switch result {
-            case .replayed: counters.replayed.bump()
-            case .authenticationFailed: counters.authenticationFailed.bump()
-            default: counters.malformed.bump()
-            }
+            counters.count(result)
             return false
         }
         transport.lastHeard = now

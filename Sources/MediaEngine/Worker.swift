@@ -62,6 +62,8 @@ package final class Worker {
     var catchingUp: [Peer] = []
     /// Plain players that have not been given anything yet.
     var beginning: [Peer] = []
+    /// Plain players whose keys another player of their session has still to give back.
+    var awaitingKeys: [(registration: PeerRegistration, deadline: Instant)] = []
     /// Plain RTP clients that this worker has heard, by address.
     var plainSources: [SocketAddress: PlainSource] = [:]
     var plainSourcesLimit = Worker.minPlainSources

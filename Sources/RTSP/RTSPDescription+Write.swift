@@ -35,7 +35,10 @@ extension RTSPDescription {
     ///   - name: Title, for people.
     ///   - tracks: At most 31, so that dynamic payload types suffice.
     ///   - sessionID: Distinguishes descriptions of one origin; changes when the description does.
-    package static func text(name: String, tracks: [TrackDescription], sessionID: UInt64) -> String {
+    ///   - keys: Of each track, under which it is sent by SRTP; none: it goes as it is.
+    package static func text(
+        name: String, tracks: [TrackDescription], sessionID: UInt64, keys: [KeyOffer] = []
+    ) -> String {
         // Bit 63 would be a sign to some readers.
         let id = sessionID & .max >> 1
         var session = SessionDescription(origin: "- \(id) \(id) IN IP4 0.0.0.0")
@@ -47,12 +50,14 @@ extension RTSPDescription {
         ]
         for (index, (track, type)) in zip(tracks, payloadTypes(tracks)).enumerated() {
             var media = MediaDescription(
-                media: (track.isVideo ? MediaKind.video : .audio).rawValue, port: 0, transport: "RTP/AVP",
+                media: (track.isVideo ? MediaKind.video : .audio).rawValue, port: 0,
+                transport: (keys.indices.contains(index) ? RTSPTransport.Profile.savp : .avp).rawValue,
                 formats: ["\(type)"])
             media.attributes = [SDPAttribute("rtpmap", "\(type) \(rtpmap(track))")]
             let parameters = parameters(track)
             if !parameters.isEmpty { media.attributes.append(SDPAttribute("fmtp", "\(type) \(parameters)")) }
             media.attributes.append(SDPAttribute("control", control(track: index)))
+            if keys.indices.contains(index) { media.attributes.append(keys[index].attribute) }
             session.media.append(media)
         }
         return session.serialise()

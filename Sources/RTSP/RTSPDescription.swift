@@ -10,11 +10,27 @@ package struct RTSPDescription: Sendable, Equatable {
         package var control: String?
         /// Place of the m-line, from 0.
         package var mLineIndex: Int
+        /// Of SRTP, as far as they can be used; nil: there are none.
+        package var keys: Keys?
 
-        package init(description: TrackDescription, control: String?, mLineIndex: Int) {
+        package init(description: TrackDescription, control: String?, mLineIndex: Int, keys: Keys? = nil) {
             self.description = description
             self.control = control
             self.mLineIndex = mLineIndex
+            self.keys = keys
+        }
+    }
+
+    /// Keys that a peer has written into its description.
+    package struct Keys: Sendable, Equatable {
+        /// Key of what the peer sends.
+        package var master: Result<SRTPMaster, SRTPKeyError>
+        /// In `a=crypto`, else as MIKEY.
+        package var isSDES: Bool
+
+        package init(master: Result<SRTPMaster, SRTPKeyError>, isSDES: Bool) {
+            self.master = master
+            self.isSDES = isSDES
         }
     }
 
@@ -55,7 +71,9 @@ extension RTSPDescription {
         for (index, media) in session.media.enumerated() {
             if let description = Self.track(media) {
                 tracks.append(
-                    Track(description: description, control: media.attributes.value("control"), mLineIndex: index))
+                    Track(
+                        description: description, control: media.attributes.value("control"), mLineIndex: index,
+                        keys: Keys(media.attributes) ?? Keys(session.attributes)))
             } else {
                 let names = media.offeredFormats().map(\.name)
                 let what = names.isEmpty ? media.formats.joined(separator: " ") : names.joined(separator: " ")

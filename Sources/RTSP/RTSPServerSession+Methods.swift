@@ -128,8 +128,15 @@ extension RTSPServerSession {
     private mutating func described(_ current: Current, _ tracks: [TrackDescription]) {
         guard let target = current.target, !tracks.isEmpty else { return respond(.notFound) }
         // A session that has begun keeps its tracks: what was set up must stay what it is.
-        if self.tracks.isEmpty { role = .play(name: target.name, query: query, tracks: tracks) }
-        let text = RTSPDescription.text(name: target.name, tracks: tracks, sessionID: Self.version(of: tracks))
+        if self.tracks.isEmpty {
+            role = .play(name: target.name, query: query, tracks: tracks)
+            forgetKeys()
+            exchange = wantedExchange
+            if exchange != nil, let keysRefusal { return respond(keyFailure(keysRefusal, current)) }
+        }
+        let text = RTSPDescription.text(
+            name: target.name, tracks: tracks, sessionID: Self.version(of: tracks),
+            keys: role?.name == target.name ? keyOffers(name: target.name, count: tracks.count) : [])
         var headers: RTSPHeaders = ["Content-Base": target.base, "Content-Type": "application/sdp"]
         headers.add("Cache-Control", "no-cache")
         respond(.ok, headers, body: Array(text.utf8))

@@ -29,10 +29,17 @@ extension RTSPServerSession {
         switch choose(current, mode: .play, index: index) {
         case .failure(let refusal): respond(refusal.status)
         case .success(var way):
-            role = .play(name: target.name, query: query, tracks: known)
             way.ssrc = ssrc
-            let payloadType = RTSPDescription.payloadTypes(known)[index]
-            finish(current, way, index: index, ssrc: ssrc, payloadType: payloadType, codec: known[index].codec)
+            let keys: TrackSecurity?
+            do throws(SRTPKeyError) {
+                keys = try playerKeys(current, way, index: index, ssrc: ssrc)
+            } catch { return respond(keyFailure("\(error)", current)) }
+            role = .play(name: target.name, query: query, tracks: known)
+            finish(
+                current, way, keys,
+                RTSPSetUpTrack(
+                    index: index, path: way.path, ssrc: ssrc, payloadType: RTSPDescription.payloadTypes(known)[index],
+                    codec: known[index].codec))
         }
     }
 
@@ -45,20 +52,23 @@ extension RTSPServerSession {
         switch choose(current, mode: .record, index: index) {
         case .failure(let refusal): respond(refusal.status)
         case .success(let way):
-            finish(current, way, index: index, ssrc: 0, payloadType: all[index].description.payloadType)
+            let keys: TrackSecurity?
+            do throws(SRTPKeyError) {
+                keys = try publisherKeys(current, way, all[index], index: index)
+            } catch { return respond(keyFailure("\(error)", current)) }
+            finish(
+                current, way, keys,
+                RTSPSetUpTrack(
+                    index: index, path: way.path, ssrc: 0, payloadType: all[index].description.payloadType))
         }
     }
 
     private mutating func finish(
-        _ current: Current, _ way: RTSPTransport, index: Int, ssrc: UInt32, payloadType: UInt8, codec: Codec? = nil
+        _ current: Current, _ way: RTSPTransport, _ keys: TrackSecurity?, _ chosen: RTSPSetUpTrack
     ) {
-        let path: RTSPSetUpTrack.Path
-        switch way.lower {
-        case .tcp: path = .interleaved(way.interleaved ?? .init(0, 1))
-        case .udp: path = .udp(way.clientPort ?? .init(0, 0))
-        }
-        let track = RTSPSetUpTrack(index: index, path: path, ssrc: ssrc, payloadType: payloadType, codec: codec)
-        tracks.removeAll { $0.index == index }
+        var track = chosen
+        track.keys = keys?.keys
+        tracks.removeAll { $0.index == track.index }
         tracks.append(track)
         tracks.sort { $0.index < $1.index }
         base = current.target?.base ?? base
@@ -74,6 +84,9 @@ extension RTSPServerSession {
             }
             headers["Accept-Ranges"] = "npt"
             headers["Media-Properties"] = "No-Seeking, Time-Progressing, Time-Duration=0.0"
+            shown.mikey = keys?.answer.map { Base64Text.encode($0.bytes) }
+        } else if let answer = keys?.answer {
+            headers["KeyMgmt"] = KeyManagement.header(answer, uri: current.request.uri)
         }
         headers["Transport"] = shown.text
         respond(.ok, headers)
@@ -89,9 +102,17 @@ extension RTSPServerSession {
     private func choose(_ current: Current, mode: RTSPTransport.Mode, index: Int) -> Result<RTSPTransport, Refusal> {
         let offered = RTSPTransport.parse(current.request.headers.values("Transport").joined(separator: ","))
         var sawProhibited = false
+        var reason: String?
         let others = tracks.filter { $0.index != index }
         for way in offered {
-            guard !way.isMulticast, !way.profile.isSecure, way.mode == nil || way.mode == mode else { continue }
+            guard !way.isMulticast, way.mode == nil || way.mode == mode else { continue }
+            var way = way
+            // Who was given a key by SDES decrypts whatever it has asked for (ffmpeg knows no RTP/SAVP).
+            if mode == .play, exchange == .sdes, !way.profile.isSecure { way.profile = .savp }
+            if let refusal = srtpRefusal(way) {
+                reason = reason ?? refusal
+                continue
+            }
             // All tracks of a session go the same way: their clocks are told by reports that do.
             guard others.allSatisfy({ $0.isInterleaved == (way.lower == .tcp) }) else { continue }
             switch way.lower {
@@ -116,7 +137,11 @@ extension RTSPServerSession {
                 return .success(chosen)
             }
         }
-        guard sawProhibited else { return .failure(Refusal(status: .unsupportedTransport)) }
+        guard sawProhibited else {
+            let status = RTSPStatus.unsupportedTransport
+            return .failure(
+                Refusal(status: reason.map { RTSPStatus(status.code, "\(status.reason): \($0)") } ?? status))
+        }
         return .failure(Refusal(status: current.request.version == .v2 ? .destinationProhibited : .forbidden))
     }
 
@@ -207,6 +232,16 @@ extension RTSPServerSession {
             return out
         }
         return plain(a) == plain(b)
+    }
+}
+
+extension RTSPTransport {
+    /// Once it has been chosen, and its numbers with it.
+    fileprivate var path: RTSPSetUpTrack.Path {
+        switch lower {
+        case .tcp: .interleaved(interleaved ?? .init(0, 1))
+        case .udp: .udp(clientPort ?? .init(0, 0))
+        }
     }
 }
 

@@ -38,6 +38,8 @@ package struct RTSPServerSession {
     let settings: RTSPServerSettings
     let peer: RTSPPeer
     private let makeSessionID: @Sendable () -> String
+    /// Nil: there is no SRTP.
+    let keyMaker: RTSPKeyMaker?
     let makeSSRC: @Sendable (_ stream: String, _ track: Int) -> UInt32
     private var authenticator: ServerAuthenticator
 
@@ -56,6 +58,10 @@ package struct RTSPServerSession {
     package private(set) var isStreaming = false
     /// Of DESCRIBE or SETUP: later requests of the session mean the same, though clients leave it out.
     var query: String?
+    /// How the player was told keys in the description.
+    var exchange: KeyExchange?
+    /// Those under which we send, by track.
+    var ownKeys: [Int: OwnKey] = [:]
     /// Something of the outside is held for us: a name, a player.
     private var holdsOutside = false
 
@@ -66,13 +72,15 @@ package struct RTSPServerSession {
     ///   - makeSecret: A text that nobody can guess, at each call: session identifiers and nonces.
     ///   - makeSSRC: The source identifier of a stream's track, not 0: the same for all players in connections, so that
     ///     they can be sent the same bytes.
+    ///   - keyMaker: Of SRTP; nil: there is none.
     package init(
         settings: RTSPServerSettings, peer: RTSPPeer, now: Instant, makeSecret: @escaping @Sendable () -> String,
-        makeSSRC: @escaping @Sendable (_ stream: String, _ track: Int) -> UInt32
+        makeSSRC: @escaping @Sendable (_ stream: String, _ track: Int) -> UInt32, keyMaker: RTSPKeyMaker? = nil
     ) {
         self.settings = settings
         self.peer = peer
         self.makeSSRC = makeSSRC
+        self.keyMaker = keyMaker
         makeSessionID = makeSecret
         lastSign = now
         authenticator = ServerAuthenticator(
@@ -280,6 +288,7 @@ package struct RTSPServerSession {
         holdsOutside = false
         isStreaming = false
         (role, sessionID, query) = (nil, nil, nil)
+        forgetKeys()
         tracks = []
         base = ""
     }

@@ -22,6 +22,19 @@ package struct RTSPServerSettings: Sendable {
     /// Our UDP ports for players and publishers; nil: TCP only.
     package var udpPorts: RTSPTransport.Pair<UInt16>? = .init(8000, 8001)
 
+    /// Whether RTP over UDP is protected (SRTP).
+    package enum SRTPMode: String, Sendable, CaseIterable {
+        /// RTP/SAVP is refused.
+        case off
+        /// For clients that ask for it.
+        case onRequest = "on_request"
+        /// Nothing else goes over UDP.
+        case required
+    }
+    package var srtp = SRTPMode.onRequest
+    /// Keys are told in connections without TLS too: for those that somebody before us has taken the TLS off.
+    package var srtpWithoutTLS = false
+
     package var auth = RTSPAuthSettings()
     package var users = RTSPUsers()
     /// Players, publishers need a name and password of `users`.
@@ -76,13 +89,18 @@ package struct RTSPSetUpTrack: Sendable, Equatable {
     package var payloadType: UInt8
     /// What the client has been told that it is; nil for publishers.
     package var codec: Codec?
+    /// Of SRTP; nil: RTP goes as it is.
+    package var keys: SRTPTrackKeys?
 
-    package init(index: Int, path: Path, ssrc: UInt32, payloadType: UInt8, codec: Codec? = nil) {
+    package init(
+        index: Int, path: Path, ssrc: UInt32, payloadType: UInt8, codec: Codec? = nil, keys: SRTPTrackKeys? = nil
+    ) {
         self.index = index
         self.path = path
         self.ssrc = ssrc
         self.payloadType = payloadType
         self.codec = codec
+        self.keys = keys
     }
 }
 

@@ -9,8 +9,12 @@ extension RTSPChannelHandler {
         guard let context, let link else { return }
         let (backend, facts, publication) = (backend, facts, publication)
         let asked = generation
-        if case .play(_, _, let tracks) = question { setUpTracks = tracks }
-        if case .record(_, let tracks) = question { setUpTracks = tracks }
+        switch question {
+        case .play(_, _, let tracks), .record(_, let tracks):
+            setUpTracks = tracks
+            metrics.protectedTracks.increment(by: UInt64(tracks.count { $0.keys != nil }))
+        case .mayPlay, .describe, .announce: break
+        }
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
         let eventLoop = context.eventLoop
         Task {

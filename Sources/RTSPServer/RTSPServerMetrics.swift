@@ -11,6 +11,7 @@ final class RTSPServerMetrics: Sendable {
     let bytesSent: Counter
     let batchesDropped: Counter
     let slowReaders: Counter
+    let protectedTracks: Counter
     let tunnels: Counter
     let tunnelsRefused: Counter
     private let refused: [ConnectionBudget.Refusal: Counter]
@@ -29,6 +30,8 @@ final class RTSPServerMetrics: Sendable {
             help: "Batches of packets that slow RTSP players in connections did not get")
         slowReaders = registry.counter(
             "weir_rtsp_slow_readers_total", help: "RTSP connections closed because they took nothing any more")
+        protectedTracks = registry.counter(
+            "weir_rtsp_srtp_tracks_total", help: "Tracks that RTSP clients wanted to play or to publish by SRTP")
         tunnels = registry.counter(
             "weir_rtsp_tunnels_total", help: "RTSP connections through HTTP: requests of GET that began one")
         tunnelsRefused = registry.counter(

@@ -1,4 +1,5 @@
 import ControlPlane
+import Glibc
 import Logging
 import NIOCore
 import NIOPosix
@@ -130,7 +131,7 @@ package final class RTSPService: Service {
         let session = RTSPServerSession(
             settings: configuration.session, peer: RTSPPeer(remote: remote, local: local, isSecure: secure),
             now: Instant(nanoseconds: Int64(NIODeadline.now().uptimeNanoseconds)), makeSecret: Self.makeSecret,
-            makeSSRC: configuration.sources.ssrc)
+            makeSSRC: configuration.sources.ssrc, keyMaker: Self.keyMaker)
         let facts = RTSPConnectionFacts(
             id: "rtsp-\(number)", remoteAddress: "\(remote)", localAddress: "\(local)", isSecure: secure)
         let handler = RTSPChannelHandler(
@@ -145,6 +146,19 @@ package final class RTSPService: Service {
     }
 
     /// 128 random bits, in hexadecimal.
+    private static let keyMaker = RTSPKeyMaker(
+        random: { count in
+            var random = SystemRandomNumberGenerator()
+            return (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &random) }
+        },
+        time: {
+            var now = timespec()
+            clock_gettime(CLOCK_REALTIME, &now)
+            // Seconds since 1900 (RFC 5905 §6).
+            let seconds = UInt64(truncatingIfNeeded: now.tv_sec) &+ 2_208_988_800
+            return seconds << 32 | (UInt64(truncatingIfNeeded: now.tv_nsec) << 32) / 1_000_000_000
+        })
+
     private static func makeSecret() -> String {
         var random = SystemRandomNumberGenerator()
         return (0..<2).map { _ in

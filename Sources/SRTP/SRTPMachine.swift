@@ -61,6 +61,18 @@ package final class SRTPMachine {
 
     // MARK: - Keys
 
+    /// - Parameter lastRTCP: The last index of SRTCP under these keys. libsrtp2 counts for itself, and begins anew.
+    package func makeOutbound(_ keys: SRTPKeyingMaterial, lastRTCP: UInt32) throws(SRTPError) -> SRTPOutbound {
+        let outbound = try makeOutbound(keys)
+        outbound.state.assumingMemoryBound(to: State.self).pointee.rtcpIndex = lastRTCP & SRTPLimits.maxRTCPIndex
+        return outbound
+    }
+
+    /// Of the last SRTCP packet that was protected; 0: there was none.
+    package func lastRTCP(_ outbound: SRTPOutbound) -> UInt32 {
+        outbound.state.assumingMemoryBound(to: State.self).pointee.rtcpIndex
+    }
+
     package func makeOutbound(_ keys: SRTPKeyingMaterial) throws(SRTPError) -> SRTPOutbound {
         let session = try SessionKeys(profile: keys.profile, masterKey: keys.localKey, masterSalt: keys.localSalt)
         var reference: LibSRTP?

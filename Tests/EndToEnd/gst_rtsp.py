@@ -2,7 +2,7 @@
 
     gst_rtsp.py URL FILE.mkv LIMIT [udp]
 
-Ends with the stream; says in JSON what went wrong, if anything did.
+Ends with the stream; says in JSON what went wrong, if anything did, and how many of its streams were decrypted (SRTP).
 """
 
 import json
@@ -34,6 +34,7 @@ class Player:
         # Both from the beginning: it writes its head when it knows what is in each.
         self.inputs = {kind: self.mux.request_pad_simple(f"{kind}_%u") for kind in ("video", "audio")}
         self.problem: str | None = None
+        self.decrypted = 0
         self.source.connect("pad-added", self.on_stream)
         bus = self.pipeline.get_bus()
         bus.add_signal_watch()
@@ -74,8 +75,12 @@ class Player:
     def run(self) -> None:
         self.pipeline.set_state(Gst.State.PLAYING)
         self.loop.run()
+        # One for each of RTP and RTCP of a stream shares what both need.
+        elements = self.source.iterate_all_by_element_factory_name("srtpdec")
+        while elements.next()[0] == Gst.IteratorResult.OK:
+            self.decrypted += 1
         self.pipeline.set_state(Gst.State.NULL)
-        print(json.dumps({"problem": self.problem}), flush=True)
+        print(json.dumps({"problem": self.problem, "decrypted": self.decrypted}), flush=True)
 
 
 Gst.init(None)

@@ -1,6 +1,6 @@
 """Publishes a test picture and ticks by GStreamer's rtspclientsink until it is terminated; run by Debian's python3.
 
-    gst_rtsp_publish.py URL tcp|udp VIDEO     VIDEO: H264 or VP8
+    gst_rtsp_publish.py URL tcp|udp VIDEO [savp]     VIDEO: H264 or VP8; savp: by SRTP
 """
 
 import signal
@@ -18,10 +18,11 @@ ENCODERS = {
 
 
 def main() -> None:
-    url, transport, video = sys.argv[1:]
+    url, transport, video, *profile = sys.argv[1:]
     Gst.init(None)
     pipeline = Gst.parse_launch(
-        f"rtspclientsink name=sink location={url} protocols={transport} "
+        f"rtspclientsink name=sink location={url} protocols={transport} tls-validation-flags=0 "
+        f"profiles={profile[0] if profile else 'avp'} "
         f"videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=30/1 ! {ENCODERS[video]} ! queue ! sink. "
         "audiotestsrc is-live=true wave=ticks ! audioconvert ! audio/x-raw,rate=48000,channels=2 ! opusenc ! queue ! sink.")
     loop = GLib.MainLoop()

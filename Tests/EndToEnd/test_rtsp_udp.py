@@ -4,11 +4,14 @@ that all of them share."""
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import re
 import struct
 import time
 from pathlib import Path
 
+import pylibsrtp
 import pytest
 
 import test_rtsp
@@ -17,6 +20,7 @@ from recorded_media import Recorded, read_back
 from rest_api import done, get
 from rtsp_udp_client import RtspUdpClient, bound_pair
 from test_rtsp_publish import Ffmpeg, encoded  # noqa: F401
+from test_rtsp_publish import Publisher as Program
 from test_rtsp_publish import judge as judge_published
 from test_rtsp import FIRST_PICTURE_SECONDS, FULL_SECONDS, HERE, LIMIT_SECONDS, SECONDS, Publisher, is_key, judge, run
 
@@ -40,7 +44,8 @@ async def play_with_ffmpeg(url: str, path: Path, limit: float) -> Recorded:
 
 async def play_with_gstreamer(url: str, path: Path, limit: float) -> Recorded:
     said = await run(PYTHON, str(HERE / "gst_rtsp.py"), url, str(path), str(limit), "udp", limit=limit + 5)
-    assert json.loads(said)["problem"] is None, said
+    facts = json.loads(said)
+    assert facts["problem"] is None and facts["decrypted"] == (2 if "srtp=" in url else 0), said
     return await asyncio.to_thread(read_back, path)
 
 
@@ -51,19 +56,27 @@ async def play_with_pyav(url: str, path: Path, limit: float) -> Recorded:
 PLAYERS = {"ffmpeg": play_with_ffmpeg, "GStreamer": play_with_gstreamer, "PyAV": play_with_pyav}
 
 
+def url_for(server, codec: str, player: str) -> str:
+    """With MIKEY, whose keys are told over TLS; ffmpeg knows SDES, but over TLS no UDP."""
+    if "MIKEY" in player:
+        return server.rtsp(codec, secure=True) + "?srtp=mikey"
+    return server.rtsp(codec) + ("?srtp=sdes" if "SDES" in player else "")
+
+
 @pytest.mark.limit(90)
 async def test_programs_play_every_picture_in_sync(start_server, clips, full, tmp_path, record_property):
     seconds = FULL_SECONDS if full else SECONDS
-    server = start_server(SETTINGS)
+    server = start_server({**SETTINGS, "rtsp": {**SETTINGS["rtsp"], "srtp_without_tls": True}})
     cases = [
         ("VP8", "ffmpeg"), ("VP9", "ffmpeg"), ("H264", "ffmpeg"), ("H265", "ffmpeg"), ("VP8", "GStreamer"),
-        ("VP9", "GStreamer"), ("H264", "GStreamer"), ("AV1", "PyAV"),
+        ("VP9", "GStreamer"), ("H264", "GStreamer"), ("AV1", "PyAV"), ("VP8", "GStreamer, SRTP by MIKEY"),
+        ("H264", "GStreamer, SRTP by MIKEY"), ("VP8", "ffmpeg, SRTP by SDES"),
     ]
     sent = {codec: clips(codec, seconds) for codec in {codec for codec, _ in cases}}
 
     async def play(codec: str, player: str) -> tuple[str, Recorded]:
         path = tmp_path / f"{codec}-{player}.mkv"
-        facts = await PLAYERS[player](server.rtsp(codec), path, seconds + LIMIT_SECONDS)
+        facts = await PLAYERS[player.split(",")[0]](url_for(server, codec, player), path, seconds + LIMIT_SECONDS)
         return f"{codec} by {player} over UDP", facts
 
     async def publish(codec: str) -> list[tuple[str, Recorded]]:
@@ -79,7 +92,9 @@ async def test_programs_play_every_picture_in_sync(start_server, clips, full, tm
             raise AssertionError(f"{title}: {problem}") from None
         record_property(title, measured)
         print(f"{title}: {measured}")
-    assert server.metrics()["weir_rtsp_sent_bytes_total"] < 100_000, "in connections"
+    metrics = server.metrics()
+    assert metrics["weir_rtsp_sent_bytes_total"] < 100_000, "in connections"
+    assert metrics["weir_rtsp_srtp_tracks_total"] == 2 * sum("SRTP" in player for _, player in cases)
 
 
 async def first_pictures(server) -> None:
@@ -183,6 +198,63 @@ async def refusals(server) -> None:
                 await asyncio.sleep(0.05)
 
 
+class ProtectedClient(RtspUdpClient):
+    """Takes RTP and RTCP by SRTP, under the keys of its description; libsrtp2 says so of a packet that is under others, and of
+    one whose number has come before."""
+
+    def opened(self) -> list[bytes]:
+        """What has come since the last call, in plain."""
+        new, self.packets[:] = list(self.packets), []
+        return [(self.inbound[p.channel // 2].unprotect_rtcp if p.channel % 2 else
+                 self.inbound[p.channel // 2].unprotect)(p.data) for p in new]
+
+    async def begin(self) -> None:
+        body = (await self.describe()).body
+        keys = [base64.b64decode(key) for key in re.findall(r"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:(\S+)", body)]
+        assert len(keys) == 2 and keys[0] != keys[1] and body.count("RTP/SAVP") == 2, body
+
+        def session(kind: int, key: bytes) -> pylibsrtp.Session:
+            return pylibsrtp.Session(pylibsrtp.Policy(
+                key=key, ssrc_type=kind, srtp_profile=pylibsrtp.Policy.SRTP_PROFILE_AES128_CM_SHA1_80))
+        self.inbound = [session(pylibsrtp.Policy.SSRC_ANY_INBOUND, key) for key in keys]
+        self.stranger = session(pylibsrtp.Policy.SSRC_ANY_OUTBOUND, keys[1])
+        await self.set_up()
+        assert (await self.ask("PLAY")).status == 200
+
+    def report_by(self, session: pylibsrtp.Session) -> None:
+        report = session.protect_rtcp(struct.pack(">BBHI", 0x80, 201, 1, 1))
+        self.pairs[0][1].sendto(report, ("127.0.0.1", self.server_ports[0][1]))
+
+
+async def protected(server) -> None:
+    """Each player has keys of its own, of which no number is used twice, though it pauses; who has others is not heard."""
+    wrong = 'weir_media_datagrams_rejected_total{reason="authentication_failed"}'
+    async with ProtectedClient(server.rtsp("VP8", secure=True) + "?srtp=sdes") as client, \
+            ProtectedClient(server.rtsp("VP8", secure=True) + "?srtp=sdes") as other:
+        await asyncio.gather(client.begin(), other.begin())
+        for _ in range(3):
+            for one in (client, other):
+                await one.until(lambda one=one: len(one.of("video")) > 30 and len(one.of("audio")) > 10)
+            first = next(p for p in client.of("video"))
+            assert client.opened() and other.opened()
+            assert first.data[1] & 0x7F == 96
+            assert (await client.ask("PAUSE")).status == 200
+            client.opened()
+            assert (await client.ask("PLAY")).status == 200
+        # Under another key, though from the right address.
+        await client.until(lambda: client.of("video"))
+        with pytest.raises(pylibsrtp.Error):
+            other.inbound[0].unprotect(client.of("video")[0].data)
+        before = server.metrics()[wrong]
+        client.report_by(client.stranger)
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while server.metrics()[wrong] == before:
+                await asyncio.sleep(0.05)
+    async with RtspUdpClient(server.rtsp("VP8") + "?srtp=mikey") as plain:
+        refused = await plain.describe()
+        assert refused.status == 463 and "rtsps" in refused.reason, refused
+
+
 async def signs_of_life(server) -> None:
     """Who reports lives; who says nothing ends, and gets nothing more."""
     async with RtspUdpClient(server.rtsp("VP8")) as silent, RtspUdpClient(server.rtsp("VP8")) as alive:
@@ -211,7 +283,8 @@ async def test_sessions(start_server, clips):
     long = SESSION_TIMEOUT + GRACE + 20
     async with Publisher(server, clips("VP8", long)), Publisher(server, clips("H264", 6)), \
             Publisher(server, clips("VP8", 12), name="ended"):
-        await asyncio.gather(first_pictures(server), pauses_and_ends(server), refusals(server), signs_of_life(server))
+        await asyncio.gather(
+            first_pictures(server), pauses_and_ends(server), refusals(server), signs_of_life(server), protected(server))
     assert server.metrics()['weir_rtsp_closed_total{reason="session_timeout"}'] == 1
 
 
@@ -260,8 +333,22 @@ async def test_publishers(start_server, encoded, tmp_path, record_property):  # 
             await asyncio.wait_for(publisher.process.wait(), LIMIT_SECONDS)
         return f"{name} over UDP both ways", played
 
-    *played, _ = await asyncio.gather(*map(one, cases), reports_to_publishers(server))
-    for title, path in played:
+    async def by_srtp() -> None:
+        """GStreamer's keys are told in ANNOUNCE, over TLS."""
+        command = [PYTHON, str(HERE / "gst_rtsp_publish.py"), server.rtsp("srtp", secure=True), "udp", "VP8", "savp"]
+        async with Program(server, "srtp", command) as publisher:
+            await publisher.live()
+            path = tmp_path / "srtp.mkv"
+            await run("ffmpeg", "-v", "error", "-y", "-rtsp_transport", "tcp", "-i", server.rtsp("srtp"), "-t", "3", "-c",
+                      "copy", "-copyinkf", str(path), limit=LIMIT_SECONDS)
+            said = await run("ffprobe", "-v", "error", "-count_frames", "-show_entries", "stream=codec_name,nb_read_frames",
+                             "-of", "json", str(path), limit=LIMIT_SECONDS)
+        frames = {one["codec_name"]: int(one["nb_read_frames"]) for one in json.loads(said)["streams"]}
+        assert frames["vp8"] >= 60 and frames["opus"] >= 100, frames
+        assert server.metrics()["weir_rtsp_srtp_tracks_total"] == 2
+
+    *published, _, _ = await asyncio.gather(*map(one, cases), reports_to_publishers(server), by_srtp())
+    for title, path in published:
         measured = await asyncio.to_thread(judge_published, path, SECONDS, title)
         record_property(title, measured)
         print(measured)

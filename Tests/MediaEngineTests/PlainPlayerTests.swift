@@ -19,7 +19,7 @@ import Wire
             _ = try world.add(PlainCore(id: 50, host: Self.host + 1), publisher: feeder.source.id)
         }
         let browser = try world.addPlayer(of: feeder)
-        let client = PlainCore(id: 7, host: Self.host)
+        let client = try PlainCore(id: 7, host: Self.host)
         let player = try world.add(client, publisher: feeder.source.id)
         try world.connect(browser, sending: feeder)
         try world.run(for: .seconds(3), sending: feeder)
@@ -44,7 +44,7 @@ import Wire
         let world = try World(seed: 2, workers: workers)
         let feeder = try world.addSource()
         try world.run(for: .milliseconds(900), sending: feeder)
-        let client = PlainCore(id: 7, host: Self.host)
+        let client = try PlainCore(id: 7, host: Self.host)
         _ = try world.add(client, publisher: feeder.source.id)
         try world.run(for: .milliseconds(600), sending: feeder)
         let first = try #require(client.first)
@@ -74,7 +74,7 @@ import Wire
         settings.sendsReports = false
         let feeder = try world.addSource(settings: settings)
         try world.run(for: .milliseconds(900), sending: feeder)
-        let client = PlainCore(id: 7, host: Self.host)
+        let client = try PlainCore(id: 7, host: Self.host)
         _ = try world.add(client, publisher: feeder.source.id)
         try world.run(for: .seconds(2), sending: feeder)
         let first = try #require(client.first)
@@ -95,7 +95,7 @@ import Wire
         feeder.drops = { $0.part == 2 }
         try world.run(for: .milliseconds(500), sending: feeder)
         feeder.drops = { _ in true }
-        let client = PlainCore(id: 7, host: Self.host)
+        let client = try PlainCore(id: 7, host: Self.host)
         _ = try world.add(client, publisher: feeder.source.id)
         try world.run(for: .milliseconds(290), sending: feeder)
         #expect(client.news == [] && client.audio.packets.isEmpty)
@@ -116,7 +116,7 @@ import Wire
         try world.run(for: .milliseconds(1700), sending: feeder)
         // It has said that it makes key frames when it is asked.
         feeder.settings.answersRequests = false
-        let client = PlainCore(id: 7, host: Self.host)
+        let client = try PlainCore(id: 7, host: Self.host)
         _ = try world.add(client, publisher: feeder.source.id)
         try world.run(for: .milliseconds(290), sending: feeder)
         #expect(client.datagrams == client.reports.count && client.news == [])
@@ -132,7 +132,7 @@ import Wire
         let feeder = try world.addSource()
         try world.run(for: .milliseconds(500), sending: feeder)
         let asked = feeder.source.keyFrameRequests
-        let client = PlainCore(id: 7, host: Self.host, hasVideo: false)
+        let client = try PlainCore(id: 7, host: Self.host, hasVideo: false)
         _ = try world.add(client, publisher: feeder.source.id)
         try world.run(for: .milliseconds(60), sending: feeder)
         let audio = try #require(client.firstAudio)
@@ -149,7 +149,7 @@ import Wire
         settings.keyFrameEvery = 100
         let feeder = try world.addSource(settings: settings)
         try world.run(for: .milliseconds(1900), sending: feeder)
-        let client = PlainCore(id: 7, host: Self.host)
+        let client = try PlainCore(id: 7, host: Self.host)
         _ = try world.add(client, publisher: feeder.source.id)
         try world.run(for: .milliseconds(5), sending: feeder)
         let first = try #require(client.first, "at once")
@@ -168,7 +168,7 @@ import Wire
     @Test func theEndOfTheStreamIsToldByBye() throws {
         let world = try World(seed: 7, workers: 2)
         let feeder = try world.addSource()
-        let clients = (0..<4 as Range<UInt32>).map { PlainCore(id: UInt64($0) + 10, host: Self.host + $0) }
+        let clients = try (0..<4 as Range<UInt32>).map { try PlainCore(id: UInt64($0) + 10, host: Self.host + $0) }
         let players = try clients.map { try world.add($0, publisher: feeder.source.id) }
         try world.run(for: .seconds(1), sending: feeder)
         let owners = clients.map { world.directory.find(peer: $0.id)?.owner.load(ordering: .relaxed) }
@@ -189,8 +189,8 @@ import Wire
     @Test func whoIsClosedGetsNothingMoreNotEvenAGoodbye() throws {
         let world = try World(seed: 8)
         let feeder = try world.addSource()
-        let client = PlainCore(id: 7, host: Self.host)
-        let other = PlainCore(id: 8, host: Self.host, port: 5000)
+        let client = try PlainCore(id: 7, host: Self.host)
+        let other = try PlainCore(id: 8, host: Self.host, port: 5000)
         let player = try world.add(client, publisher: feeder.source.id)
         _ = try world.add(other, publisher: feeder.source.id)
         try world.run(for: .seconds(1), sending: feeder)
@@ -201,7 +201,7 @@ import Wire
         #expect(client.datagrams == before && client.goodbyes.isEmpty)
         #expect(other.video.holes == 0 && other.video.packets.count > 250)
         // Its address is free; as after a pause.
-        let again = PlainCore(id: 9, host: Self.host)
+        let again = try PlainCore(id: 9, host: Self.host)
         _ = try world.add(again, publisher: feeder.source.id)
         try world.run(for: .seconds(1), sending: feeder)
         #expect(again.video.ordered.first?.part?.isKey == true && again.video.holes == 0 && again.violations == [])
@@ -211,7 +211,7 @@ import Wire
         let world = try World(seed: 9)
         let feeder = try world.addSource()
         try world.run(for: .milliseconds(500), sending: feeder)
-        let client = PlainCore(id: 7, host: Self.host)
+        let client = try PlainCore(id: 7, host: Self.host)
         _ = try world.add(client, publisher: feeder.source.id)
         world.close(plain: 7)
         try world.run(for: .milliseconds(600), sending: feeder)
@@ -226,7 +226,7 @@ import Wire
         let feeder = try world.addSource()
         try world.run(for: .milliseconds(100), sending: feeder)
         let id = feeder.source.id
-        let client = PlainCore(id: 7, host: Self.host)
+        let client = try PlainCore(id: 7, host: Self.host)
         _ = try world.add(client, publisher: id)
         let taken = client.at(4000)
         #expect(throws: PlainError.addressInUse(taken)) {
@@ -272,7 +272,7 @@ import Wire
     @Test func reportsOfPlayersAreSignsOfLifeWhereverTheyAreHeard() throws {
         let world = try World(seed: 11, workers: 2)
         let feeder = try world.addSource()
-        let client = PlainCore(id: 7, host: Self.host)
+        let client = try PlainCore(id: 7, host: Self.host)
         _ = try world.add(client, publisher: feeder.source.id)
         try world.run(for: .seconds(2), sending: feeder)
         let owner = world.directory.find(peer: 7)?.owner.load(ordering: .relaxed) ?? 0
@@ -296,7 +296,7 @@ import Wire
     @Test func aPlayerMayAskForAKeyFrame() throws {
         let world = try World(seed: 12, workers: 2)
         let feeder = try world.addSource()
-        let client = PlainCore(id: 7, host: Self.host)
+        let client = try PlainCore(id: 7, host: Self.host)
         _ = try world.add(client, publisher: feeder.source.id)
         try world.run(for: .seconds(1), sending: feeder)
         let before = feeder.source.keyFrameRequests
@@ -311,7 +311,7 @@ import Wire
     @Test func strangersAndNonsenseAreDroppedAndCounted() throws {
         let world = try World(seed: 13)
         let feeder = try world.addSource()
-        let client = PlainCore(id: 7, host: Self.host)
+        let client = try PlainCore(id: 7, host: Self.host)
         _ = try world.add(client, publisher: feeder.source.id)
         try world.run(for: .seconds(1), sending: feeder)
         let report = client.report(now: world.now)
@@ -346,7 +346,7 @@ import Wire
         settings.packetsPerFrame = 8
         settings.payloadLength = 1100
         let feeder = try world.addSource(settings: settings)
-        let clients = (0..<20 as Range<UInt32>).map { PlainCore(id: UInt64($0) + 10, host: Self.host + $0) }
+        let clients = try (0..<20 as Range<UInt32>).map { try PlainCore(id: UInt64($0) + 10, host: Self.host + $0) }
         for client in clients { _ = try world.add(client, publisher: feeder.source.id) }
         try world.run(for: .seconds(2), sending: feeder)
         for client in clients {

@@ -94,7 +94,7 @@ import Wire
     @Test func reportsGoToThePublishersPortOfTheTrack() throws {
         let world = try World(seed: 3)
         // Takes what is sent to the publisher's ports.
-        let ears = PlainCore(id: 1, host: Self.host, port: 6000)
+        let ears = try PlainCore(id: 1, host: Self.host, port: 6000)
         for track in ears.tracks {
             for port in [track.rtpPort, track.rtcpPort] { world.plainClients[ears.at(port)] = ears }
         }

@@ -34,7 +34,17 @@ final class Talk {
                 remote: SocketAddress(ip: remote, port: 40_000)!, local: SocketAddress(ip: "192.0.2.1", port: 8554)!,
                 isSecure: secure),
             now: .zero, makeSecret: { "secret\(count.next())" },
-            makeSSRC: { 0xabc0_0000 + UInt32($0.utf8.count << 4 + $1) })
+            makeSSRC: { 0xabc0_0000 + UInt32($0.utf8.count << 4 + $1) }, keyMaker: Talk.keyMaker())
+    }
+
+    /// No two keys of its are the same.
+    static func keyMaker() -> RTSPKeyMaker {
+        let count = Box()
+        return RTSPKeyMaker(
+            random: { length in
+                let number = UInt8(truncatingIfNeeded: count.next())
+                return (0..<length).map { UInt8($0) &+ number &* 31 }
+            }, time: { 0xe000_0000_8000_0000 })
     }
 
     /// Sends a request; its CSeq is added.

@@ -188,7 +188,7 @@ extension PlainTrack {
         guard case .udp(let ports) = track.path else { return nil }
         self.init(
             track: track.index, rtpPort: ports.rtp, rtcpPort: ports.rtcp, ssrc: track.ssrc,
-            payloadType: track.payloadType)
+            payloadType: track.payloadType, keys: track.keys)
     }
 }
 

@@ -17,6 +17,10 @@ extension Configuration {
         package var tlsListeners = [SocketAddress(ipv4: 0, port: 8_322)]
         /// RTP of players by UDP; RTCP is on the next one. 0: players come in connections only.
         package var udpPort: UInt16 = 8_000
+        /// Whether what goes by UDP is protected (SRTP).
+        package var srtp = RTSPServerSettings.SRTPMode.onRequest
+        /// Keys of SRTP are told in connections without TLS, too.
+        package var srtpWithoutTLS = false
         /// ANNOUNCE and RECORD.
         package var publish = true
         /// Streams at a time whose pictures are transcoded for WebRTC players, as theirs are out of order (B frames); 0: none.
@@ -66,6 +70,8 @@ extension Configuration {
 
         private var session: RTSPServerSettings {
             var session = RTSPServerSettings()
+            session.srtp = srtp
+            session.srtpWithoutTLS = srtpWithoutTLS
             session.sessionTimeout = Int(sessionTimeout.nanoseconds / 1_000_000_000)
             session.firstRequestTimeout = firstRequestTimeout
             session.idleTimeout = idleTimeout
@@ -98,6 +104,10 @@ extension ConfigurationKey {
         .init("rtsp", "listeners", \.rtsp.listeners, .list(.listener, 0...16)),
         .init("rtsp", "tls_listeners", \.rtsp.tlsListeners, .list(.listener, 0...16)),
         .init("rtsp", "udp_port", \.rtsp.udpPort, .evenPort),
+        .init(
+            "rtsp", "srtp", \.rtsp.srtp,
+            .word(RTSPServerSettings.SRTPMode.allCases.map { ($0.rawValue, $0) }, name: { $0.rawValue })),
+        .init("rtsp", "srtp_without_tls", \.rtsp.srtpWithoutTLS, .flag),
         .init("rtsp", "publish", \.rtsp.publish, .flag),
         .init("rtsp", "transcodings", \.rtsp.transcodings, .integer(0...64)),
         .init("rtsp", "sound_transcodings", \.rtsp.soundTranscodings, .integer(0...10_000)),

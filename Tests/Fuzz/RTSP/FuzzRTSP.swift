@@ -3,9 +3,10 @@ import RTSP
 import Wire
 
 /// Input: one byte of choices, then what a peer sends.
-/// - 0...3: a client's bytes, to a server session whose outside agrees to everything, or to some things.
+/// - 0...3: a client's bytes, to a server session whose outside agrees to everything, or to some things; over TLS it may
+///   tell keys of SRTP.
 /// - 4...5: a camera's bytes, to a client session that plays.
-/// - 6: a session description. 7: values of headers, a line each.
+/// - 6: a session description. 7: values of headers, a line each, and a MIKEY message.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzOneInput(_ data: UnsafeRawPointer?, _ count: Int) -> CInt {
     guard let data, count > 0 else { return 0 }
@@ -15,7 +16,9 @@ public func fuzzOneInput(_ data: UnsafeRawPointer?, _ count: Int) -> CInt {
     case 0...3: serve(bytes, choices: input[0])
     case 4...5: pull(bytes, chunk: Int(input[0] >> 3) + 1)
     case 6: describe(bytes)
-    default: headers(bytes)
+    default:
+        headers(bytes)
+        keys(bytes)
     }
     tunnel(bytes)
     return 0
@@ -99,7 +102,8 @@ private func serve(_ bytes: [UInt8], choices: UInt8) {
     else { return }
     var session = RTSPServerSession(
         settings: settings, peer: RTSPPeer(remote: remote, local: local, isSecure: choices & 16 != 0), now: .zero,
-        makeSecret: { "12345678" }, makeSSRC: { UInt32($1) + 1 })
+        makeSecret: { "12345678" }, makeSSRC: { UInt32($1) + 1 },
+        keyMaker: RTSPKeyMaker(random: { (0..<$0).map { UInt8(truncatingIfNeeded: $0) } }, time: { 1 << 40 }))
     var now = Instant.zero
     var asked = 0
     var held = false
@@ -142,6 +146,7 @@ private func checkPaths(_ tracks: [RTSPSetUpTrack]) {
         switch track.path {
         case .interleaved(let pair):
             precondition(seen.insert(UInt32(pair.rtp)).inserted && seen.insert(UInt32(pair.rtcp)).inserted, "channels")
+            precondition(track.keys == nil, "SRTP in a connection")
         case .udp(let pair):
             precondition(pair.rtp >= 1024 && pair.rtcp >= 1024, "ports")
             precondition(seen.insert(UInt32(pair.rtp)).inserted && seen.insert(UInt32(pair.rtcp)).inserted, "ports")
@@ -208,6 +213,16 @@ private func describe(_ bytes: [UInt8]) {
     }
 }
 
+/// A message that can be read can be told on.
+private func keys(_ bytes: [UInt8]) {
+    guard let message = try? MIKEYMessage(parsing: bytes) else { return }
+    let master = try? message.master()
+    guard let again = try? MIKEYMessage(parsing: message.bytes) else { preconditionFailure("our own MIKEY message") }
+    precondition(again.key == message.key && again.salt == message.salt, "another key")
+    precondition(again.sessions == message.sessions && again.bundle == message.bundle, "other sources")
+    precondition((try? again.master()) == master, "another master key")
+}
+
 private func headers(_ bytes: [UInt8]) {
     for line in bytes.split(separator: 0x0a, maxSplits: 64) {
         let text = String(decoding: line, as: UTF8.self)
@@ -218,6 +233,11 @@ private func headers(_ bytes: [UInt8]) {
         }
         if let range = RTSPRange(text) { precondition(RTSPRange(range.text) != nil, "our own range") }
         _ = RTPInfo.parse(text)
+        if let message = try? KeyManagement.parse(header: text) {
+            let header = KeyManagement.header(message, uri: text)
+            precondition((try? KeyManagement.parse(header: header))??.key == message.key, "another key")
+        }
+        if let crypto = try? SDESCrypto(parsing: text) { precondition(crypto.master.bytes.count == 30, "a short key") }
         if let session = RTSPSessionHeader(text) { precondition(!session.id.isEmpty, "a session without a name") }
         _ = AuthCredentials(text)
         var headers: RTSPHeaders = [:]

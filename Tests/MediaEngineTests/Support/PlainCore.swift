@@ -1,6 +1,7 @@
 import CLinuxNet
 import MediaEngine
 import RTP
+import SRTP
 import Synchronization
 import Wire
 
@@ -28,6 +29,13 @@ final class PlainCore {
     /// Packets of each message that held media.
     private(set) var runs: [Int] = []
     private var statistics: [UInt32: ReceiverStatistics] = [:]
+    /// Of a player by SRTP, by track; it goes on with them as another player of the same session.
+    let ciphers: [Int: Cipher]
+    struct Cipher {
+        let inbound: SRTPInbound
+        let outbound: SRTPOutbound
+        let machine: SRTPMachine
+    }
     private let log = Log()
     private final class Log: Sendable { let news = Mutex<[PlainNews]>([]) }
     var news: [PlainNews] { log.news.withLock { $0 } }
@@ -36,8 +44,14 @@ final class PlainCore {
         return nil
     }
 
-    /// - Parameter hasVideo, hasAudio: what it sets up of the stream of a `SourceFeeder`.
-    init(id: UInt64, host: UInt32, port: UInt16 = 4000, hasVideo: Bool = true, hasAudio: Bool = true) {
+    /// - Parameters:
+    ///   - hasVideo, hasAudio: what it sets up of the stream of a `SourceFeeder`.
+    ///   - keys: of SRTP, by track; none: RTP goes as it is.
+    ///   - earlier: another player with these keys, after which it comes.
+    init(
+        id: UInt64, host: UInt32, port: UInt16 = 4000, hasVideo: Bool = true, hasAudio: Bool = true,
+        keys: [Int: SRTPTrackKeys] = [:], after earlier: PlainCore? = nil
+    ) throws {
         self.id = id
         address = SocketAddress(ipv4: host, port: 0)
         var tracks: [PlainTrack] = []
@@ -53,7 +67,9 @@ final class PlainCore {
                     track: SourceFeeder.audioTrack, rtpPort: port + 2, rtcpPort: port + 3, ssrc: Self.audioSSRC,
                     payloadType: Self.audioType))
         }
+        for i in tracks.indices { tracks[i].keys = keys[tracks[i].track] }
         self.tracks = tracks
+        ciphers = try earlier?.ciphers ?? keys.mapValues { try Cipher(mirroring: $0.material) }
     }
 
     var listener: @Sendable (PlainNews) -> Void { { [log] news in log.news.withLock { $0.append(news) } } }
@@ -74,7 +90,14 @@ final class PlainCore {
         if !isRTCP { runs.append((bytes.count + segment - 1) / segment) }
         for start in stride(from: 0, to: bytes.count, by: segment) {
             datagrams += 1
-            let datagram = Array(bytes[start..<min(start + segment, bytes.count)])
+            var datagram = Array(bytes[start..<min(start + segment, bytes.count)])
+            if let cipher = ciphers[track.track] {
+                guard let plain = cipher.open(datagram, isRTCP: isRTCP) else {
+                    violations.append("not under its keys, or twice")
+                    continue
+                }
+                datagram = plain
+            }
             if isRTCP { take(rtcp: datagram, now: now) } else { take(rtp: datagram, of: track, now: now) }
         }
     }
@@ -128,6 +151,63 @@ final class PlainCore {
         if fractionLost > 0 { block?.cumulativeLost = 7 }
         RTCPWriter.receiverReport(ssrc: 1, blocks: block.map { [$0] } ?? [], into: &bytes)
         return bytes
+    }
+}
+
+extension PlainCore.Cipher {
+    /// The client's side of what we have.
+    init(mirroring ours: SRTPKeyingMaterial) throws {
+        let theirs = SRTPKeyingMaterial(
+            profile: ours.profile, localKey: ours.remoteKey, localSalt: ours.remoteSalt, remoteKey: ours.localKey,
+            remoteSalt: ours.localSalt)
+        machine = try SRTPMachine(backend: .openSSL)
+        inbound = try SRTPInbound(machine: machine, keys: theirs)
+        outbound = try machine.makeOutbound(theirs)
+    }
+
+    /// Nil for a packet under other keys, or one that has come before.
+    func open(_ packet: [UInt8], isRTCP: Bool) -> [UInt8]? {
+        var bytes = packet
+        let result = bytes.withUnsafeMutableBytes {
+            isRTCP
+                ? inbound.unprotectRTCP($0.baseAddress!, length: $0.count)
+                : inbound.unprotectRTP($0.baseAddress!, length: $0.count)
+        }
+        guard case .ok(let length) = result else { return nil }
+        return Array(bytes.prefix(length))
+    }
+
+    func protect(rtcp: [UInt8]) -> [UInt8] {
+        var bytes = rtcp + [UInt8](repeating: 0, count: 32)
+        let length = bytes.withUnsafeMutableBytes {
+            machine.protectRTCP(outbound, packet: $0.baseAddress!, length: rtcp.count, capacity: $0.count)
+        }
+        return Array(bytes.prefix(length))
+    }
+
+    /// - Parameter rtp: with the usual header of twelve bytes.
+    func protect(rtp: [UInt8], index: UInt64) -> [UInt8] {
+        var bytes = rtp + [UInt8](repeating: 0, count: 32)
+        let length = bytes.withUnsafeMutableBytes {
+            let start = $0.baseAddress!
+            return machine.protectRTP(
+                outbound, packet: start, headerLength: 12, payload: UnsafeRawPointer(start + 12),
+                payloadLength: rtp.count - 12, ssrc: UInt32(bigEndian: (start + 8).loadUnaligned(as: UInt32.self)),
+                packetIndex: index)
+        }
+        machine.flush()
+        return Array(bytes.prefix(length))
+    }
+}
+
+extension SRTPTrackKeys {
+    /// Of AES-CM, made of one byte each.
+    static func test(ours: UInt8, theirs: UInt8) -> SRTPTrackKeys {
+        SRTPTrackKeys(
+            SRTPKeyingMaterial(
+                profile: .aes128CMHMACSHA1_80, localKey: .init(repeating: ours, count: 16),
+                localSalt: .init(repeating: ours ^ 0xff, count: 14), remoteKey: .init(repeating: theirs, count: 16),
+                remoteSalt: .init(repeating: theirs ^ 0xff, count: 14)), ledger: SRTPKeyLedger())
     }
 }
 
