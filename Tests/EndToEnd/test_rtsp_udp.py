@@ -235,9 +235,8 @@ async def protected(server) -> None:
         for _ in range(3):
             for one in (client, other):
                 await one.until(lambda one=one: len(one.of("video")) > 30 and len(one.of("audio")) > 10)
-            first = next(p for p in client.of("video"))
+            # Raises for a packet that is under another key, or whose number has come before.
             assert client.opened() and other.opened()
-            assert first.data[1] & 0x7F == 96
             assert (await client.ask("PAUSE")).status == 200
             client.opened()
             assert (await client.ask("PLAY")).status == 200
