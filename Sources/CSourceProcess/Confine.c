@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { most_descriptors = 256 };
+enum { most_descriptors = 256, lower_priority = 5 };
 
 static int limit(int resource, uint64_t most) {
     struct rlimit now;
@@ -33,6 +33,8 @@ int weir_source_limit(pid_t parent, uint64_t memory, uint64_t log) {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return -1;
     if (limit(RLIMIT_CORE, 0) < 0 || limit(RLIMIT_FSIZE, log) < 0) return -1;
     if (limit(RLIMIT_NOFILE, most_descriptors) < 0 || limit(RLIMIT_AS, memory) < 0) return -1;
+    /* Media of others comes first. Where that may not be asked for, it is as it is. */
+    setpriority(PRIO_PROCESS, 0, lower_priority);
     return 0;
 }
 

@@ -71,7 +71,8 @@ final class ProcessAttempt: SourceAttempt {
         var order = SourceOrder(url: url.text)
         order.hosts = settings.hostGuard.hosts
         order.networks = process.networks
-        order.folder = process.folder
+        // No other source has business with files.
+        order.folder = url.scheme == .file ? process.folder : ""
         order.verifiesTLS = process.verifiesTLS
         order.openingLimit = process.openingLimit
         order.mediaLimit = process.mediaLimit

@@ -250,5 +250,5 @@ async def test_sources_of_the_configuration_need_no_scheme(start_server, media):
     await server.wait_live("clip", LIMIT_SECONDS)
     assert await refusal(server, f"file://{media}/clip.mp4") == "Failed to get agent storage"
     assert await refusal(server, "http://198.51.100.1/x.mp4") == "Limit of streams on demand is reached"
-    await until("it has begun anew", lambda: looping.metrics()["weir_rtsp_pull_attempts_total"] >= 3)
-    assert looping.metrics()['weir_rtsp_pull_failures_total{reason="finished"}'] >= 2
+    await until("it has begun anew", lambda: looping.metrics()["weir_rtsp_pull_attempts_total"] >= 2)
+    assert looping.metrics()['weir_rtsp_pull_failures_total{reason="finished"}'] >= 1

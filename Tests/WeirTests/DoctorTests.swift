@@ -226,6 +226,29 @@ private func text(_ findings: [Doctor.Finding], _ severity: Doctor.Severity) -> 
     }
 }
 
+@Suite struct PullDoctorTests {
+    private func errors(_ url: String, _ change: (inout Configuration.Pull) -> Void = { _ in }) -> String {
+        var configuration = Configuration()
+        configuration.rtspPull.sources = [.init(name: "yard", url: url)]
+        change(&configuration.rtspPull)
+        return text(examine(configuration, goodMachine()), .error)
+    }
+
+    @Test func whatCouldNeverBePulledIsAnError() {
+        #expect(errors("rtmp://cam.example.com/live") == "" && errors("udp://@:5000") == "")
+        #expect(errors("http://10.0.0.1/x").contains("rtsp.pull.allow_networks"))
+        #expect(errors("http://10.0.0.1/x") { $0.allowNetworks = ["10.0.0.0/8"] } == "")
+        #expect(errors("http://cam.example.com:25/x").contains("80, 443"))
+        #expect(errors("https://cam.example.com/x") { $0.hosts = ["*.example.org"] }.contains("rtsp.pull.hosts"))
+    }
+
+    @Test func filesAreBelowTheirFolder() {
+        #expect(errors("file:///srv/a.mp4").contains("rtsp.pull.file_folder"))
+        #expect(errors("file:///srv/a.mp4") { $0.fileFolder = "/srv" } == "")
+        #expect(errors("file:///srv/../etc/a.mp4") { $0.fileFolder = "/srv" } != "")
+    }
+}
+
 @Suite struct RecordingDoctorTests {
     private func examine(_ change: (inout Configuration, inout DoctorMachine) -> Void) -> [Doctor.Finding] {
         var configuration = Configuration()

@@ -245,6 +245,10 @@ private func headers(_ bytes: [UInt8]) {
         var client = ClientAuthenticator(user: "a", password: "b", allowsBasic: true, makeNonce: { "n" })
         if client.take(headers) { precondition(client.credentials(method: .play, uri: text) != nil, "no answer") }
         if let url = RTSPURL(text) { precondition(RTSPURL(url.requestURI)?.host == url.host, "another host") }
+        if let url = SourceURL(text), let again = SourceURL(url.text) {
+            precondition(again.host == url.host && again.port == url.port && again.text == url.text, "another place")
+            _ = url.components(below: "/srv")
+        }
         _ = RTSPTarget(text)
         _ = AddressRange(text)
     }
