@@ -89,7 +89,7 @@ extension ClientSession {
         context.registry.markPublisherLive(name: name, peer: peer, now: context.timers.now)
         log(stream, "stream on demand begins")
         report(id, .publishing)
-        // What has a name of its own is played like any stream; HLS has no paths for URLs.
+        // What all players share is played like any stream, by HLS and RTSP, too.
         if source.isShared {
             for observer in context.observers { observer.published(name, by: peer) }
         }
