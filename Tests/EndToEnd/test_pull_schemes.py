@@ -241,14 +241,28 @@ async def test_nothing_inside_is_reached(start_server, media, tmp_path):
 
 
 async def test_sources_of_the_configuration_need_no_scheme(start_server, media):
-    """What the operator names is allowed to be named; viewers may not name it. A file begins anew at its end."""
+    """What the operator names is allowed to be named; viewers may not name it. A file begins anew at its end, and ends with
+    a server that is killed."""
     def start(clip: str, **more):
         return start_server({"rtsp": {"pull": {
             "file_folder": str(media), "retry_first": "100ms", **more,
             "sources": [{"name": "clip", "url": f"file://{media}/{clip}", "mode": "always"}]}}})
-    looping, server = start("short.mp4"), start("clip.mp4", schemes=["http"], max_processes=1)
+    looping = start("short.mp4", schemes=["http"], hosts=[ALLOWED], allow_networks=["127.0.0.0/8"])
+    server = start("clip.mp4", schemes=["http"], max_processes=1)
     await server.wait_live("clip", LIMIT_SECONDS)
     assert await refusal(server, f"file://{media}/clip.mp4") == "Failed to get agent storage"
     assert await refusal(server, "http://198.51.100.1/x.mp4") == "Limit of streams on demand is reached"
+    # Whose address is allowed, and whose name is not.
+    with WebSource(media) as web:
+        web.answers = {"/redirect": (302, {"Location": web.url("/clip.mp4", "localhost")}, "")}
+        assert await refusal(looping, web.url("/redirect", ALLOWED)) == "Failed to connect to rtsp stream"
+        assert web.seen == [(ALLOWED, "/redirect")]
+    # Nothing outlives a server that is killed.
+    left = children(server.process.pid)
+    server.process.kill()
+    server.process.wait()
+    server.expected_status = -signal.SIGKILL
+    assert len(left) == 1
+    await until("its process is gone", lambda: ended(left[0]))
     await until("it has begun anew", lambda: looping.metrics()["weir_rtsp_pull_attempts_total"] >= 2)
     assert looping.metrics()['weir_rtsp_pull_failures_total{reason="finished"}'] >= 1
