@@ -3,7 +3,8 @@
     pyav_rtsp.py URL FILE LIMIT [udp]
 
 By UDP it takes pictures only: FFmpeg 8 gathers the fragments of an AV1 picture in the packet that it gives out next, and a
-packet of sound between them, which comes from another socket, takes their place ("Unexpected fragment continuation").
+packet of sound between them, which comes from another socket, takes their place ("Unexpected fragment continuation"). In
+connections Weir sends no sound between them.
 Ends with the stream; writes what it saw (a Recorded, pickled) to the file.
 """
 

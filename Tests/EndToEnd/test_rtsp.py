@@ -95,15 +95,18 @@ def judge(facts: Recorded, seconds: int, shows_all: bool = True, hears: bool = T
     """A key frame first, then every picture to the end, and the sound with them; what was measured.
 
     GStreamer places the pictures that it is given at once, when there is no key frame to be had, by their arrival until it
-    has a report, and leaves out those that are before its clock's beginning: it does not show all, and its first two beeps
-    are not judged.
+    has a report, and leaves out those that are before its clock's beginning: its first second and its first two beeps are not
+    judged.
     """
     numbers = facts.numbers
     assert numbers, "no pictures"
     first, last = numbers[0], seconds * FRAME_RATE - 1
     assert first is not None and first <= JOINED_BY_SECONDS * FRAME_RATE, numbers[:5]
     assert first % KEY_INTERVAL == 0 or not shows_all, numbers[:5]
-    expected = list(range(first, last + 1))
+    # What GStreamer need not show.
+    begin = first if shows_all else first + FRAME_RATE
+    expected = list(range(begin, last + 1))
+    numbers = [number for number in numbers if number is None or number >= begin]
     missing = sorted(set(expected) - set(numbers))
     assert numbers == expected, (f"{len(numbers)} of {len(expected)}", missing[:20], numbers[:3], numbers[-3:])
     if not hears:

@@ -25,6 +25,12 @@ final class RTSPFeed: PacketConsumer {
     nonisolated(unsafe) private var empty: [Int64]
     /// Room for one payload. Of the reader's thread.
     nonisolated(unsafe) private var simpler: [UInt8] = []
+    /// Sound that came in the midst of a picture of AV1 goes behind that: FFmpeg 8 gathers the fragments of a picture in
+    /// the packet that it gives out next, and loses the picture to whatever comes between. Of the reader's thread.
+    nonisolated(unsafe) private var held: [(packet: SinkPacket, payload: [UInt8])] = []
+    nonisolated(unsafe) private var isInPicture = false
+    /// Should the end of a picture never come.
+    private static let mostHeld = 8
 
     init(tracks: [TrackDescription], ssrcs: [UInt32], cname: String, askForKeyFrame: @escaping @Sendable () -> Void) {
         self.tracks = tracks
@@ -87,7 +93,26 @@ final class RTSPFeed: PacketConsumer {
             collectors.withLock { $0[packet.track]?.add(payload) }
             openIfComplete()
         }
-        guard tracks[packet.track].codec == .vp9 else { return send(packet, payload) }
+        switch tracks[packet.track].codec {
+        case .vp9: sendSimpler(packet, payload)
+        case .av1:
+            send(packet, payload)
+            isInPicture = !packet.marker
+            if !isInPicture { release() }
+        default:
+            guard isInPicture, !tracks[packet.track].isVideo else { return send(packet, payload) }
+            held.append((packet, payload.copied()))
+            if held.count == Self.mostHeld { release() }
+        }
+    }
+
+    private func release() {
+        isInPicture = false
+        for (packet, payload) in held { send(packet, unsafe payload.span.bytes) }
+        held.removeAll(keepingCapacity: true)
+    }
+
+    private func sendSimpler(_ packet: SinkPacket, _ payload: RawSpan) {
         var room: [UInt8] = []
         swap(&room, &simpler)
         if VP9.withoutFlexibleMode(payload, into: &room) {
@@ -109,6 +134,7 @@ final class RTSPFeed: PacketConsumer {
     }
 
     func handleLoss(track: Int) {
+        release()
         // Nobody else misses it: what these players say goes no further than their connections.
         if tracks[track].isVideo { stream.requestKeyFrame() }
     }
@@ -116,6 +142,7 @@ final class RTSPFeed: PacketConsumer {
     func flush() { stream.flush() }
 
     func ended() {
+        release()
         isOver.store(true, ordering: .releasing)
         described.open()
         stream.end()
