@@ -397,6 +397,9 @@ def rtsp(bench: Bench) -> Iterator[Figure]:
     yield Figure(
         f"{players:,} RTSP players by TCP, 2 Mbit/s: CPU per byte ÷ plain writev loop", got["of loop"], "",
         rtsp_bar.MOST_OF_LOOP, note=note)
+    yield Figure(
+        f"{players:,} RTSP players by TCP beside {players // rtsp_bar.SLOW_SHARE} who read nothing: bytes of those without",
+        got["beside"], "", rtsp_bar.LEAST_BESIDE_SLOW, "at least")
 
 
 BARS: dict[str, Callable[[Bench], Iterator[Figure]]] = {

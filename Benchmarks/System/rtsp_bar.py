@@ -15,6 +15,10 @@ from machine import LOAD_CPU, REPOSITORY, SERVER_CPU, Bench
 from rtsp_players import Crowd, build_drain
 
 MOST_OF_LIMIT = MOST_OF_LOOP = 1.5
+#: Players that read nothing, to one that reads; and what the others must get of what they had before those came.
+SLOW_SHARE = 20
+LEAST_BESIDE_SLOW = 0.98
+STALL_LIMIT_SECONDS = 30.0
 #: What the load's publisher sends beside its sound.
 PICTURES_PER_SECOND, SOUND_BYTES = 30, 100
 AUDIO_PER_SECOND = 50.0
@@ -56,7 +60,8 @@ def measure_udp(bench: Bench, players: int) -> dict:
 
 def measure_tcp(bench: Bench, players: int) -> dict:
     """Medians over rounds: nanoseconds of the server's processor per kilobyte to players in connections, and those of a loop
-    that writes as many bytes to as many connections: a picture when it is whole, sound when it comes."""
+    that writes as many bytes to as many connections: a picture when it is whole, sound when it comes. And what they get
+    beside players who read nothing, of what they had before."""
     limit_descriptors()
     os.sched_setaffinity(0, {int(LOAD_CPU)})
     library = build_drain(REPOSITORY, bench.work)
@@ -68,18 +73,37 @@ def measure_tcp(bench: Bench, players: int) -> dict:
             crowd.join(server.rtsp(name), players)
             time.sleep(2)
             sent, dropped = server.metric(BYTES), server.metric(DROPPED)
-            used = processor_seconds(server.pid)
+            arrived, used = crowd.received.value, processor_seconds(server.pid)
             time.sleep(seconds)
             used = processor_seconds(server.pid) - used
+            arrived = crowd.received.value - arrived
             sent, dropped = server.metric(BYTES) - sent, server.metric(DROPPED) - dropped
+            beside = beside_slow_ones(server, library, name, crowd, seconds)
             crowd.close()
         per_second = sent / players / seconds
         cpu, written = plain_loop(library, players, per_second, seconds)
         rounds.append({
-            "cost": used / sent * 1e12, "loop": cpu / written * 1e12, "rate": sent / seconds, "dropped": dropped})
+            "cost": used / sent * 1e12, "loop": cpu / written * 1e12, "rate": sent / seconds, "dropped": dropped,
+            "beside": beside / arrived})
     out = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
     out["of loop"] = statistics.median(one["cost"] / one["loop"] for one in rounds)
     return out
+
+
+def beside_slow_ones(server, library: ctypes.CDLL, name: str, crowd: Crowd, seconds: float) -> int:
+    """Bytes that arrive at the crowd while others take nothing any more."""
+    slow = Crowd(library, by_udp=False, reads=False)
+    dropped = server.metric(DROPPED)
+    slow.join(server.rtsp(name), max(1, len(crowd.players) // SLOW_SHARE))
+    end = time.monotonic() + STALL_LIMIT_SECONDS
+    while server.metric(DROPPED) == dropped:
+        assert time.monotonic() < end, "nothing was left out for players that read nothing"
+        time.sleep(0.1)
+    arrived = crowd.received.value
+    time.sleep(seconds)
+    arrived = crowd.received.value - arrived
+    slow.close()
+    return arrived
 
 
 BYTES, DROPPED = "weir_rtsp_sent_bytes_total", "weir_rtsp_batches_dropped_total"

@@ -94,10 +94,10 @@ class Player:
 
 
 class Crowd:
-    """Players that come one by one and are drained by a thread beside."""
+    """Players that come one by one and are drained by a thread beside; or `reads` nothing once it plays."""
 
-    def __init__(self, library: ctypes.CDLL, by_udp: bool):
-        self.library, self.by_udp = library, by_udp
+    def __init__(self, library: ctypes.CDLL, by_udp: bool, reads: bool = True):
+        self.library, self.by_udp, self.reads = library, by_udp, reads
         self.players: list[Player] = []
         self.received = ctypes.c_uint64(0)
         self.drains: list[tuple[threading.Thread, ctypes.c_int]] = []
@@ -114,7 +114,8 @@ class Crowd:
             for one in new:
                 one.answer("PLAY")
             self.players += new
-            self.drain()
+            if self.reads:
+                self.drain()
 
     def drain(self) -> None:
         """One thread for all that are there."""
