@@ -4,6 +4,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import NIOSSL
+import RTP
 import RTSP
 import ServiceLifecycle
 import Synchronization
@@ -154,9 +155,8 @@ package final class RTSPService: Service {
         time: {
             var now = timespec()
             clock_gettime(CLOCK_REALTIME, &now)
-            // Seconds since 1900 (RFC 5905 §6).
-            let seconds = UInt64(truncatingIfNeeded: now.tv_sec) &+ 2_208_988_800
-            return seconds << 32 | (UInt64(truncatingIfNeeded: now.tv_nsec) << 32) / 1_000_000_000
+            let nanoseconds = UInt64(clamping: now.tv_sec) &* 1_000_000_000 &+ UInt64(clamping: now.tv_nsec)
+            return NTPTime(unixNanoseconds: nanoseconds).rawValue
         })
 
     private static func makeSecret() -> String {
