@@ -12,15 +12,13 @@ from pathlib import Path
 import pytest
 
 from aiortc_peer import AiortcPeer
-from offers import make_offer
 from rest_api import call, done, found
-from wcs_client import WcsClient
+from test_rtsp_pull import refusal, until
 from web_source import WebSource
 from weir_server import free_ports
 
 LIMIT_SECONDS = 25.0
 LOUD = 1000
-PLAYER_OFFER = make_offer(False, video=("VP8", "H264"))
 # The one address of this machine that may be pulled; all others of it must not be reached.
 ALLOWED = "127.0.0.2"
 SCHEMES = ["rtsp", "rtmp", "http", "srt", "udp", "file"]
@@ -90,25 +88,6 @@ def ended(pid: int) -> bool:
         return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
     except OSError:
         return True
-
-
-async def until(what: str, reached, limit: float = LIMIT_SECONDS):
-    """Waits for a value that is true of `reached`, a function or coroutine function."""
-    end = asyncio.get_running_loop().time() + limit
-    while True:
-        value = reached()
-        if asyncio.iscoroutine(value):
-            value = await value
-        if value:
-            return value
-        assert asyncio.get_running_loop().time() < end, what
-        await asyncio.sleep(0.05)
-
-
-async def refusal(server, url: str) -> str:
-    async with WcsClient(server.ws_url) as client:
-        await client.connect()
-        return await client.failure(await client.play(url, PLAYER_OFFER), LIMIT_SECONDS)
 
 
 async def watch(server, name: str) -> AiortcPeer:
