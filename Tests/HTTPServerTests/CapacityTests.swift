@@ -38,7 +38,7 @@ import WeirJSON
     func loadBeyondALimitRefusesPublishersAndPlayers(
         limits: ControlConfiguration.Limits, load: MachineLoad, reason: String
     ) async throws {
-        try await withServer(control: ControlConfiguration(limits: limits)) { server in
+        try await withServer(control: .patient(limits: limits)) { server in
             _ = try await server.goLive("cam")
             server.control.noteLoad(load)
             let capacity = try await server.send(.get, "/capacity").json()

@@ -187,13 +187,13 @@ import Testing
     }
 
     @Test func aFullServerSaysWhenToTryAgain() async throws {
-        try await withServer(control: ControlConfiguration(limits: .init(sessions: 1))) { server in
+        try await withServer(control: .patient(limits: .init(sessions: 1))) { server in
             #expect(try await server.post("/whip/a").status == .created)
             let full = try await server.post("/whip/b")
             #expect(full.isProblem(503))
             #expect(full.headers[.retryAfter] != nil)
         }
-        try await withServer(control: ControlConfiguration(limits: .init(streams: 1))) { server in
+        try await withServer(control: .patient(limits: .init(streams: 1))) { server in
             #expect(try await server.post("/whip/a").status == .created)
             let full = try await server.post("/whip/b")
             #expect(full.isProblem(503))

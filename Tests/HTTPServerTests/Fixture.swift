@@ -178,7 +178,7 @@ final class LevelBox: Sendable {
 }
 
 func withServer(
-    _ configuration: HTTPConfiguration = HTTPConfiguration(), control limits: ControlConfiguration = .init(),
+    _ configuration: HTTPConfiguration = HTTPConfiguration(), control limits: ControlConfiguration = .patient(),
     rights: (any StreamRights)? = nil, snapshots: (any SnapshotMaker)? = nil,
     recordings: (any RecordLibrary)? = nil, hls: HLSService? = nil,
     _ body: @escaping @Sendable (Fixture) async throws -> Void
@@ -211,6 +211,15 @@ func withServer(
     }
     await control.shutdown(timeout: .seconds(2))
     await running.value
+}
+
+extension ControlConfiguration {
+    /// A thousand tests at once starve each other: nobody is thrown out for that.
+    static func patient(limits: Limits = Limits()) -> ControlConfiguration {
+        ControlConfiguration(
+            limits: limits, iceTimeout: .seconds(300), dtlsTimeout: .seconds(300), hookTimeout: .seconds(300),
+            mediaTimeout: .seconds(300))
+    }
 }
 
 /// Numbers that are the same in every run (SplitMix64).

@@ -100,7 +100,9 @@ struct TestServer: Sendable {
 
     static func run(
         _ change: (inout WCSConfiguration) -> Void = { _ in }, media: FakeMedia = FakeMedia(),
-        control controlConfiguration: ControlConfiguration = ControlConfiguration(),
+        control controlConfiguration: ControlConfiguration = ControlConfiguration(
+            iceTimeout: .seconds(300), dtlsTimeout: .seconds(300), hookTimeout: .seconds(300),
+            mediaTimeout: .seconds(300)),
         snapshots: (any SnapshotMaker)? = nil,
         _ body: (TestServer) async throws -> Void
     ) async throws {
