@@ -34,32 +34,16 @@ package final class MediaEngine: Sendable {
         var configuration = configuration
         let count = max(1, configuration.workers)
         configuration.workers = count
-        var udp: [[CInt]] = Array(repeating: [], count: count)
-        var tcp: [[CInt]] = Array(repeating: [], count: count)
+        let udp: [[CInt]]
+        let tcp: [[CInt]]
         var opened: [CInt] = []
         var plainPairs: [[PlainSockets.Pair]] = []
         do {
-            lock = try Self.claimPort(&configuration)
-            for worker in 0..<count {
-                for var address in configuration.listen {
-                    address.port = configuration.port
-                    var c = address.c
-                    let fd = weir_udp_open(&c, CInt(configuration.receiveBuffer), CInt(configuration.sendBuffer))
-                    if fd == -EAFNOSUPPORT || (fd == -EADDRNOTAVAIL && address.family == .ipv6) { continue }
-                    guard fd >= 0 else { throw NetworkError("bind UDP \(address)", code: -fd) }
-                    opened.append(fd)
-                    udp[worker].append(fd)
-                    guard configuration.tcp else { continue }
-                    let listener = weir_tcp_listen(&c, 512)
-                    guard listener >= 0 else { throw NetworkError("listen on TCP \(address)", code: -listener) }
-                    opened.append(listener)
-                    tcp[worker].append(listener)
-                }
-            }
-            guard udp.allSatisfy({ !$0.isEmpty }) else {
-                throw NetworkError("no listen address could be bound", code: EADDRNOTAVAIL)
-            }
-            port = configuration.port
+            let ports = try WorkerPorts(configuration)
+            (port, udp, tcp) = (ports.port, ports.udp, ports.tcp)
+            opened = Array(udp.joined()) + Array(tcp.joined())
+            lock = PortLockBox(ports.takeLock())
+            configuration.port = port
             var families: Set<SocketAddress.Family> = []
             if let wanted = configuration.plainPort {
                 let ports = try PlainPorts(wanted, configuration: configuration)
@@ -112,32 +96,6 @@ package final class MediaEngine: Sendable {
             PlainPorts.close(plainPairs)
             throw error
         }
-    }
-
-    /// Another engine may be given the same free port before this one has claimed it.
-    private static let maxFreePorts = 32
-
-    private static func claimPort(_ configuration: inout EngineConfiguration) throws -> PortLockBox {
-        guard configuration.port == 0 else { return PortLockBox(try PortLock(port: configuration.port)) }
-        for _ in 1..<maxFreePorts {
-            let port = try freePort(configuration)
-            guard let lock = try? PortLock(port: port) else { continue }
-            configuration.port = port
-            return PortLockBox(lock)
-        }
-        configuration.port = try freePort(configuration)
-        return PortLockBox(try PortLock(port: configuration.port))
-    }
-
-    private static func freePort(_ configuration: EngineConfiguration) throws -> UInt16 {
-        var any = (configuration.listen.first ?? SocketAddress(ipv4: 0, port: 0)).c
-        any.port = 0
-        let fd = weir_udp_open(&any, 0, 0)
-        guard fd >= 0 else { throw NetworkError("bind UDP port 0", code: -fd) }
-        defer { Glibc.close(fd) }
-        var bound = weir_address()
-        _ = weir_local_address(fd, &bound)
-        return bound.port
     }
 
     private static func start(_ worker: Worker) -> pthread_t? {

@@ -74,7 +74,7 @@ struct PlainPorts: ~Copyable {
         var last: (any Error)?
         for _ in 0..<Self.attempts {
             do {
-                self = try PlainPorts(pair: try Self.freePort(configuration), configuration)
+                self = try PlainPorts(pair: try configuration.freePort() & ~1, configuration)
                 return
             } catch { last = error }
         }
@@ -124,16 +124,5 @@ struct PlainPorts: ~Copyable {
             Glibc.close(pair.rtp)
             if pair.rtcp >= 0 { Glibc.close(pair.rtcp) }
         }
-    }
-
-    private static func freePort(_ configuration: EngineConfiguration) throws -> UInt16 {
-        var any = (configuration.listen.first ?? SocketAddress(ipv4: 0, port: 0)).c
-        any.port = 0
-        let fd = weir_udp_open(&any, 0, 0)
-        guard fd >= 0 else { throw NetworkError("bind UDP port 0", code: -fd) }
-        defer { Glibc.close(fd) }
-        var bound = weir_address()
-        _ = weir_local_address(fd, &bound)
-        return bound.port & ~1
     }
 }

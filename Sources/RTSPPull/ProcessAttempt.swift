@@ -2,7 +2,6 @@ import Glibc
 import NIOCore
 import NIOPosix
 import RTSP
-import Synchronization
 import Wire
 
 /// One attempt to pull a source that is not RTSP's: a process that reads it, and what comes from there.
@@ -10,45 +9,23 @@ final class ProcessAttempt: SourceAttempt {
     let url: SourceURL
     let settings: RTSPPullSettings
     let sink: any RTSPPullSink
-    private let eventLoop: any EventLoop
-    private let driver: NIOLoopBoundBox<ProcessDriver?>
-    /// It may be stopped before it has begun.
-    private let isStopped = Atomic<Bool>(false)
+    private let slot: DriverSlot<ProcessDriver>
 
     init(_ url: SourceURL, settings: RTSPPullSettings, sink: any RTSPPullSink, eventLoop: any EventLoop) {
         self.url = url
         self.settings = settings
         self.sink = sink
-        self.eventLoop = eventLoop
-        driver = .makeBoxSendingValue(nil, eventLoop: eventLoop)
+        slot = DriverSlot(eventLoop)
     }
 
-    func start(_ completion: @escaping PullDriver.Completion) {
-        eventLoop.execute {
-            guard !self.isStopped.load(ordering: .acquiring) else { return completion(.shutdown, nil) }
-            let driver = ProcessDriver(self, self.eventLoop) { failure, playedFor in
-                self.driver.value = nil
-                completion(failure, playedFor)
-            }
-            self.driver.value = driver
-            driver.run()
-        }
+    func start(_ completion: @escaping Completion) {
+        slot.start(completion) { ProcessDriver(self, self.slot.eventLoop, completion: $0) }
     }
 
-    func stop() {
-        isStopped.store(true, ordering: .releasing)
-        onLoop { $0.end(.shutdown) }
-    }
-
-    func onLoop(_ work: @escaping @Sendable (ProcessDriver) -> Void) {
-        eventLoop.execute {
-            guard let driver = self.driver.value else { return }
-            work(driver)
-        }
-    }
+    func stop() { slot.stop() }
 
     /// On the loop.
-    var current: ProcessDriver? { driver.value }
+    fileprivate var current: ProcessDriver? { slot.current }
 
     // MARK: The process
 
@@ -56,13 +33,13 @@ final class ProcessAttempt: SourceAttempt {
     func startProcess(_ process: SourceProcessSettings) {
         let order = order(process)
         NIOThreadPool.singleton.submit { state in
-            guard state == .active else { return self.onLoop { $0.end(.shutdown) } }
+            guard state == .active else { return self.slot.onLoop { $0.end(.shutdown) } }
             do throws(ProcessError) {
                 let child = try ChildProcess.start(process)
-                self.eventLoop.execute { self.connect(child, order) }
+                self.slot.eventLoop.execute { self.connect(child, order) }
             } catch {
                 let text = "\(error)"
-                self.onLoop { $0.end(.connect(text)) }
+                self.slot.onLoop { $0.end(.connect(text)) }
             }
         }
     }
@@ -81,16 +58,17 @@ final class ProcessAttempt: SourceAttempt {
 
     /// On the loop.
     private func connect(_ child: ChildProcess, _ order: [UInt8]) {
-        guard let driver = driver.value else {
-            child.end(on: eventLoop)
+        guard let driver = current else {
+            child.end(on: slot.eventLoop)
             close(child.link)
             return
         }
         driver.began(child)
-        ClientBootstrap(group: eventLoop)
+        ClientBootstrap(group: slot.eventLoop)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(ProcessHandler(self))
+                    try channel.pipeline.syncOperations.addHandler(
+                        SourceConnectionHandler(ProcessConnection(attempt: self), limits: self.settings.limits))
                 }
             }
             .withConnectedSocket(child.link)
@@ -107,16 +85,16 @@ final class ProcessAttempt: SourceAttempt {
 }
 
 /// The state of such an attempt, on its event loop.
-final class ProcessDriver {
+final class ProcessDriver: SourceDriver {
     /// Behind the process's own limits, which tell more.
     private static let grace = Interval.seconds(4)
     /// How long a process that has gone silent may take to end, so that it is known how.
     private static let lastWordsLimit = TimeAmount.seconds(1)
     private static let lastWordsPoll = TimeAmount.milliseconds(10)
 
-    private unowned let attempt: ProcessAttempt
+    private let attempt: ProcessAttempt
     private let eventLoop: any EventLoop
-    private let completion: PullDriver.Completion
+    private let completion: SourceAttempt.Completion
     private var process: ChildProcess?
     private var channel: (any Channel)?
     private var tracks: [RTSPPulledTrack] = []
@@ -126,7 +104,7 @@ final class ProcessDriver {
     private var watch: RepeatedTask?
     private var isOver = false
 
-    init(_ attempt: ProcessAttempt, _ eventLoop: any EventLoop, completion: @escaping PullDriver.Completion) {
+    init(_ attempt: ProcessAttempt, _ eventLoop: any EventLoop, completion: @escaping SourceAttempt.Completion) {
         self.attempt = attempt
         self.eventLoop = eventLoop
         self.completion = completion
@@ -158,6 +136,8 @@ final class ProcessDriver {
         guard Self.now - heard > limit + Self.grace else { return }
         end(playingSince == nil ? .connect("the process has not answered in time") : .silent)
     }
+
+    func stop() { end(.shutdown) }
 
     func began(_ process: ChildProcess) { self.process = process }
 
@@ -231,33 +211,17 @@ final class ProcessDriver {
 }
 
 /// The connection to a process.
-private final class ProcessHandler: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
+private struct ProcessConnection: SourceConnectionOwner {
+    let attempt: ProcessAttempt
 
-    private let attempt: ProcessAttempt
-    private var parser: RTSPParser?
+    var isOver: Bool { attempt.current == nil }
 
-    init(_ attempt: ProcessAttempt) { self.attempt = attempt }
+    func receive(_ parser: inout RTSPParser) { attempt.current?.receive(&parser) }
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard let driver = attempt.current else { return context.close(promise: nil) }
-        let buffer = Self.unwrapInboundIn(data)
-        var parser = self.parser ?? RTSPParser(limits: attempt.settings.limits)
-        self.parser = nil
-        buffer.withUnsafeReadableBytes { parser.append(RawSpan(_unsafeBytes: $0)) }
-        driver.receive(&parser)
-        self.parser = parser
-    }
+    func readComplete() { attempt.current?.readComplete() }
 
-    func channelReadComplete(context: ChannelHandlerContext) {
-        attempt.current?.readComplete()
-        context.fireChannelReadComplete()
-    }
+    func closed() { attempt.current?.closed() }
 
-    func channelInactive(context: ChannelHandlerContext) {
-        attempt.current?.closed()
-        context.fireChannelInactive()
-    }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+    /// It is closed for that, and then its process tells why.
+    func failed(_ error: any Error) {}
 }

@@ -2,7 +2,6 @@ import NIOCore
 import NIOPosix
 import NIOSSL
 import RTSP
-import Synchronization
 import Wire
 
 /// The connection of a puller as the rest of the program may touch it, from any thread.
@@ -23,10 +22,7 @@ final class PullAttempt: SourceAttempt {
     private let sink: any RTSPPullSink
     private let tlsContext: NIOSSLContext?
     private let resolve: RTSPPuller.Resolver
-    private let eventLoop: any EventLoop
-    private let driver: NIOLoopBoundBox<PullDriver?>
-    /// It may be stopped before it has begun.
-    private let isStopped = Atomic<Bool>(false)
+    private let slot: DriverSlot<PullDriver>
 
     init(
         _ url: RTSPURL, settings: RTSPPullSettings, sink: any RTSPPullSink, tlsContext: NIOSSLContext?,
@@ -37,38 +33,23 @@ final class PullAttempt: SourceAttempt {
         self.sink = sink
         self.tlsContext = tlsContext
         self.resolve = resolve
-        self.eventLoop = eventLoop
-        driver = .makeBoxSendingValue(nil, eventLoop: eventLoop)
+        slot = DriverSlot(eventLoop)
     }
 
-    func start(_ completion: @escaping PullDriver.Completion) {
-        eventLoop.execute {
-            guard !self.isStopped.load(ordering: .acquiring) else { return completion(.shutdown, nil) }
-            let driver = PullDriver(
-                url: self.url, settings: self.settings, sink: self.sink, eventLoop: self.eventLoop, attempt: self
-            ) { failure, playedFor in
-                self.driver.value = nil
-                completion(failure, playedFor)
-            }
-            self.driver.value = driver
-            driver.run()
+    func start(_ completion: @escaping Completion) {
+        slot.start(completion) {
+            PullDriver(
+                url: self.url, settings: self.settings, sink: self.sink, eventLoop: self.slot.eventLoop, attempt: self,
+                completion: $0)
         }
     }
 
-    func stop() {
-        isStopped.store(true, ordering: .releasing)
-        onLoop { $0.stop() }
-    }
+    func stop() { slot.stop() }
 
-    func onLoop(_ work: @escaping @Sendable (PullDriver) -> Void) {
-        eventLoop.execute {
-            guard let driver = self.driver.value else { return }
-            work(driver)
-        }
-    }
+    func onLoop(_ work: @escaping @Sendable (PullDriver) -> Void) { slot.onLoop(work) }
 
     /// On the loop.
-    fileprivate var current: PullDriver? { driver.value }
+    fileprivate var current: PullDriver? { slot.current }
 
     // MARK: Connections
 
@@ -77,8 +58,8 @@ final class PullAttempt: SourceAttempt {
         Task {
             do {
                 let channel = try await open(url, generation)
-                eventLoop.execute {
-                    guard self.driver.value?.connected(channel, generation) == true else {
+                slot.eventLoop.execute {
+                    guard self.current?.connected(channel, generation) == true else {
                         return channel.close(promise: nil)
                     }
                 }
@@ -103,7 +84,7 @@ final class PullAttempt: SourceAttempt {
         var last: any Error = ResolutionError(description: "no address")
         for address in addresses.prefix(settings.maxAddresses) {
             do {
-                return try await ClientBootstrap(group: eventLoop)
+                return try await ClientBootstrap(group: slot.eventLoop)
                     .connectTimeout(.nanoseconds(settings.client.responseTimeout.nanoseconds))
                     .channelOption(.tcpOption(.tcp_nodelay), value: 1)
                     .channelInitializer { channel in
@@ -114,7 +95,10 @@ final class PullAttempt: SourceAttempt {
                                 let name = Wire.SocketAddress(ip: url.host, port: 0) == nil ? url.host : nil
                                 try pipeline.addHandler(NIOSSLClientHandler(context: tlsContext, serverHostname: name))
                             }
-                            try pipeline.addHandler(PullHandler(self, generation))
+                            try pipeline.addHandler(
+                                SourceConnectionHandler(
+                                    PullConnection(attempt: self, generation: generation), limits: self.settings.limits)
+                            )
                         }
                     }
                     .connect(to: NIOCore.SocketAddress(ipAddress: address.ip, port: Int(url.port))).get()
@@ -131,7 +115,7 @@ final class PullAttempt: SourceAttempt {
             return onLoop { $0.failed(.connectionLost, generation) }
         }
         let bound = DatagramPair.bind(
-            at: local, camera: camera, on: eventLoop, strangers: settings.counters
+            at: local, camera: camera, on: slot.eventLoop, strangers: settings.counters
         ) { isRTCP, datagram in
             guard let driver = self.current else { return }
             guard let datagram else { return driver.readComplete(generation) }
@@ -149,44 +133,24 @@ final class PullAttempt: SourceAttempt {
     }
 }
 
-/// One connection of an attempt.
-private final class PullHandler: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
+/// One of its connections, which may not be the last.
+private struct PullConnection: SourceConnectionOwner {
+    let attempt: PullAttempt
+    let generation: Int
 
-    private let attempt: PullAttempt
-    private let generation: Int
-    private var parser: RTSPParser?
+    private var driver: PullDriver? { attempt.current }
 
-    init(_ attempt: PullAttempt, _ generation: Int) {
-        self.attempt = attempt
-        self.generation = generation
-    }
+    var isOver: Bool { driver == nil }
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard let driver = attempt.current else { return context.close(promise: nil) }
-        let buffer = Self.unwrapInboundIn(data)
-        var parser = self.parser ?? RTSPParser(limits: attempt.settings.limits)
-        self.parser = nil
-        buffer.withUnsafeReadableBytes { parser.append(RawSpan(_unsafeBytes: $0)) }
-        driver.receive(&parser, generation)
-        self.parser = parser
-    }
+    func receive(_ parser: inout RTSPParser) { driver?.receive(&parser, generation) }
 
-    func channelReadComplete(context: ChannelHandlerContext) {
-        attempt.current?.readComplete(generation)
-        context.fireChannelReadComplete()
-    }
+    func readComplete() { driver?.readComplete(generation) }
 
-    func channelInactive(context: ChannelHandlerContext) {
-        attempt.current?.failed(.connectionLost, generation)
-        context.fireChannelInactive()
-    }
+    func closed() { driver?.failed(.connectionLost, generation) }
 
     /// Before there are tracks it is the connection that could not be made: TLS, a reset.
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if let driver = attempt.current {
-            driver.failed(driver.isPlaying ? .connectionLost : .connect("\(error)"), generation)
-        }
-        context.close(promise: nil)
+    func failed(_ error: any Error) {
+        guard let driver else { return }
+        driver.failed(driver.isPlaying ? .connectionLost : .connect("\(error)"), generation)
     }
 }

@@ -4,9 +4,7 @@ import RTSP
 import Wire
 
 /// The state of an attempt, on its event loop.
-final class PullDriver {
-    typealias Completion = @Sendable (RTSPPullFailure, _ playedFor: Interval?) -> Void
-
+final class PullDriver: SourceDriver {
     /// Packets that a camera sends before it has answered PLAY: they begin with the key frame.
     private static let maxHeld = 512
 
@@ -19,8 +17,8 @@ final class PullDriver {
     private let settings: RTSPPullSettings
     private let sink: any RTSPPullSink
     private let eventLoop: any EventLoop
-    private unowned let attempt: PullAttempt
-    private let completion: Completion
+    private let attempt: PullAttempt
+    private let completion: SourceAttempt.Completion
     private var session: RTSPClientSession
     private var tracks: [RTSPPulledTrack] = []
     /// The sink has been told that media begins.
@@ -36,7 +34,7 @@ final class PullDriver {
 
     init(
         url: RTSPURL, settings: RTSPPullSettings, sink: any RTSPPullSink, eventLoop: any EventLoop,
-        attempt: PullAttempt, completion: @escaping Completion
+        attempt: PullAttempt, completion: @escaping SourceAttempt.Completion
     ) {
         self.settings = settings
         self.sink = sink

@@ -47,14 +47,6 @@ package final class RTSPPullCounters: Sendable {
     func noteAttempt() { attemptsMade.wrappingAdd(1, ordering: .relaxed) }
 }
 
-/// One try to pull a source, over in the end for a reason. From any thread.
-protocol SourceAttempt: Sendable {
-    /// Once. The completion is called on the event loop, with how long there was media.
-    func start(_ completion: @escaping PullDriver.Completion)
-    /// Also before it has begun.
-    func stop()
-}
-
 /// Pulls one source until it is stopped: attempt by attempt, with waits between them.
 package final class RTSPPuller: Sendable {
     package typealias Resolver = @Sendable (_ host: String, _ port: UInt16) async throws -> [Wire.SocketAddress]
