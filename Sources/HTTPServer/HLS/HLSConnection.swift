@@ -310,6 +310,7 @@ final class HLSConnection: ChannelDuplexHandler, RemovableChannelHandler {
             }
         }
         context.flush()
+        ProcessorTurn.mayEnd()
     }
 }
 
