@@ -23,7 +23,8 @@ struct WatchedHTTP1Channel: ServerChildChannel {
             let requests = RequestWatch(counters: watch)
             try pipeline.addHandler(requests, position: .after(decoder))
             if let hls {
-                let connection = HLSConnection(hls, watch: requests, reserved: reserved, isPlain: isPlain)
+                let connection = HLSConnection(
+                    hls, loop: hls.shared(on: channel.eventLoop), watch: requests, reserved: reserved, isPlain: isPlain)
                 let encoder = try pipeline.handler(type: HTTPResponseEncoder.self)
                 try pipeline.addHandler(connection, position: .before(encoder))
                 // Another read would only find that there is no more.

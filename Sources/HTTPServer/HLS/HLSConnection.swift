@@ -39,6 +39,7 @@ final class HLSConnection: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     let port: HLSPort
+    private let loop: HLSLoop
     private let watch: RequestWatch
     let isPlain: Bool
     private let reserved: Set<String>
@@ -66,8 +67,10 @@ final class HLSConnection: ChannelDuplexHandler, RemovableChannelHandler {
     ///   - watch: of this connection.
     ///   - reserved: first components of paths that are the router's.
     ///   - isPlain: nothing between this and the socket needs to see bytes.
-    init(_ port: HLSPort, watch: RequestWatch, reserved: Set<String>, isPlain: Bool) {
+    ///   - loop: of the connection.
+    init(_ port: HLSPort, loop: HLSLoop, watch: RequestWatch, reserved: Set<String>, isPlain: Bool) {
         self.port = port
+        self.loop = loop
         self.watch = watch
         self.reserved = reserved
         self.isPlain = isPlain
@@ -157,17 +160,36 @@ final class HLSConnection: ChannelDuplexHandler, RemovableChannelHandler {
         isLooking = true
         defer { isLooking = false }
         while isReady, input.readableBytes > 0 {
+            if let known = loop.requests.find(input) {
+                answer(known.request, known.length, context)
+                continue
+            }
             switch parseInput() {
             case .incomplete: return
             case .other: return pass(context)
-            case .head(let head):
-                guard let bytes = input.readSlice(length: head.count) else { return }
-                lastActive = .now()
-                // What has been read is another's buffer again.
-                if input.readableBytes == 0 { input = ByteBuffer() }
-                if let taken = taken(head, bytes) { step(taken, context) } else { route(bytes, context) }
+            case .head(let head): answer(request(head), head.count, context)
             }
         }
+    }
+
+    /// - Parameters:
+    ///   - request: nil: it is the router's.
+    ///   - length: of its head.
+    private func answer(_ request: HLSRequest?, _ length: Int, _ context: ChannelHandlerContext) {
+        guard let bytes = input.readSlice(length: length) else { return }
+        lastActive = .now()
+        // What has been read is another's buffer again.
+        if input.readableBytes == 0 { input = ByteBuffer() }
+        if let request, let taken = taken(request, bytes) { step(taken, context) } else { route(bytes, context) }
+    }
+
+    private func request(_ head: RequestHead) -> HLSRequest? {
+        guard head.isGet || head.isHead, let path = HLSPath(bytes: head.path) else { return nil }
+        let request = HLSRequest(path: path, query: head.query, isHead: head.isHead, fields: head.fields)
+        if let bytes = input.getSlice(at: input.readerIndex, length: head.count) {
+            loop.requests.keep(request, head: bytes)
+        }
+        return request
     }
 
     /// Nearly all heads are short, and what is behind the first one need not be looked at.
@@ -225,12 +247,10 @@ final class HLSConnection: ChannelDuplexHandler, RemovableChannelHandler {
         context.eventLoop.execute { bound.value.handler.goOn(bound.value.context) }
     }
 
-    private func taken(_ head: RequestHead, _ bytes: ByteBuffer) -> Taken? {
-        guard head.isGet || head.isHead, let path = HLSPath(bytes: head.path), !reserved.contains(path.stream) else {
+    private func taken(_ request: HLSRequest, _ bytes: ByteBuffer) -> Taken? {
+        guard !reserved.contains(request.path.stream), let stream = port.desk.streamNow(request, known: &known) else {
             return nil
         }
-        let request = HLSRequest(path: path, query: head.query, isHead: head.isHead, fields: head.fields)
-        guard let stream = port.desk.streamNow(request, known: &known) else { return nil }
         watch.noteRequest()
         return Taken(request: request, stream: stream, began: lastActive, bytes: bytes)
     }
@@ -310,7 +330,7 @@ final class HLSConnection: ChannelDuplexHandler, RemovableChannelHandler {
             }
         }
         context.flush()
-        ProcessorTurn.mayEnd()
+        loop.turn.mayEnd()
     }
 }
 

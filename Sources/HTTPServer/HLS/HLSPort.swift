@@ -12,6 +12,8 @@ final class HLSPort: Sendable {
     /// Answers of a connection that may wait for a viewer to read.
     let maxUnsent = 2
     let idleTimeout: TimeAmount
+    /// They hold their loops, so none is taken for another.
+    private let loops = Mutex<[ObjectIdentifier: NIOLoopBound<HLSLoop>]>([:])
     private let requests: RequestMetrics
     private let answered: [Int: Counter]
 
@@ -23,6 +25,16 @@ final class HLSPort: Sendable {
         let usual = [200, 206, 304, 400, 404, 416, 503]
         answered = Dictionary(
             uniqueKeysWithValues: usual.map { ($0, requests.counter(route: nil, method: .get, status: $0)) })
+    }
+
+    /// On that loop.
+    func shared(on loop: any EventLoop) -> HLSLoop {
+        loops.withLock { loops in
+            if let known = loops[ObjectIdentifier(loop)] { return known }
+            let made = NIOLoopBound(HLSLoop(), eventLoop: loop)
+            loops[ObjectIdentifier(loop)] = made
+            return made
+        }.value
     }
 
     /// As the router's requests are counted.

@@ -3,7 +3,7 @@ import HTTPTypes
 import Hummingbird
 
 /// A GET or HEAD of HLS, whichever way it came: what of it decides on the answer.
-struct HLSRequest: Sendable {
+final class HLSRequest: Sendable {
     let path: HLSPath
     /// What stands behind the `?`, as it was sent.
     let query: String
@@ -29,7 +29,7 @@ struct HLSRequest: Sendable {
     }
 
     /// From the router.
-    init(_ request: Request, path: HLSPath) {
+    convenience init(_ request: Request, path: HLSPath) {
         let headers = request.headers
         var fields = RequestHead.Fields()
         fields.range = headers[.range]
