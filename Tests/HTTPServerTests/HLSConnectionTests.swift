@@ -93,6 +93,28 @@ import Testing
         }
     }
 
+    @Test func requestsInKnownWordsEndWhereTheyEnded() async throws {
+        try await withHLS { _, _, port in
+            try await RawConnection.open(port) { connection in
+                let known = get("/cam/main/2-t4.m4s")
+                // More than are remembered.
+                let others = (0..<20).map { get("/cam/main/2-t4.m4s", "X-Other: \($0)\r\n") }
+                for text in [known] + others + others + [known, known] {
+                    try await connection.send(text)
+                    #expect(try await connection.answer().status == 200)
+                }
+                // A line end is one character.
+                try await connection.send(String(known.dropLast()))
+                try await connection.send("Range: bytes=0-1\r\n\r\n")
+                #expect(try await connection.answer().status == 206)
+                try await connection.send(known + get("/cam/main/9-t1.m4s") + known + known.prefix(9))
+                for status in [200, 404, 200] { #expect(try await connection.answer().status == status) }
+                try await connection.send(String(known.dropFirst(9)))
+                #expect(try await connection.answer().status == 200)
+            }
+        }
+    }
+
     @Test func aHeadMayComeInPieces() async throws {
         try await withHLS { _, _, port in
             try await RawConnection.open(port) { connection in
