@@ -80,9 +80,8 @@ class Report:
 
 
 def document(bars: dict[str, dict]) -> list[str]:
-    latest = max(bars.values(), key=lambda entry: entry["date"], default={"versions": {}})
     lines = ["| | |", "| --- | --- |"]
-    lines += [f"| {name} | {value} |" for name, value in latest["versions"].items() if name != "commit"]
+    lines += [f"| {name} | {value} |" for name, value in machines(bars).items()]
     lines += ["", "| bar | figure | measured | bar is | |", "| --- | --- | --- | --- | --- |"]
     for bar, entry in bars.items():
         for figure in (Figure(**one) for one in entry["figures"]):
@@ -98,6 +97,19 @@ def document(bars: dict[str, dict]) -> list[str]:
         lines += ["", f"`{bar}`, {entry['date']}, commit {entry['versions']['commit']}, {medians}:", "```"]
         lines += [*entry["commands"], "```"]
     return lines
+
+
+def machines(bars: dict[str, dict]) -> dict[str, str]:
+    """What the bars were measured on: bars keep their figures when others are measured anew on another machine."""
+    values: dict[str, dict[str, list[str]]] = {}
+    for bar, entry in bars.items():
+        for name, value in entry["versions"].items():
+            if name != "commit":
+                values.setdefault(name, {}).setdefault(value, []).append(f"`{bar}`")
+    return {
+        name: "; ".join(value if len(found) == 1 else f"{value}: {', '.join(of)}" for value, of in found.items())
+        for name, found in values.items()
+    }
 
 
 def curve(entry: dict | None) -> list[str]:

@@ -17,8 +17,6 @@ import hls_bar  # noqa: E402
 VIEWERS, FULL_VIEWERS = 150, 1_000
 SECONDS, FULL_SECONDS = 1.2, 10.0
 ROUNDS, FULL_ROUNDS = 4, 5
-#: Of few viewers in windows this short on a busy machine; the bar itself is for the full form.
-MOST_OF_NGINX = 2.5
 
 
 @pytest.mark.limit(200)
@@ -38,4 +36,4 @@ async def test_a_part_costs_little_more_than_with_nginx(start_server, full, reco
     costs = ", ".join(f"{ours:.0f} and {theirs:.0f} µs" for ours, theirs, _ in rounds)
     print(f"HLS: a part with its playlist costs {ratio:.2f} times what nginx needs ({costs})")
     record_property("cost of a part", ratio)
-    assert ratio <= (hls_bar.MOST_OF_NGINX if full else MOST_OF_NGINX), rounds
+    assert ratio <= hls_bar.MOST_OF_NGINX, rounds

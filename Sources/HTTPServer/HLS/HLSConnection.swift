@@ -64,10 +64,10 @@ final class HLSConnection: ChannelDuplexHandler, RemovableChannelHandler {
     private var idleCheck: Scheduled<Void>?
 
     /// - Parameters:
+    ///   - loop: of this connection.
     ///   - watch: of this connection.
     ///   - reserved: first components of paths that are the router's.
     ///   - isPlain: nothing between this and the socket needs to see bytes.
-    ///   - loop: of the connection.
     init(_ port: HLSPort, loop: HLSLoop, watch: RequestWatch, reserved: Set<String>, isPlain: Bool) {
         self.port = port
         self.loop = loop
